@@ -1,0 +1,1 @@
+//! Responses on the machine: plan purely, then act. Kill a process tree, isolate the host, undo.

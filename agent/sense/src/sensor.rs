@@ -1,0 +1,40 @@
+//! The interface between what sees and what decides.
+
+use std::time::Duration;
+
+use wardline_event::{Event, SensorStatus};
+
+/// An event with the moment it happened, precise enough to measure how fast the answer was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensed {
+    /// What happened.
+    pub event: Event,
+    /// When, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_ns: u64,
+}
+
+/// A sensor stopped working. It stays off until the agent starts it again; its status says why.
+#[derive(Debug, thiserror::Error)]
+pub enum SensorError {
+    /// The kernel's interface failed.
+    #[error("{doing} failed")]
+    Os {
+        /// What was being tried.
+        doing: &'static str,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Something that sees what happens on a device.
+///
+/// One thread owns a sensor and everything that must happen fast after an event: it polls, matches, and kills
+/// before it polls again. A sensor therefore does no work of its own between polls.
+pub trait Sensor: Send {
+    /// Waits at most `timeout` for events and hands each to `sink`, oldest first. Returns early once some came.
+    fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError>;
+
+    /// The sensor's account of itself: live or not and why, produced, lost.
+    fn status(&self) -> SensorStatus;
+}

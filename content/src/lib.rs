@@ -1,0 +1,1 @@
+//! Wardline's own rules, embedded as data.

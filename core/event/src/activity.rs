@@ -1,0 +1,260 @@
+//! What a sensor saw: OCSF process, file and network activity.
+
+use std::borrow::Cow;
+
+use crate::fields::{Fields, LogSource, Value};
+use crate::ids::{EventId, ProcessKey};
+use crate::time::Timestamp;
+
+/// One thing that happened on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Made by the sensor; the same event always has the same id.
+    pub id: EventId,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The operating system, in Sigma's word: `linux`, `windows`.
+    pub product: Cow<'static, str>,
+    /// True if a script of the exercise range produced it. Shown wherever the event is shown.
+    pub simulated: bool,
+    /// What happened.
+    pub body: Body,
+}
+
+/// The OCSF class of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Process Activity (class 1007).
+    Process(ProcessActivity),
+    /// File System Activity (class 1001).
+    File(FileActivity),
+    /// Network Activity (class 4001).
+    Network(NetworkActivity),
+}
+
+/// A user as the operating system names it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct User {
+    /// `1000`, `S-1-5-…`.
+    pub uid: String,
+    /// `alice`, `TRUST\alice`; empty if unknown.
+    pub name: String,
+}
+
+/// A process, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Process {
+    /// Its identity; survives pid reuse.
+    pub key: ProcessKey,
+    /// Full path of the executable.
+    pub image: String,
+    /// The command line, arguments joined by single spaces.
+    pub command_line: String,
+    /// Current directory; empty if unknown.
+    pub cwd: String,
+    /// Who runs it.
+    pub user: User,
+    /// Container id (64 hexadecimal digits), taken from the control group's path.
+    pub container: Option<String>,
+    /// Control group id (inode in cgroup v2); 0 if unknown.
+    pub cgroup_id: u64,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+/// What happened to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessOp {
+    /// It was copied from its parent, same program (OCSF Launch, launch type Fork).
+    Fork,
+    /// It began a new program (OCSF Launch, launch type Exec; Spawn on Windows).
+    Exec,
+    /// It ended (OCSF Terminate).
+    Exit,
+    /// It was already running when the sensor started (OCSF Other).
+    Found,
+}
+
+/// A process was started, forked, found or ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessActivity {
+    /// What happened.
+    pub op: ProcessOp,
+    /// To which process.
+    pub process: Process,
+    /// Its parent, as far as it is known.
+    pub parent: Option<Process>,
+    /// For [`ProcessOp::Exit`]: the wait status (Linux) or exit code (Windows).
+    pub exit_code: Option<i32>,
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOp {
+    /// Created (OCSF Create).
+    Create,
+    /// Written to (OCSF Update).
+    Update,
+    /// Removed (OCSF Delete).
+    Delete,
+    /// Given another name (OCSF Rename).
+    Rename,
+}
+
+/// A process touched a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileActivity {
+    /// What happened.
+    pub op: FileOp,
+    /// Full path.
+    pub path: String,
+    /// For a rename: the full path before it.
+    pub old_path: Option<String>,
+    /// Who did it.
+    pub actor: Process,
+}
+
+/// What happened on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkOp {
+    /// A connection was opened (OCSF Open).
+    Open,
+    /// A connection was refused or blocked (OCSF Refuse).
+    Refuse,
+    /// A listener was opened (OCSF Listen).
+    Listen,
+}
+
+/// A process used the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkActivity {
+    /// What happened.
+    pub op: NetworkOp,
+    /// Who did it.
+    pub actor: Process,
+    /// `tcp` or `udp`.
+    pub protocol: Cow<'static, str>,
+    /// True if this device opened the connection.
+    pub initiated: bool,
+    /// Address of this side.
+    pub src_ip: String,
+    /// Port of this side.
+    pub src_port: u16,
+    /// Address of the other side.
+    pub dst_ip: String,
+    /// Port of the other side.
+    pub dst_port: u16,
+    /// Name of the other side; empty if unknown.
+    pub dst_host: String,
+}
+
+impl Event {
+    /// The process that the event is about: the one started, or the one that acted.
+    pub fn process(&self) -> &Process {
+        match &self.body {
+            Body::Process(p) => &p.process,
+            Body::File(f) => &f.actor,
+            Body::Network(n) => &n.actor,
+        }
+    }
+
+    /// Sigma's category for this event.
+    pub fn category(&self) -> &'static str {
+        match &self.body {
+            Body::Process(p) => match p.op {
+                ProcessOp::Exec => "process_creation",
+                ProcessOp::Exit => "process_termination",
+                // No Sigma category: a fork runs no new program, and a found process started unseen.
+                ProcessOp::Fork | ProcessOp::Found => "",
+            },
+            Body::File(f) => match f.op {
+                FileOp::Create | FileOp::Update => "file_event",
+                FileOp::Delete => "file_delete",
+                FileOp::Rename => "file_rename",
+            },
+            Body::Network(_) => "network_connection",
+        }
+    }
+}
+
+/// The field names that events answer to, in the order in which they are listed.
+const PROCESS_FIELDS: &[&str] =
+    &["Image", "CommandLine", "CurrentDirectory", "User", "ProcessId", "ProcessGuid"];
+const PARENT_FIELDS: &[&str] =
+    &["ParentImage", "ParentCommandLine", "ParentUser", "ParentProcessId", "ParentProcessGuid"];
+const FILE_FIELDS: &[&str] = &["TargetFilename", "SourceFilename"];
+const NETWORK_FIELDS: &[&str] = &[
+    "Protocol",
+    "Initiated",
+    "SourceIp",
+    "SourcePort",
+    "DestinationIp",
+    "DestinationPort",
+    "DestinationHostname",
+];
+
+impl Fields for Event {
+    fn log_source(&self) -> LogSource<'_> {
+        LogSource::new(&self.product, self.category(), "")
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let process = self.process();
+        let value = match name {
+            "Image" => text(&process.image),
+            "CommandLine" => text(&process.command_line),
+            "CurrentDirectory" => text(&process.cwd),
+            "User" => text(&process.user.name),
+            "ProcessId" => Some(Value::Int(i64::from(process.key.pid))),
+            "ProcessGuid" => Some(Value::from(process.key.to_string())),
+            _ => None,
+        };
+        if value.is_some() {
+            return value;
+        }
+        match &self.body {
+            Body::Process(p) => p.parent.as_ref().and_then(|parent| match name {
+                "ParentImage" => text(&parent.image),
+                "ParentCommandLine" => text(&parent.command_line),
+                "ParentUser" => text(&parent.user.name),
+                "ParentProcessId" => Some(Value::Int(i64::from(parent.key.pid))),
+                "ParentProcessGuid" => Some(Value::from(parent.key.to_string())),
+                _ => None,
+            }),
+            Body::File(f) => match name {
+                "TargetFilename" => text(&f.path),
+                "SourceFilename" => f.old_path.as_deref().and_then(text),
+                _ => None,
+            },
+            Body::Network(n) => match name {
+                "Protocol" => text(&n.protocol),
+                // Sysmon writes this flag as text, and so rules compare it.
+                "Initiated" => Some(Value::str(if n.initiated { "true" } else { "false" })),
+                "SourceIp" => text(&n.src_ip),
+                "SourcePort" => Some(Value::Int(i64::from(n.src_port))),
+                "DestinationIp" => text(&n.dst_ip),
+                "DestinationPort" => Some(Value::Int(i64::from(n.dst_port))),
+                "DestinationHostname" => text(&n.dst_host),
+                _ => None,
+            },
+        }
+    }
+
+    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        let own = match &self.body {
+            Body::Process(_) => PARENT_FIELDS,
+            Body::File(_) => FILE_FIELDS,
+            Body::Network(_) => NETWORK_FIELDS,
+        };
+        for name in PROCESS_FIELDS.iter().chain(own) {
+            if let Some(value) = self.field(name) {
+                visit(name, value);
+            }
+        }
+    }
+}
+
+/// Unknown text is a missing field, not an empty one: a rule for an empty command line must not fire on it.
+fn text(text: &str) -> Option<Value<'_>> {
+    if text.is_empty() { None } else { Some(Value::str(text)) }
+}

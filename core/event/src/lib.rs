@@ -1,0 +1,28 @@
+//! The event: what happened on a device, in OCSF 1.8 terms, readable under Sigma's field names.
+//!
+//! Everything here is pure: no IO, no clock, no randomness. Times and random bytes come in as arguments.
+//!
+//! - [`Event`] is one thing a sensor saw; its [`Body`] is an OCSF class (process, file, network activity).
+//! - [`LogRecord`] is one record read from somebody else's log, with its fields as they were written.
+//! - Both implement [`Fields`], so one rule language reads every source.
+//! - [`Finding`] is what a detector concluded (OCSF Detection Finding).
+//! - [`ocsf`] turns events and findings into OCSF JSON and back.
+
+pub mod activity;
+pub mod fields;
+pub mod finding;
+pub mod ids;
+pub mod log_record;
+pub mod ocsf;
+pub mod sensor;
+pub mod time;
+
+pub use activity::{
+    Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp, User,
+};
+pub use fields::{Fields, LogSource, Value};
+pub use finding::{ActionTaken, Disposition, Finding, MatchedField, RuleRef, Severity, Technique};
+pub use ids::{BootId, DeviceId, EventId, ProcessKey};
+pub use log_record::LogRecord;
+pub use sensor::{Losses, SensorKind, SensorState, SensorStatus};
+pub use time::Timestamp;

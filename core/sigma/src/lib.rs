@@ -1,0 +1,1 @@
+//! The Sigma rule engine: parse, compile, match.

@@ -1,0 +1,1 @@
+//! Messages between agent and hub: schema, signatures, sequence numbers.

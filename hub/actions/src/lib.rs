@@ -1,0 +1,1 @@
+//! Actions: commands to devices, signed, expiring, tracked until confirmed.

@@ -1,0 +1,1 @@
+//! Devices: enrolment, certificates, heartbeats, sensors and losses.

@@ -1,0 +1,1 @@
+//! Findings: what was detected, why, and what was done about it.

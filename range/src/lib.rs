@@ -1,0 +1,1 @@
+//! The exercise range: simulated estates and scripted attacks.
