@@ -118,7 +118,8 @@ impl FromStr for ProcessKey {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let bad = || IdError::NotProcessKey(text.to_owned());
         let mut parts = text.split('-');
-        let (Some(boot), Some(start), Some(pid), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(boot), Some(start), Some(pid), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(bad());
         };

@@ -56,7 +56,9 @@ pub fn from_json(json: &Json) -> Value<'_> {
     match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or(f64::NAN)), Value::Int),
+        Json::Number(n) => {
+            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or(f64::NAN)), Value::Int)
+        }
         Json::String(s) => Value::str(s),
         Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
         Json::Object(_) => Value::from(json.to_string()),
