@@ -8,6 +8,7 @@
 //! - [`Finding`] is what a detector concluded (OCSF Detection Finding).
 //! - [`ocsf`] turns events and findings into OCSF JSON and back.
 
+pub mod action;
 pub mod activity;
 pub mod fields;
 pub mod finding;
@@ -17,6 +18,7 @@ pub mod ocsf;
 pub mod sensor;
 pub mod time;
 
+pub use action::{ActionState, ActionUpdate};
 pub use activity::{
     Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp, User,
 };

@@ -1,1 +1,13 @@
-//! Who may do what to which device, decided the same way at the agent and at the hub.
+//! Who may do what to which device, decided the same way at the agent and at the hub. Pure.
+//!
+//! - [`DevicePolicy`] is what a hub lays down for one device; the agent keeps it and obeys it when the hub is gone.
+//! - [`decide`] answers a rule's wish to respond.
+//! - [`permit`] answers a person's order. The hub asks before it signs; the agent asks again before it acts.
+
+mod device;
+mod order;
+mod response;
+
+pub use device::{DeviceClass, DevicePolicy, Mode, PolicyError};
+pub use order::{Order, Prohibition, permit};
+pub use response::{Decision, Response, decide};

@@ -1,0 +1,76 @@
+//! What a person may order.
+
+use crate::device::DevicePolicy;
+
+/// An order that a person gives to a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Kill one process and its tree.
+    KillProcess,
+    /// Cut the network except the hub.
+    Isolate {
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// Undo an isolation.
+    Release,
+    /// Lay down another policy.
+    SetPolicy,
+}
+
+/// Why an order is not allowed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Prohibition {
+    /// Every action carries the reason for which it was ordered.
+    #[error("an order needs a reason that others can read later")]
+    NoReason,
+    /// Too long.
+    #[error("isolation for {asked_s} s is longer than this device's policy allows ({max_s} s)")]
+    TooLong {
+        /// What was asked.
+        asked_s: u64,
+        /// What the policy allows.
+        max_s: u64,
+    },
+    /// Too short to be meant.
+    #[error("isolation must last at least 60 s")]
+    TooShort,
+}
+
+/// Whether an order may be given to a device with this policy.
+pub fn permit(order: &Order, reason: &str, policy: &DevicePolicy) -> Result<(), Prohibition> {
+    if reason.trim().is_empty() {
+        return Err(Prohibition::NoReason);
+    }
+    match order {
+        Order::Isolate { for_s } if *for_s < 60 => Err(Prohibition::TooShort),
+        Order::Isolate { for_s } if *for_s > policy.max_isolation_s => {
+            Err(Prohibition::TooLong { asked_s: *for_s, max_s: policy.max_isolation_s })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_isolation_always_ends_within_the_policy(for_s: u64, max_isolation_s in 60u64..=86_400) {
+            let policy = DevicePolicy { max_isolation_s, ..DevicePolicy::default() };
+            let allowed = permit(&Order::Isolate { for_s }, "spreading", &policy).is_ok();
+            prop_assert_eq!(allowed, (60..=max_isolation_s).contains(&for_s));
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_without_a_reason() {
+        let policy = DevicePolicy::default();
+        for order in [Order::KillProcess, Order::Isolate { for_s: 60 }, Order::Release, Order::SetPolicy] {
+            assert_eq!(permit(&order, "  ", &policy), Err(Prohibition::NoReason));
+            assert_eq!(permit(&order, "because", &policy), Ok(()));
+        }
+    }
+}
