@@ -1,0 +1,144 @@
+//! A rule's detection, as parsed.
+
+use std::net::IpAddr;
+
+use regex::Regex;
+
+use crate::pattern::TextPattern;
+
+/// The `detection` attribute.
+#[derive(Clone, Debug)]
+pub(crate) struct Detection {
+    pub selections: Vec<Selection>,
+    pub condition: Condition,
+}
+
+/// A condition over selections. `And([])` is true, `Or([])` false; the parser makes neither.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Condition {
+    And(Vec<Condition>),
+    Or(Vec<Condition>),
+    Not(Box<Condition>),
+    /// An index into [`Detection::selections`].
+    Selection(usize),
+}
+
+/// A search identifier and what it asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub name: String,
+    pub body: Node,
+}
+
+/// A tree of tests.
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Test(Test),
+}
+
+/// One test of one field, or of every field (a keyword).
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    /// `None` for a keyword.
+    pub field: Option<String>,
+    pub matcher: Matcher,
+    /// `neq`: the test holds if the matcher does not.
+    pub negated: bool,
+    /// What the rule asked for, for explanations: `endswith '/nc'`.
+    pub written: String,
+}
+
+/// How a value is tested.
+#[derive(Clone, Debug)]
+pub(crate) enum Matcher {
+    Text(TextPattern),
+    Regex(Regex),
+    Cidr(Cidr),
+    /// Missing or null.
+    Null,
+    /// Whether the field is there, whatever it holds.
+    Exists(bool),
+    Compare(Order, f64),
+    FieldRef {
+        other: String,
+        part: Part,
+        cased: bool,
+    },
+}
+
+/// Numeric comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Order {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Which part of a field's text another field's text must be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Part {
+    Whole,
+    Start,
+    End,
+    Anywhere,
+}
+
+/// A network, IPv4 or IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Cidr {
+    base: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Reads `10.0.0.0/8`, `fe80::/10` or a single address. Bits past the prefix are ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (base, prefix) = match text.split_once('/') {
+            Some((base, prefix)) => (base, Some(prefix)),
+            None => (text, None),
+        };
+        let base: IpAddr = base.parse().ok()?;
+        let bits = if base.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            // `parse` alone would take `+8` too.
+            Some(p) if !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) => p.parse().ok()?,
+            Some(_) => return None,
+            None => bits,
+        };
+        (prefix <= bits).then_some(Self { base, prefix })
+    }
+
+    /// Whether the address lies in the network. An IPv4 address in IPv6 clothes (`::ffff:10.0.0.1`), as Windows
+    /// writes it, lies in IPv4 networks too.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.holds(address) || self.holds(address.to_canonical())
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        match (self.base, address) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                let differ = u32::from(base) ^ u32::from(address);
+                differ.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                let differ = u128::from(base) ^ u128::from(address);
+                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Order {
+    pub fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Less => value < bound,
+            Self::LessOrEqual => value <= bound,
+            Self::Greater => value > bound,
+            Self::GreaterOrEqual => value >= bound,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What is wrong with a rule, and where.
+
+use std::fmt;
+
+/// A fault in a rule: what, where, and what to do about it.
+///
+/// Codes are stable, so that tools can filter on them:
+///
+/// | code | meaning |
+/// |---|---|
+/// | `S001` | not valid YAML |
+/// | `S002` | past a limit: size, nesting, number of values, condition, regular expression |
+/// | `S003` | the YAML has another shape than Sigma asks for |
+/// | `S004` | an attribute is given twice |
+/// | `S010` | a mandatory attribute is missing |
+/// | `S011` | an attribute holds something that it may not hold |
+/// | `S020` | a correlation rule (not supported yet) |
+/// | `S021` | a filter (not supported yet) |
+/// | `S022` | a rule collection with `action` (not supported yet) |
+/// | `S023` | an aggregation in the condition (replaced by correlations in Sigma 2) |
+/// | `S030` | an unknown modifier |
+/// | `S031` | modifiers that contradict each other |
+/// | `S032` | a value that its modifier cannot use |
+/// | `S033` | a placeholder without a value |
+/// | `S034` | a modifier that is not supported yet |
+/// | `S040` | the condition cannot be read |
+/// | `S041` | the condition names a selection that does not exist |
+/// | `S060` | two rules have the same id |
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct RuleError {
+    /// The code, as in the table above.
+    pub code: &'static str,
+    /// The file name or whatever else the rule came from.
+    pub origin: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; empty if there is nothing useful to say.
+    pub hint: String,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {} {}", self.origin, self.line, self.column, self.code, self.message)?;
+        if !self.hint.is_empty() {
+            write!(f, "; {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// A place in a rule's text, both from 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Pos {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// A fault before its origin is known; [`Fault::at`] and the parser add the rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fault {
+    pub code: &'static str,
+    pub pos: Pos,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Fault {
+    pub fn new(code: &'static str, pos: Pos, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, pos, message: message.into(), hint: hint.into() }
+    }
+
+    pub fn at(self, origin: &str) -> RuleError {
+        RuleError {
+            code: self.code,
+            origin: origin.to_owned(),
+            line: self.pos.line,
+            column: self.pos.column,
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+}

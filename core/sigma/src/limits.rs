@@ -1,0 +1,22 @@
+//! Limits against hostile or broken rules. Far above what any honest rule needs.
+
+/// Bytes of one rule file.
+pub(crate) const FILE_BYTES: usize = 1 << 20;
+/// YAML nesting.
+pub(crate) const YAML_DEPTH: usize = 32;
+/// YAML nodes of one file after aliases are expanded.
+pub(crate) const YAML_NODES: usize = 200_000;
+/// Values of one rule.
+pub(crate) const RULE_VALUES: usize = 50_000;
+/// Bytes of one value.
+pub(crate) const VALUE_BYTES: usize = 32 << 10;
+/// Nesting of a condition.
+pub(crate) const CONDITION_DEPTH: usize = 64;
+/// Words of a condition; a selector counts as many times as it names selections.
+pub(crate) const CONDITION_TERMS: usize = 4096;
+/// Compiled size of one regular expression, in bytes.
+pub(crate) const REGEX_BYTES: usize = 8 << 20;
+/// Spellings of one value that `windash` may make before an encoding.
+pub(crate) const WINDASH_VARIANTS: usize = 125;
+/// Characters of a value that an explanation shows.
+pub(crate) const SHOWN_CHARS: usize = 1000;

@@ -1,0 +1,165 @@
+//! Sigma's strings: escapes, wildcards, and matching without regard to case.
+
+use std::borrow::Cow;
+
+/// One part of a Sigma string.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) enum Token {
+    /// Text that stands for itself.
+    Lit(String),
+    /// `?`: exactly one character.
+    One,
+    /// `*`: any number of characters, none included.
+    Many,
+    /// One of the characters that Windows programs take for a dash (`windash`).
+    Dash,
+}
+
+/// The characters that `windash` treats alike: hyphen, slash, en dash, em dash, horizontal bar.
+pub(crate) const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
+
+/// A string as a rule compares it with a field's text. Without `cased`, literals are folded already.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct TextPattern {
+    pub tokens: Vec<Token>,
+    pub cased: bool,
+}
+
+/// Reads escapes and wildcards.
+///
+/// A backslash before `*`, `?` or `\` makes that character stand for itself; before anything else it is a
+/// plain backslash (Sigma specification, "Escaping").
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
+    let mut out = Vec::new();
+    let mut literal = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let wildcard = match c {
+            '\\' => {
+                literal.push(chars.next_if(|next| matches!(next, '*' | '?' | '\\')).unwrap_or('\\'));
+                continue;
+            }
+            '*' => Token::Many,
+            '?' => Token::One,
+            _ => {
+                literal.push(c);
+                continue;
+            }
+        };
+        if !literal.is_empty() {
+            out.push(Token::Lit(std::mem::take(&mut literal)));
+        }
+        // Two stars in a row say no more than one.
+        if wildcard != Token::Many || out.last() != Some(&Token::Many) {
+            out.push(wildcard);
+        }
+    }
+    if !literal.is_empty() {
+        out.push(Token::Lit(literal));
+    }
+    out
+}
+
+/// Folds one character: Unicode's simple case folding, as far as Rust's one-to-one case mappings give it.
+pub(crate) fn fold_char(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
+    // The dotless i has a capital, but the folding of that capital is the dotted one: not the same letter.
+    if c == 'ı' {
+        return c;
+    }
+    one_to_one(one_to_one(c, c.to_uppercase()), one_to_one(c, c.to_uppercase()).to_lowercase())
+}
+
+/// The mapping's only character, or the character itself if the mapping makes several.
+fn one_to_one(c: char, mut mapped: impl ExactSizeIterator<Item = char>) -> char {
+    if mapped.len() == 1 { mapped.next().unwrap_or(c) } else { c }
+}
+
+/// Folds a text; ASCII that is lower-case already is borrowed.
+pub(crate) fn fold(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        }
+    } else {
+        Cow::Owned(text.chars().map(fold_char).collect())
+    }
+}
+
+/// Folds `text` into `out`, which is emptied first.
+pub(crate) fn fold_into(text: &str, out: &mut String) {
+    out.clear();
+    if text.is_ascii() {
+        out.push_str(text);
+        out.make_ascii_lowercase();
+    } else {
+        out.extend(text.chars().map(fold_char));
+    }
+}
+
+impl TextPattern {
+    pub fn new(mut tokens: Vec<Token>, cased: bool) -> Self {
+        if !cased {
+            for token in &mut tokens {
+                if let Token::Lit(text) = token {
+                    *text = fold(text).into_owned();
+                }
+            }
+        }
+        Self { tokens, cased }
+    }
+
+    /// Whether the pattern matches the whole of a text as the event holds it.
+    pub fn is_match(&self, text: &str) -> bool {
+        if self.cased { glob(&self.tokens, text) } else { glob(&self.tokens, &fold(text)) }
+    }
+}
+
+/// Matches tokens against a whole text. A star takes as little as it can; only the last star is ever widened,
+/// which is enough for patterns of this kind.
+pub(crate) fn glob(tokens: &[Token], text: &str) -> bool {
+    let (mut at, mut token) = (0, 0);
+    // Where to go on when the present try fails: after the last star, with that much text eaten by it.
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let rest = &text[at..];
+        let eaten = match tokens.get(token) {
+            None if rest.is_empty() => return true,
+            None => None,
+            Some(Token::Many) => {
+                if token + 1 == tokens.len() {
+                    return true;
+                }
+                token += 1;
+                retry = Some((token, at));
+                continue;
+            }
+            Some(Token::Lit(literal)) => rest.starts_with(literal.as_str()).then_some(literal.len()),
+            Some(Token::One) => rest.chars().next().map(char::len_utf8),
+            Some(Token::Dash) => rest.chars().next().filter(|c| DASHES.contains(c)).map(char::len_utf8),
+        };
+        if let Some(eaten) = eaten {
+            at += eaten;
+            token += 1;
+            continue;
+        }
+        let Some((star_token, star_at)) = retry else { return false };
+        let Some(next) = next_start(&tokens[star_token], text, star_at) else { return false };
+        (token, at) = (star_token, next);
+        retry = Some((star_token, next));
+    }
+}
+
+/// The next place after `from` where the token that follows a star can begin.
+fn next_start(token: &Token, text: &str, from: usize) -> Option<usize> {
+    let first = text[from..].chars().next()?;
+    let after = from + first.len_utf8();
+    match token {
+        Token::Lit(literal) => text[after..].find(literal.as_str()).map(|i| after + i),
+        _ => Some(after),
+    }
+}
