@@ -62,16 +62,21 @@ impl Scalar {
             _ => {}
         }
         let int = match text.get(..2) {
-            Some("0x") => i64::from_str_radix(&text[2..], 16).ok().filter(|_| !text[2..].starts_with(['+', '-'])),
-            Some("0o") => i64::from_str_radix(&text[2..], 8).ok().filter(|_| !text[2..].starts_with(['+', '-'])),
+            Some("0x") => {
+                i64::from_str_radix(&text[2..], 16).ok().filter(|_| !text[2..].starts_with(['+', '-']))
+            }
+            Some("0o") => {
+                i64::from_str_radix(&text[2..], 8).ok().filter(|_| !text[2..].starts_with(['+', '-']))
+            }
             _ => text.parse().ok(),
         };
         if let Some(int) = int {
             return Typed::Int(int);
         }
         // Rust also reads `inf`, `nan` and `infinity`; for YAML these are words.
-        let numeric = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
-            && text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
+        let numeric =
+            text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
+                && text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
         match text.parse::<f64>() {
             Ok(float) if numeric && float.is_finite() => Typed::Float(float),
             _ => Typed::Str(text),
@@ -264,7 +269,12 @@ impl<'a> Builder<'a> {
             }
             let key = self.node(event, mark, depth + 1)?;
             let Kind::Scalar(scalar) = key.kind else {
-                return Err(Fault::new("S003", key.pos, "a key must be text", "quote it if it holds braces or brackets"));
+                return Err(Fault::new(
+                    "S003",
+                    key.pos,
+                    "a key must be text",
+                    "quote it if it holds braces or brackets",
+                ));
             };
             if let Some(first) = seen.insert(scalar.text.clone(), key.pos) {
                 return Err(Fault::new(

@@ -1,0 +1,144 @@
+//! The `detection` attribute: selections and condition.
+
+use crate::ast::{Condition, Detection, Node, Selection};
+use crate::condition;
+use crate::error::{Fault, Pos};
+use crate::limits;
+use crate::modifiers::FieldKey;
+use crate::yaml::{self, Kind, Scalar, Typed};
+
+pub(crate) fn read(node: &yaml::Node) -> Result<Detection, Fault> {
+    let Kind::Mapping(pairs) = &node.kind else {
+        return Err(Fault::new(
+            "S011",
+            node.pos,
+            "`detection` must be a mapping",
+            "give selections and a `condition`",
+        ));
+    };
+    let mut reader = Reader { values: 0 };
+    let mut selections = Vec::new();
+    let mut condition_node = None;
+    for (key, value) in pairs {
+        match key.text.as_str() {
+            "condition" => condition_node = Some(value),
+            // Part of the aggregations of old; without one it says nothing.
+            "timeframe" => {}
+            name => selections.push(Selection { name: name.to_owned(), body: reader.selection(value)? }),
+        }
+    }
+    let Some(condition_node) = condition_node else {
+        return Err(Fault::new(
+            "S010",
+            node.pos,
+            "`detection` has no `condition`",
+            "add `condition: selection`",
+        ));
+    };
+    let names: Vec<&str> = selections.iter().map(|s| s.name.as_str()).collect();
+    if names.is_empty() {
+        return Err(Fault::new(
+            "S010",
+            node.pos,
+            "`detection` has no selection",
+            "add one besides the condition",
+        ));
+    }
+    let condition = read_condition(condition_node, &names)?;
+    Ok(Detection { selections, condition })
+}
+
+/// A condition, or a list of them of which one is enough.
+fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<Condition, Fault> {
+    match &node.kind {
+        Kind::Scalar(s) => condition::parse(&s.text, s.text_at, names),
+        Kind::Sequence(items) if !items.is_empty() => {
+            let parts = items.iter().map(|item| match &item.kind {
+                Kind::Scalar(s) => condition::parse(&s.text, s.text_at, names),
+                _ => Err(Fault::new("S011", item.pos, "a condition must be text", "")),
+            });
+            Ok(Condition::Or(parts.collect::<Result<_, _>>()?))
+        }
+        _ => Err(Fault::new("S011", node.pos, "`condition` must be text or a list of texts", "")),
+    }
+}
+
+struct Reader {
+    values: usize,
+}
+
+impl Reader {
+    fn count(&mut self, at: Pos) -> Result<(), Fault> {
+        self.values += 1;
+        if self.values > limits::RULE_VALUES {
+            return Err(Fault::new(
+                "S002",
+                at,
+                format!("the rule has more than {} values", limits::RULE_VALUES),
+                "split it; long lists of indicators belong in an indicator feed",
+            ));
+        }
+        Ok(())
+    }
+
+    fn selection(&mut self, node: &yaml::Node) -> Result<Node, Fault> {
+        match &node.kind {
+            Kind::Mapping(pairs) if pairs.is_empty() => Err(empty(node.pos, "selection")),
+            Kind::Mapping(pairs) => {
+                let parts = pairs.iter().map(|(key, value)| {
+                    let key = FieldKey::parse(key)?;
+                    self.item(&key, value)
+                });
+                Ok(Node::And(parts.collect::<Result<_, _>>()?))
+            }
+            Kind::Sequence(items) if items.is_empty() => Err(empty(node.pos, "selection")),
+            Kind::Sequence(items) => {
+                let parts = items.iter().map(|item| self.selection(item));
+                Ok(Node::Or(parts.collect::<Result<_, _>>()?))
+            }
+            Kind::Scalar(value) if value.typed() == Typed::Null => Err(empty(node.pos, "selection")),
+            Kind::Scalar(value) => self.value(&FieldKey::keyword(), value),
+        }
+    }
+
+    fn item(&mut self, key: &FieldKey, value: &yaml::Node) -> Result<Node, Fault> {
+        let items = match &value.kind {
+            Kind::Scalar(value) => return self.value(key, value),
+            Kind::Mapping(_) => {
+                return Err(Fault::new(
+                    "S003",
+                    value.pos,
+                    "a field's value cannot be a mapping",
+                    "reach nested fields by dotted names, `a.b: value`",
+                ));
+            }
+            Kind::Sequence(items) if items.is_empty() => return Err(empty(value.pos, "list of values")),
+            Kind::Sequence(items) => items,
+        };
+        let mut parts = Vec::with_capacity(items.len());
+        for item in items {
+            match &item.kind {
+                Kind::Scalar(value) => parts.push(self.value(key, value)?),
+                _ => {
+                    return Err(Fault::new(
+                        "S003",
+                        item.pos,
+                        "a list of values cannot hold a list or mapping",
+                        "write the values one below the other",
+                    ));
+                }
+            }
+        }
+        // `neq` says that the field differs from every value.
+        Ok(if key.all || key.negated { Node::And(parts) } else { Node::Or(parts) })
+    }
+
+    fn value(&mut self, key: &FieldKey, value: &Scalar) -> Result<Node, Fault> {
+        self.count(value.text_at)?;
+        key.test(value)
+    }
+}
+
+fn empty(at: Pos, what: &str) -> Fault {
+    Fault::new("S003", at, format!("an empty {what} matches nothing"), "add a value or remove it")
+}
