@@ -1,0 +1,487 @@
+//! The processes of one device, so that an event can name its parent and whoever came before.
+//!
+//! A kernel tells of an exec what the process is, and of its parent no more than the pid. Rules ask for the
+//! parent's image, command line and user, so a sensor passes each process activity through this table: it takes in
+//! what the event says and fills in what the event leaves empty.
+//!
+//! Pure: time comes in with the events. Bounded: see [`Limits`].
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wardline_event::{Process, ProcessActivity, ProcessKey, ProcessOp, Timestamp, User};
+
+/// How much a table holds. Past a limit the longest ended are forgotten first, then the longest known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Processes, ended ones included.
+    pub processes: usize,
+    /// Bytes of text: images, command lines, users, directories. Forks share their parent's.
+    pub bytes: usize,
+    /// How long an ended process is kept, so that events which come late still find it.
+    pub keep_ended: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { processes: 65_536, bytes: 64 << 20, keep_ended: Duration::from_secs(30) }
+    }
+}
+
+/// What a fork shares with the process that forked.
+#[derive(Default, Clone, PartialEq)]
+struct Program {
+    image: String,
+    command_line: String,
+    cwd: String,
+    user: User,
+    container: Option<String>,
+}
+
+impl Program {
+    fn of(process: &Process) -> Self {
+        Self {
+            image: process.image.clone(),
+            command_line: process.command_line.clone(),
+            cwd: process.cwd.clone(),
+            user: process.user.clone(),
+            container: process.container.clone(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.image.len()
+            + self.command_line.len()
+            + self.cwd.len()
+            + self.user.uid.len()
+            + self.user.name.len()
+            + self.container.as_ref().map_or(0, String::len)
+    }
+}
+
+struct Entry {
+    program: Arc<Program>,
+    cgroup_id: u64,
+    started: Timestamp,
+    parent: Option<ProcessKey>,
+    /// Position among all entries by age.
+    sequence: u64,
+    /// Nanoseconds since boot.
+    ended: Option<u64>,
+}
+
+impl Entry {
+    fn process(&self, key: ProcessKey) -> Process {
+        let program = &*self.program;
+        Process {
+            key,
+            image: program.image.clone(),
+            command_line: program.command_line.clone(),
+            cwd: program.cwd.clone(),
+            user: program.user.clone(),
+            container: program.container.clone(),
+            cgroup_id: self.cgroup_id,
+            started: self.started,
+        }
+    }
+}
+
+/// The live processes of one device, and those that ended a short while ago.
+pub struct ProcessTable {
+    limits: Limits,
+    entries: HashMap<ProcessKey, Entry>,
+    /// At most one live process has a pid.
+    live_by_pid: HashMap<u32, ProcessKey>,
+    /// Live ones by age.
+    live: BTreeMap<u64, ProcessKey>,
+    /// Ended ones by (when, age).
+    ended: BTreeMap<(u64, u64), ProcessKey>,
+    /// Bytes of all programs, shared ones counted once.
+    bytes: usize,
+    next_sequence: u64,
+    forgotten: u64,
+}
+
+impl Default for ProcessTable {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl ProcessTable {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: HashMap::new(),
+            live_by_pid: HashMap::new(),
+            live: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            bytes: 0,
+            next_sequence: 0,
+            forgotten: 0,
+        }
+    }
+
+    /// Takes in what the activity says and completes it: the process, and its parent if the activity names one
+    /// by its key or an earlier event did.
+    ///
+    /// `creator` is the process that called fork, if it is not the parent (`CLONE_PARENT`). `boot_ns` is when it
+    /// happened, in nanoseconds since boot. What the activity says is never changed: only what it leaves empty is
+    /// filled in, and never with the program that ran before an exec.
+    pub fn observe(&mut self, activity: &mut ProcessActivity, creator: Option<&ProcessKey>, boot_ns: u64) {
+        self.forget_ended(boot_ns);
+        let key = activity.process.key;
+        let told_parent = activity.parent.as_ref().map(|p| p.key);
+        if activity.op != ProcessOp::Exit {
+            self.end_other_with_pid(&key, boot_ns);
+        }
+        // The parent that created it stays the parent: a daemon's ancestry does not end at init.
+        let parent = self.parent(&key).or(told_parent);
+        let process = &mut activity.process;
+        let known = self.entries.get(&key);
+        match activity.op {
+            ProcessOp::Fork => {
+                let origin = creator.copied().or(told_parent).and_then(|k| self.entries.get(&k));
+                let mut program = Arc::default();
+                if let Some(same) = known.or(origin) {
+                    fill(process, &same.program, true);
+                    fill_facts(process, same.cgroup_id, known.map_or(process.started, |e| e.started));
+                    program = Arc::clone(&same.program);
+                }
+                // Shared, unless the event itself knew better.
+                let told = Program::of(process);
+                if told != *program {
+                    program = Arc::new(told);
+                }
+                self.put(key, program, process, parent);
+            }
+            ProcessOp::Exec | ProcessOp::Found => {
+                if let Some(known) = known {
+                    fill(process, &known.program, activity.op == ProcessOp::Found);
+                    fill_facts(process, known.cgroup_id, known.started);
+                }
+                self.put(key, Arc::new(Program::of(process)), process, parent);
+            }
+            ProcessOp::Exit => {
+                if let Some(known) = known {
+                    fill(process, &known.program, true);
+                    fill_facts(process, known.cgroup_id, known.started);
+                    self.end(&key, boot_ns);
+                }
+            }
+        }
+        if activity.parent.is_none() {
+            activity.parent = parent.map(|key| Process { key, ..Process::default() });
+        }
+        if let Some(parent) = &mut activity.parent
+            && let Some(entry) = self.entries.get(&parent.key)
+        {
+            fill(parent, &entry.program, true);
+            fill_facts(parent, entry.cgroup_id, entry.started);
+        }
+        self.keep_limits(&key);
+    }
+
+    /// A process, if it is known.
+    pub fn get(&self, key: &ProcessKey) -> Option<Process> {
+        self.entries.get(key).map(|e| e.process(*key))
+    }
+
+    /// The process that created this one.
+    pub fn parent(&self, key: &ProcessKey) -> Option<ProcessKey> {
+        self.entries.get(key)?.parent
+    }
+
+    /// The live process with this pid.
+    pub fn live_with_pid(&self, pid: u32) -> Option<ProcessKey> {
+        self.live_by_pid.get(&pid).copied()
+    }
+
+    /// Those who came before, nearest first: parent, grandparent, … as far as they are known.
+    pub fn ancestors(&self, key: &ProcessKey) -> Vec<Process> {
+        let mut seen = HashSet::from([*key]);
+        let mut found = Vec::new();
+        let mut at = self.parent(key);
+        // `seen`, because keys come from outside and might go round in a circle.
+        while let Some(key) = at.filter(|k| seen.insert(*k)) {
+            let Some(entry) = self.entries.get(&key) else { break };
+            found.push(entry.process(key));
+            at = entry.parent;
+        }
+        found
+    }
+
+    /// How many processes are known, those that ended a short while ago included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if none is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many live processes were forgotten because the table was full.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    fn put(&mut self, key: ProcessKey, program: Arc<Program>, process: &Process, parent: Option<ProcessKey>) {
+        if Arc::strong_count(&program) == 1 {
+            self.bytes += program.bytes();
+        }
+        self.remove(&key);
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.live.insert(sequence, key);
+        self.live_by_pid.insert(key.pid, key);
+        let entry = Entry {
+            program,
+            cgroup_id: process.cgroup_id,
+            started: process.started,
+            parent: parent.filter(|p| *p != key),
+            sequence,
+            ended: None,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: &ProcessKey) -> Option<()> {
+        let entry = self.entries.remove(key)?;
+        match entry.ended {
+            Some(when) => {
+                self.ended.remove(&(when, entry.sequence));
+            }
+            None => {
+                self.live.remove(&entry.sequence);
+                self.live_by_pid.remove(&key.pid);
+            }
+        }
+        if let Some(program) = Arc::into_inner(entry.program) {
+            self.bytes -= program.bytes();
+        }
+        Some(())
+    }
+
+    fn end(&mut self, key: &ProcessKey, boot_ns: u64) {
+        let Some(entry) = self.entries.get_mut(key).filter(|e| e.ended.is_none()) else { return };
+        entry.ended = Some(boot_ns);
+        self.live.remove(&entry.sequence);
+        self.live_by_pid.remove(&key.pid);
+        self.ended.insert((boot_ns, entry.sequence), *key);
+    }
+
+    /// A pid that is used again says that its last user is gone, even if nobody told.
+    fn end_other_with_pid(&mut self, key: &ProcessKey, boot_ns: u64) {
+        if let Some(other) = self.live_with_pid(key.pid).filter(|other| other != key) {
+            self.end(&other, boot_ns);
+        }
+    }
+
+    fn forget_ended(&mut self, boot_ns: u64) {
+        let keep = u64::try_from(self.limits.keep_ended.as_nanos()).unwrap_or(u64::MAX);
+        while let Some((&(when, _), &key)) = self.ended.first_key_value()
+            && when.saturating_add(keep) < boot_ns
+        {
+            self.remove(&key);
+        }
+    }
+
+    fn keep_limits(&mut self, newest: &ProcessKey) {
+        while self.entries.len() > self.limits.processes || self.bytes > self.limits.bytes {
+            if let Some((_, &key)) = self.ended.first_key_value() {
+                self.remove(&key);
+            } else if let Some((_, &key)) = self.live.first_key_value().filter(|(_, key)| *key != newest) {
+                self.remove(&key);
+                self.forgotten += 1;
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+/// Fills in what is empty; the program itself only if it is still the same one.
+fn fill(process: &mut Process, from: &Program, same_program: bool) {
+    let set = |to: &mut String, from: &String| {
+        if to.is_empty() {
+            to.clone_from(from);
+        }
+    };
+    if same_program {
+        set(&mut process.image, &from.image);
+        set(&mut process.command_line, &from.command_line);
+    }
+    set(&mut process.cwd, &from.cwd);
+    if process.user.uid.is_empty() {
+        process.user.clone_from(&from.user);
+    }
+    if process.container.is_none() {
+        process.container.clone_from(&from.container);
+    }
+}
+
+fn fill_facts(process: &mut Process, cgroup_id: u64, started: Timestamp) {
+    if process.cgroup_id == 0 {
+        process.cgroup_id = cgroup_id;
+    }
+    if process.started == Timestamp::default() {
+        process.started = started;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wardline_event::BootId;
+    use wardline_event::ids::NS_PER_TICK;
+
+    use super::*;
+
+    fn key(pid: u32, ticks: u64) -> ProcessKey {
+        ProcessKey::new(BootId(1), ticks * NS_PER_TICK, pid)
+    }
+
+    fn activity(op: ProcessOp, process: Process, parent: Option<ProcessKey>) -> ProcessActivity {
+        let parent = parent.map(|key| Process { key, ..Process::default() });
+        ProcessActivity { op, process, parent, exit_code: None }
+    }
+
+    fn running(key: ProcessKey, image: &str, command_line: &str) -> Process {
+        Process {
+            key,
+            image: image.into(),
+            command_line: command_line.into(),
+            cwd: "/home/alice".into(),
+            user: User { uid: "1000".into(), name: "alice".into() },
+            started: Timestamp(5),
+            ..Process::default()
+        }
+    }
+
+    fn bare(key: ProcessKey) -> Process {
+        Process { key, ..Process::default() }
+    }
+
+    #[test]
+    fn an_exec_names_its_parent_and_an_exit_what_ended() {
+        let (shell, child) = (key(10, 1), key(11, 2));
+        let mut table = ProcessTable::default();
+        table.observe(&mut activity(ProcessOp::Found, running(shell, "/bin/bash", "bash -i"), None), None, 1);
+
+        let mut fork = activity(ProcessOp::Fork, bare(child), Some(shell));
+        table.observe(&mut fork, None, 2);
+        assert_eq!((fork.process.image.as_str(), fork.process.user.name.as_str()), ("/bin/bash", "alice"));
+
+        let program = Process { cwd: String::new(), ..running(child, "/bin/nc", "nc -l") };
+        let mut exec = activity(ProcessOp::Exec, program, Some(shell));
+        table.observe(&mut exec, None, 3);
+        let parent = exec.parent.unwrap();
+        assert_eq!((parent.image.as_str(), parent.command_line.as_str()), ("/bin/bash", "bash -i"));
+        assert_eq!(exec.process.cwd, "/home/alice", "an exec keeps the directory");
+
+        let mut exit = activity(ProcessOp::Exit, bare(child), None);
+        table.observe(&mut exit, None, 4);
+        assert_eq!(exit.process.command_line, "nc -l");
+        assert_eq!(exit.parent.unwrap().key, shell);
+        assert_eq!(table.live_with_pid(11), None);
+    }
+
+    #[test]
+    fn an_exec_without_details_does_not_keep_the_old_program() {
+        let mut table = ProcessTable::default();
+        let child = key(11, 2);
+        table.observe(&mut activity(ProcessOp::Found, running(child, "/bin/bash", "bash"), None), None, 1);
+        let mut exec = activity(ProcessOp::Exec, bare(child), None);
+        table.observe(&mut exec, None, 2);
+        assert_eq!((exec.process.image.as_str(), exec.process.command_line.as_str()), ("", ""));
+        assert_eq!(exec.process.user.name, "alice");
+    }
+
+    #[test]
+    fn ancestry_outlives_the_parent_and_reparenting() {
+        let (init, daemon, middle, worker) = (key(1, 0), key(20, 1), key(21, 2), key(22, 3));
+        let mut table = ProcessTable::default();
+        table.observe(&mut activity(ProcessOp::Found, running(init, "/sbin/init", "init"), None), None, 1);
+        table.observe(&mut activity(ProcessOp::Found, running(daemon, "/bin/d", "d"), Some(init)), None, 1);
+        table.observe(&mut activity(ProcessOp::Fork, bare(middle), Some(daemon)), None, 2);
+        table.observe(&mut activity(ProcessOp::Fork, bare(worker), Some(middle)), None, 3);
+        table.observe(&mut activity(ProcessOp::Exit, bare(middle), Some(daemon)), None, 4);
+        let mut exec = activity(ProcessOp::Exec, running(worker, "/bin/w", "w"), Some(init));
+        table.observe(&mut exec, None, 5);
+        assert_eq!(exec.parent.unwrap().image, "/sbin/init", "the event says who the parent is now");
+        let pids: Vec<u32> = table.ancestors(&worker).iter().map(|p| p.key.pid).collect();
+        assert_eq!(pids, [21, 20, 1], "the table says who created whom");
+    }
+
+    #[test]
+    fn a_fork_on_behalf_of_the_parent_inherits_from_who_forked() {
+        let (manager, runtime, child) = (key(5, 1), key(6, 2), key(7, 3));
+        let mut table = ProcessTable::default();
+        table.observe(&mut activity(ProcessOp::Found, running(manager, "/bin/manager", "m"), None), None, 1);
+        table.observe(&mut activity(ProcessOp::Found, running(runtime, "/bin/runtime", "r"), None), None, 1);
+        let mut fork = activity(ProcessOp::Fork, bare(child), Some(manager));
+        table.observe(&mut fork, Some(&runtime), 2);
+        assert_eq!(fork.process.image, "/bin/runtime");
+        assert_eq!(fork.parent.unwrap().image, "/bin/manager");
+    }
+
+    #[test]
+    fn ended_processes_are_kept_a_while_and_circles_end() {
+        let limits = Limits { keep_ended: Duration::from_nanos(100), ..Limits::default() };
+        let mut table = ProcessTable::new(limits);
+        let (a, b) = (key(1, 1), key(2, 1));
+        table.observe(&mut activity(ProcessOp::Found, running(a, "/a", "a"), Some(b)), None, 1);
+        table.observe(&mut activity(ProcessOp::Found, running(b, "/b", "b"), Some(a)), None, 1);
+        assert_eq!(table.ancestors(&a).len(), 1);
+        table.observe(&mut activity(ProcessOp::Exit, bare(a), None), None, 10);
+        assert!(table.get(&a).is_some());
+        table.observe(&mut activity(ProcessOp::Exit, bare(b), None), None, 111);
+        assert!(table.get(&a).is_none() && table.get(&b).is_some());
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(u8, u32, u64, u32, u64, usize, u64)>> {
+        // What, pid, start, parent's pid, parent's start, length of the command line, time since the last.
+        prop::collection::vec((0u8..4, 1u32..12, 0u64..3, 1u32..12, 0u64..3, 0usize..200, 0u64..40), 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_keeps_its_limits_and_its_books(steps in steps()) {
+            let limits =
+                Limits { processes: 8, bytes: 2_500, keep_ended: Duration::from_nanos(100) };
+            let mut table = ProcessTable::new(limits);
+            let mut now = 0;
+            for (op, pid, start, parent_pid, parent_start, len, later) in steps {
+                now += later;
+                let op =
+                    [ProcessOp::Fork, ProcessOp::Exec, ProcessOp::Exit, ProcessOp::Found][usize::from(op)];
+                let (key, parent) = (key(pid, start), key(parent_pid, parent_start));
+                let process = Process { command_line: "x".repeat(len), ..bare(key) };
+                let mut seen = activity(op, process.clone(), Some(parent));
+                table.observe(&mut seen, None, now);
+
+                prop_assert_eq!(seen.process.key, key);
+                if len > 0 {
+                    prop_assert_eq!(&seen.process.command_line, &process.command_line);
+                }
+                prop_assert!(table.len() <= limits.processes);
+                prop_assert_eq!(table.live.len() + table.ended.len(), table.len());
+                prop_assert_eq!(table.live.len(), table.live_by_pid.len());
+                let mut programs = HashMap::new();
+                for entry in table.entries.values() {
+                    programs.insert(Arc::as_ptr(&entry.program), entry.program.bytes());
+                }
+                prop_assert_eq!(programs.values().sum::<usize>(), table.bytes);
+                prop_assert!(table.bytes <= limits.bytes || table.len() == 1);
+                if op != ProcessOp::Exit {
+                    prop_assert_eq!(table.live_with_pid(pid), Some(key), "the newest is never forgotten");
+                }
+                prop_assert!(table.ancestors(&key).len() < limits.processes);
+            }
+        }
+    }
+}
