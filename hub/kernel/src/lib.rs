@@ -1,1 +1,31 @@
 //! What every hub capability stands on: store, sign-in, audit log, live stream, page layout.
+//!
+//! A capability gets a [`Kernel`] as its axum state and exports `MIGRATIONS`, `api()` and `console()`. It takes a
+//! [`Session`] in each handler, asks the store with the session's [`Scope`], writes an [`audit`] entry in the
+//! transaction of what it does, and tells the [`Bus`] after the commit. What it needs of another capability it
+//! reads through [`views`].
+
+pub mod api;
+pub mod audit;
+pub mod auth;
+pub mod bus;
+pub mod clock;
+pub mod error;
+pub mod events;
+pub mod kernel;
+pub mod keys;
+pub mod live;
+pub mod scope;
+pub mod store;
+pub mod views;
+pub mod web;
+
+pub use auth::Session;
+pub use bus::{Bus, Notice, Topic};
+pub use clock::{Clock, ManualClock, SystemClock, random_bytes, random_id};
+pub use error::{ApiError, Problem};
+pub use events::{EventQuery, EventStore, NewEvent, StoredEvent};
+pub use kernel::{FIRST_PERSON, Kernel, KernelConfig, OpenError, make_link_beside};
+pub use keys::{KeyError, Keys};
+pub use scope::Scope;
+pub use store::{Migration, Store, StoreError, WriteTx};

@@ -1,0 +1,60 @@
+//! Who is asking: one-time sign-in links, session cookies, API tokens. Denied unless proved.
+
+mod guard;
+mod limit;
+mod routes;
+pub(crate) mod store;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+use crate::scope::Scope;
+
+pub use guard::{OPEN_ROUTES, guard, is_open};
+pub(crate) use limit::Limiter;
+pub use routes::{api, console};
+pub use store::{make_link, sign_in};
+
+/// How long a sign-in link can be used, in milliseconds.
+pub const LINK_LIFE_MS: i64 = 15 * 60 * 1000;
+
+/// How long a session lasts, in milliseconds.
+pub const SESSION_LIFE_MS: i64 = 12 * 60 * 60 * 1000;
+
+/// The session cookie's name.
+pub const COOKIE: &str = "wardline_session";
+
+/// How somebody proved who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A person with a session cookie.
+    Session,
+    /// A program with an API token.
+    Token,
+}
+
+/// Somebody who proved who they are. Every handler that takes one as an argument is closed to everybody else;
+/// so is every other route that [`OPEN_ROUTES`] does not name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// Whose data they may see.
+    pub scope: Scope,
+    /// Their name, as it goes into the audit log.
+    pub person: String,
+    /// How they proved it.
+    pub proof: Proof,
+    /// Hash of the session's id, by which it is ended; the API token's id for programs.
+    pub id: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::unauthenticated)
+    }
+}

@@ -1,0 +1,204 @@
+//! Links, sessions and tokens in the store. Only hashes of secrets are kept.
+//!
+//! These are the calls that need no scope, because proving something is how a scope is gained.
+
+use serde_json::json;
+use sqlx::{Row, SqlitePool};
+use wardline_event::Timestamp;
+
+use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
+use crate::audit::{self, Act};
+use crate::clock::{hex, random_bytes, random_id, sha256_hex};
+use crate::scope::Scope;
+use crate::store::{Store, StoreError};
+
+/// Makes a one-time sign-in code for a person; it goes into a link `/signin/CODE`.
+pub async fn make_link(
+    store: &Store,
+    scope: &Scope,
+    person: &str,
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let code = hex(&random_bytes::<20>());
+    let mut tx = store.write().await?;
+    sqlx::query(
+        "INSERT INTO sign_in_link (code_hash, organisation, person, created_ms, expires_ms) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(sha256_hex(code.as_bytes()))
+    .bind(scope.organisation())
+    .bind(person)
+    .bind(now.0)
+    .bind(now.0 + LINK_LIFE_MS)
+    .execute(&mut *tx)
+    .await?;
+    let act = Act {
+        actor: "hub".into(),
+        act: "sign_in_link.made",
+        target: person.into(),
+        detail: json!({"expires_ms": now.0 + LINK_LIFE_MS}),
+    };
+    audit::append(&mut tx, scope, now, act).await?;
+    tx.commit().await?;
+    Ok(code)
+}
+
+/// Trades a sign-in code for a session; gives the session's secret id, which goes into the cookie. `None` if
+/// the code is unknown, used or too old: which of these is not said.
+pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let mut tx = store.write().await?;
+    let row = sqlx::query(
+        "UPDATE sign_in_link SET used_ms = $2 WHERE code_hash = $1 AND used_ms IS NULL AND expires_ms > $2 \
+         RETURNING organisation, person",
+    )
+    .bind(sha256_hex(code.as_bytes()))
+    .bind(now.0)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (scope, person) = (Scope::of_organisation(row.get::<String, _>(0)), row.get::<String, _>(1));
+    let id = hex(&random_bytes::<32>());
+    sqlx::query(
+        "INSERT INTO session (id_hash, organisation, person, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(sha256_hex(id.as_bytes()))
+    .bind(scope.organisation())
+    .bind(&person)
+    .bind(now.0)
+    .bind(now.0 + SESSION_LIFE_MS)
+    .execute(&mut *tx)
+    .await?;
+    let act =
+        Act { actor: person.clone(), act: "session.begun", target: person, detail: json!({"by": "link"}) };
+    audit::append(&mut tx, &scope, now, act).await?;
+    tx.commit().await?;
+    Ok(Some(id))
+}
+
+/// The session behind a cookie's value.
+pub(crate) async fn session(
+    pool: &SqlitePool,
+    id: &str,
+    now: Timestamp,
+) -> Result<Option<Session>, StoreError> {
+    let hash = sha256_hex(id.as_bytes());
+    let row = sqlx::query(
+        "SELECT organisation, person FROM session WHERE id_hash = $1 AND ended_ms IS NULL AND expires_ms > $2",
+    )
+    .bind(&hash)
+    .bind(now.0)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| Session {
+        scope: Scope::of_organisation(row.get::<String, _>(0)),
+        person: row.get(1),
+        proof: Proof::Session,
+        id: hash,
+    }))
+}
+
+/// Ends a session.
+pub(crate) async fn sign_out(store: &Store, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+    let mut tx = store.write().await?;
+    let ended = sqlx::query(
+        "UPDATE session SET ended_ms = $3 WHERE organisation = $1 AND id_hash = $2 AND ended_ms IS NULL",
+    )
+    .bind(session.scope.organisation())
+    .bind(&session.id)
+    .bind(now.0)
+    .execute(&mut *tx)
+    .await?;
+    if ended.rows_affected() > 0 {
+        let person = session.person.clone();
+        let act = Act { actor: person.clone(), act: "session.ended", target: person, detail: json!({}) };
+        audit::append(&mut tx, &session.scope, now, act).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Makes an API token; gives its id and its secret, which is shown once and never again.
+pub(crate) async fn make_api_token(
+    store: &Store,
+    session: &Session,
+    name: &str,
+    life_ms: i64,
+    now: Timestamp,
+) -> Result<(String, String), StoreError> {
+    let (id, secret) = (random_id(), format!("wardline_{}", hex(&random_bytes::<24>())));
+    let mut tx = store.write().await?;
+    sqlx::query(
+        "INSERT INTO api_token (id, organisation, name, secret_hash, created_by, created_ms, expires_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&id)
+    .bind(session.scope.organisation())
+    .bind(name)
+    .bind(sha256_hex(secret.as_bytes()))
+    .bind(&session.person)
+    .bind(now.0)
+    .bind(now.0.saturating_add(life_ms))
+    .execute(&mut *tx)
+    .await?;
+    let act = Act {
+        actor: session.person.clone(),
+        act: "api_token.made",
+        target: id.clone(),
+        detail: json!({"name": name, "expires_ms": now.0.saturating_add(life_ms)}),
+    };
+    audit::append(&mut tx, &session.scope, now, act).await?;
+    tx.commit().await?;
+    Ok((id, secret))
+}
+
+/// Revokes an API token; false if there is none with this id that could be used.
+pub(crate) async fn revoke_api_token(
+    store: &Store,
+    session: &Session,
+    id: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let mut tx = store.write().await?;
+    let changed = sqlx::query(
+        "UPDATE api_token SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
+    )
+    .bind(session.scope.organisation())
+    .bind(id)
+    .bind(now.0)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if changed == 0 {
+        return Ok(false);
+    }
+    let act = Act {
+        actor: session.person.clone(),
+        act: "api_token.revoked",
+        target: id.to_owned(),
+        detail: json!({}),
+    };
+    audit::append(&mut tx, &session.scope, now, act).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// The program behind an API token.
+pub(crate) async fn bearer(
+    pool: &SqlitePool,
+    secret: &str,
+    now: Timestamp,
+) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query(
+        "SELECT organisation, name, id FROM api_token \
+         WHERE secret_hash = $1 AND revoked_ms IS NULL AND expires_ms > $2",
+    )
+    .bind(sha256_hex(secret.as_bytes()))
+    .bind(now.0)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|row| Session {
+        scope: Scope::of_organisation(row.get::<String, _>(0)),
+        person: format!("API token “{}”", row.get::<String, _>(1)),
+        proof: Proof::Token,
+        id: row.get(2),
+    }))
+}

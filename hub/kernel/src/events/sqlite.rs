@@ -1,0 +1,129 @@
+//! Events in the same SQLite database as the state.
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::{EventCounts, EventQuery, EventStore, NewEvent, StoredEvent};
+use crate::scope::Scope;
+use crate::store::{StoreError, WriteTx};
+
+/// SQLite takes 32,766 bound values in one statement; 10 columns, rounded down.
+const ROWS_PER_INSERT: usize = 500;
+
+/// The event store that comes with the hub.
+#[derive(Debug)]
+pub struct SqliteEvents {
+    read: SqlitePool,
+}
+
+impl SqliteEvents {
+    /// Events in this database.
+    pub fn new(read: SqlitePool) -> Self {
+        Self { read }
+    }
+}
+
+fn stored(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
+    let body: String = row.get("body");
+    Ok(StoredEvent {
+        device: row.get("device"),
+        spool: row.get("spool"),
+        seq: row.get("seq"),
+        time_ms: row.get("time_ms"),
+        class_uid: row.get("class_uid"),
+        process_key: row.get("process_key"),
+        parent_key: row.get("parent_key"),
+        simulated: row.get::<i64, _>("simulated") != 0,
+        body: serde_json::from_str(&body).map_err(|_| StoreError::Corrupt { what: "event" })?,
+    })
+}
+
+#[async_trait]
+impl EventStore for SqliteEvents {
+    async fn append(
+        &self,
+        tx: &mut WriteTx,
+        scope: &Scope,
+        device: &str,
+        spool: &str,
+        events: &[NewEvent],
+    ) -> Result<(), StoreError> {
+        for chunk in events.chunks(ROWS_PER_INSERT) {
+            let mut sql = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO event (organisation, device, spool, seq, time_ms, class_uid, process_key, \
+                 parent_key, simulated, body) ",
+            );
+            sql.push_values(chunk, |mut row, event| {
+                row.push_bind(scope.organisation())
+                    .push_bind(device)
+                    .push_bind(spool)
+                    .push_bind(event.seq as i64)
+                    .push_bind(event.time_ms)
+                    .push_bind(i64::from(event.class_uid))
+                    .push_bind(event.process_key.to_string())
+                    .push_bind(event.parent_key.map(|key| key.to_string()))
+                    .push_bind(i64::from(event.simulated))
+                    .push_bind(event.body.as_str());
+            });
+            sql.push(" ON CONFLICT (device, spool, seq) DO NOTHING");
+            sql.build().execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn query(&self, scope: &Scope, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
+             FROM event WHERE organisation = ",
+        );
+        sql.push_bind(scope.organisation()).push(" AND device = ").push_bind(query.device.as_str());
+        if let Some(from) = query.from_ms {
+            sql.push(" AND time_ms >= ").push_bind(from);
+        }
+        if let Some(until) = query.until_ms {
+            sql.push(" AND time_ms < ").push_bind(until);
+        }
+        if let Some(key) = &query.process_key {
+            sql.push(" AND process_key = ").push_bind(key.as_str());
+        }
+        sql.push(" ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(query.limit.clamp(1, 10_000)));
+        sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()
+    }
+
+    async fn children(
+        &self,
+        scope: &Scope,
+        device: &str,
+        parents: &[String],
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        if parents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
+             FROM event WHERE organisation = ",
+        );
+        sql.push_bind(scope.organisation()).push(" AND device = ").push_bind(device);
+        sql.push(" AND class_uid = 1007 AND parent_key IN (");
+        let mut list = sql.separated(", ");
+        for parent in parents {
+            list.push_bind(parent.as_str());
+        }
+        sql.push(") ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(limit.clamp(1, 10_000)));
+        sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()
+    }
+
+    async fn counts(&self, scope: &Scope, device: Option<&str>) -> Result<EventCounts, StoreError> {
+        let row = sqlx::query(
+            "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(simulated), 0) AS BIGINT) FROM event \
+             WHERE organisation = $1 AND ($2 IS NULL OR device = $2)",
+        )
+        .bind(scope.organisation())
+        .bind(device)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(EventCounts { stored: row.get(0), simulated: row.get(1) })
+    }
+}

@@ -1,0 +1,189 @@
+//! The kernel: what every handler and job is given.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::Row;
+use tokio::sync::watch;
+use wardline_event::Timestamp;
+
+use crate::auth::Limiter;
+use crate::bus::Bus;
+use crate::clock::{Clock, SystemClock, random_id};
+use crate::events::{EventStore, SqliteEvents};
+use crate::keys::{KeyError, Keys};
+use crate::scope::Scope;
+use crate::store::{Migration, Store, StoreError};
+
+/// The person behind sign-in links until people have accounts of their own.
+pub const FIRST_PERSON: &str = "administrator";
+
+/// How to open a kernel.
+pub struct KernelConfig {
+    /// The data folder; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Name of the first organisation; used once, when the data folder is new.
+    pub organisation: String,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The kernel's own migrations and those of every capability.
+    pub migrations: Vec<Migration>,
+}
+
+impl KernelConfig {
+    /// A kernel on the machine's clock, for "This organisation".
+    pub fn new(data_dir: impl Into<PathBuf>, migrations: Vec<Migration>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            organisation: "This organisation".into(),
+            clock: Arc::new(SystemClock),
+            migrations,
+        }
+    }
+}
+
+/// The kernel could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+struct Inner {
+    store: Store,
+    events: Arc<dyn EventStore>,
+    clock: Arc<dyn Clock>,
+    bus: Bus,
+    keys: Keys,
+    home: Scope,
+    organisation: String,
+    limiter: Limiter,
+    stopping: watch::Sender<bool>,
+}
+
+/// What every handler and job is given. Cheap to clone.
+#[derive(Clone)]
+pub struct Kernel(Arc<Inner>);
+
+impl Kernel {
+    /// Opens the data folder, brings it to this version, and reads or makes the keys.
+    pub async fn open(config: KernelConfig) -> Result<Self, OpenError> {
+        let now = config.clock.now();
+        let store = Store::open(&config.data_dir, &config.migrations, now).await?;
+        let keys = Keys::open(&config.data_dir, now)?;
+        let (home, organisation) = first_organisation(&store, &config.organisation, now).await?;
+        let events = Arc::new(SqliteEvents::new(store.read().clone()));
+        Ok(Self(Arc::new(Inner {
+            store,
+            events,
+            clock: config.clock,
+            bus: Bus::default(),
+            keys,
+            home,
+            organisation,
+            limiter: Limiter::default(),
+            stopping: watch::channel(false).0,
+        })))
+    }
+
+    /// The state.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The events.
+    pub fn events(&self) -> &dyn EventStore {
+        &*self.0.events
+    }
+
+    /// Now, by the hub's only clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// The hub's secrets.
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The organisation that runs this hub: for jobs and for the command line.
+    pub fn home(&self) -> &Scope {
+        &self.0.home
+    }
+
+    /// That organisation's name.
+    pub fn organisation(&self) -> &str {
+        &self.0.organisation
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    /// Makes a one-time sign-in code for the first person. The link is `http://ADDRESS/signin/CODE`.
+    pub async fn make_link(&self) -> Result<String, StoreError> {
+        crate::auth::make_link(self.store(), self.home(), FIRST_PERSON, self.now()).await
+    }
+
+    /// Ends live streams and jobs.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Returns when the hub is stopping.
+    pub async fn stopped(&self) {
+        // The sender lives as long as this kernel, so waiting cannot fail.
+        let _ = self.0.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// Makes a one-time sign-in code on the data folder of a hub that may be running.
+pub async fn make_link_beside(
+    data_dir: &std::path::Path,
+    migrations: &[Migration],
+    now: Timestamp,
+) -> Result<String, StoreError> {
+    let store = Store::open_beside(data_dir, migrations).await?;
+    let no_hub = || StoreError::NoHub { path: data_dir.to_owned() };
+    let id: Option<String> =
+        sqlx::query_scalar("SELECT id FROM organisation ORDER BY created_ms, id LIMIT 1")
+            .fetch_optional(store.read())
+            .await?;
+    let scope = Scope::of_organisation(id.ok_or_else(no_hub)?);
+    let code = crate::auth::make_link(&store, &scope, FIRST_PERSON, now).await?;
+    store.close().await;
+    Ok(code)
+}
+
+/// The organisation that runs the hub; made when the data folder is new.
+async fn first_organisation(
+    store: &Store,
+    name: &str,
+    now: Timestamp,
+) -> Result<(Scope, String), StoreError> {
+    let mut tx = store.write().await?;
+    let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
+        .fetch_optional(&mut *tx)
+        .await?;
+    if let Some(row) = row {
+        return Ok((Scope::of_organisation(row.get::<String, _>(0)), row.get(1)));
+    }
+    let id = random_id();
+    sqlx::query("INSERT INTO organisation (id, name, created_ms) VALUES ($1, $2, $3)")
+        .bind(&id)
+        .bind(name)
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok((Scope::of_organisation(id), name.to_owned()))
+}

@@ -1,0 +1,255 @@
+//! The hub's secrets, in `keys/` of its data folder: made at the first start, kept for its life.
+//!
+//! | file | what |
+//! |---|---|
+//! | `authority.key`, `authority.der` | the certificate authority of this hub's devices (ECDSA P-256, ten years) |
+//! | `command.seed` | the seed of the Ed25519 key that signs commands |
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+};
+use ring::digest;
+use time::OffsetDateTime;
+use wardline_event::{DeviceId, Timestamp};
+use wardline_wire::CommandSigner;
+
+use crate::clock::{hex, random_bytes};
+use crate::scope::Scope;
+use crate::store::{StoreError, create_private_folder};
+
+/// How long a device's certificate is valid.
+pub const DEVICE_CERTIFICATE_DAYS: i64 = 30;
+const AUTHORITY_DAYS: i64 = 3653;
+const SERVER_CERTIFICATE_DAYS: i64 = 397;
+/// Certificates begin a little earlier, for devices whose clocks are behind.
+const BACKDATE_S: i64 = 5 * 60;
+
+/// The keys could not be made, kept or used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file could not be written or read.
+    #[error(transparent)]
+    Folder(#[from] StoreError),
+    /// A file holds something else.
+    #[error(
+        "{path} does not hold {what}; put it back from a backup. A new key would lock every enrolled device out"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// The device's request for a certificate is not one, or does not prove that it holds the key.
+    #[error(
+        "the request for a certificate is not valid: it must be PKCS #10 in DER, signed with the device's own key"
+    )]
+    Request(#[source] rcgen::Error),
+    /// A certificate could not be made.
+    #[error("could not make a certificate")]
+    Certificate(#[source] rcgen::Error),
+}
+
+/// The hub's secrets.
+pub struct Keys {
+    issuer: Issuer<'static, KeyPair>,
+    authority: Vec<u8>,
+    signer: CommandSigner,
+}
+
+impl std::fmt::Debug for Keys {
+    /// Secrets stay out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys(authority {})", hex(&self.fingerprint()))
+    }
+}
+
+/// The agent port's own key and certificate.
+#[derive(Debug)]
+pub struct ServerIdentity {
+    /// DER: the server's certificate, then the authority's.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS #8, DER.
+    pub key: Vec<u8>,
+}
+
+impl Keys {
+    /// Reads the keys of a data folder; makes them if there are none.
+    pub fn open(folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
+        let folder = folder.join("keys");
+        create_private_folder(&folder)?;
+        let (key_path, cert_path) = (folder.join("authority.key"), folder.join("authority.der"));
+        if !key_path.exists() && !cert_path.exists() {
+            make_authority(&key_path, &cert_path, now)?;
+        }
+        let pem = String::from_utf8(read(&key_path)?).unwrap_or_default();
+        let key = KeyPair::from_pem(&pem)
+            .map_err(|_| KeyError::Damaged { path: key_path, what: "a private key" })?;
+        let authority = read(&cert_path)?;
+        let issuer = Issuer::from_ca_cert_der(&authority.as_slice().into(), key)
+            .map_err(|_| KeyError::Damaged { path: cert_path, what: "a certificate authority" })?;
+
+        let seed_path = folder.join("command.seed");
+        if !seed_path.exists() {
+            write_private(&seed_path, &random_bytes::<32>())?;
+        }
+        let seed: [u8; 32] = read(&seed_path)?
+            .try_into()
+            .map_err(|_| KeyError::Damaged { path: seed_path, what: "a seed of 32 bytes" })?;
+        Ok(Self { issuer, authority, signer: CommandSigner::from_seed(&seed) })
+    }
+
+    /// The authority's certificate, DER.
+    pub fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+
+    /// SHA-256 over the authority's certificate: what an enrolment token names.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        digest::digest(&digest::SHA256, &self.authority).as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+
+    /// Signs commands.
+    pub fn signer(&self) -> &CommandSigner {
+        &self.signer
+    }
+
+    /// Certifies a device's key. Of the request only the public key is used, and the proof that the sender
+    /// holds the private one; who it is, the hub says.
+    pub fn certify(
+        &self,
+        csr_der: &[u8],
+        device: DeviceId,
+        scope: &Scope,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, KeyError> {
+        let mut request =
+            CertificateSigningRequestParams::from_der(&csr_der.into()).map_err(KeyError::Request)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&device.to_string(), scope.organisation());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        valid_for(&mut params, now, DEVICE_CERTIFICATE_DAYS);
+        request.params = params;
+        let certificate = request.signed_by(&self.issuer).map_err(KeyError::Certificate)?;
+        Ok(certificate.der().to_vec())
+    }
+
+    /// A fresh key and certificate for the agent port, valid for these DNS names and addresses.
+    pub fn server_identity(&self, names: &[String], now: Timestamp) -> Result<ServerIdentity, KeyError> {
+        let key = KeyPair::generate().map_err(KeyError::Certificate)?;
+        let mut params = CertificateParams::new(names.to_vec()).map_err(KeyError::Certificate)?;
+        params.distinguished_name = name("Wardline hub", "");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        valid_for(&mut params, now, SERVER_CERTIFICATE_DAYS);
+        let certificate = params.signed_by(&key, &self.issuer).map_err(KeyError::Certificate)?;
+        Ok(ServerIdentity {
+            chain: vec![certificate.der().to_vec(), self.authority.clone()],
+            key: key.serialize_der(),
+        })
+    }
+}
+
+fn name(common: &str, organisation: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    if !organisation.is_empty() {
+        name.push(DnType::OrganizationName, organisation);
+    }
+    name
+}
+
+fn valid_for(params: &mut CertificateParams, now: Timestamp, days: i64) {
+    let at = |s: i64| OffsetDateTime::from_unix_timestamp(s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let now_s = now.0 / 1000;
+    params.not_before = at(now_s - BACKDATE_S);
+    params.not_after = at(now_s + days * 24 * 60 * 60);
+    let mut serial = random_bytes::<16>();
+    // RFC 5280, 4.1.2.2: positive, at most 20 octets.
+    serial[0] = (serial[0] & 0x7f) | 1;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+}
+
+fn make_authority(key_path: &Path, cert_path: &Path, now: Timestamp) -> Result<(), KeyError> {
+    let key = KeyPair::generate().map_err(KeyError::Certificate)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(&format!("Wardline hub {}", hex(&random_bytes::<4>())), "");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    valid_for(&mut params, now, AUTHORITY_DAYS);
+    let certificate = params.self_signed(&key).map_err(KeyError::Certificate)?;
+    // The certificate last: if the hub is stopped in between, the next start sees a key alone and says so.
+    write_private(key_path, key.serialize_pem().as_bytes())?;
+    write_private(cert_path, certificate.der())?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
+    std::fs::read(path)
+        .map_err(|source| StoreError::Folder { doing: "read", path: path.to_owned(), source }.into())
+}
+
+/// Writes a new file that only its owner may read, and waits for the disk.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    use std::io::Write;
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|source| StoreError::Folder { doing: "write", path: path.to_owned(), source }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    #[test]
+    fn keys_are_made_once_and_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Keys::open(folder.path(), NOW).unwrap();
+        let again = Keys::open(folder.path(), NOW).unwrap();
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        assert_eq!(first.signer().key(), again.signer().key());
+        #[cfg(unix)]
+        for file in std::fs::read_dir(folder.path().join("keys")).unwrap() {
+            let mode =
+                std::os::unix::fs::PermissionsExt::mode(&file.unwrap().metadata().unwrap().permissions());
+            assert_eq!(mode & 0o077, 0);
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_named_and_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Keys::open(folder.path(), NOW).unwrap());
+        let seed = folder.path().join("keys/command.seed");
+        std::fs::write(&seed, b"short").unwrap();
+        let error = Keys::open(folder.path(), NOW).unwrap_err();
+        assert!(error.to_string().contains("command.seed does not hold a seed of 32 bytes"), "{error}");
+        assert_eq!(std::fs::read(&seed).unwrap(), b"short");
+    }
+
+    #[test]
+    fn a_request_must_prove_that_the_sender_holds_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::open(folder.path(), NOW).unwrap();
+        let scope = Scope::of_organisation("o1");
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
+        assert!(keys.certify(&csr, DeviceId(1), &scope, NOW).is_ok());
+        let mut forged = csr;
+        *forged.last_mut().unwrap() ^= 1;
+        assert!(matches!(keys.certify(&forged, DeviceId(1), &scope, NOW), Err(KeyError::Request(_))));
+        assert!(matches!(keys.certify(b"hello", DeviceId(1), &scope, NOW), Err(KeyError::Request(_))));
+    }
+}
