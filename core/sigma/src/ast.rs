@@ -54,7 +54,7 @@ pub(crate) struct Test {
 #[derive(Clone, Debug)]
 pub(crate) enum Matcher {
     Text(TextPattern),
-    Regex(Regex),
+    Regex(Pattern),
     Cidr(Cidr),
     /// Missing or null.
     Null,
@@ -66,6 +66,14 @@ pub(crate) enum Matcher {
         part: Part,
         cased: bool,
     },
+}
+
+/// A regular expression.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    pub regex: Regex,
+    /// A folded text that is in every match.
+    pub required: Option<String>,
 }
 
 /// Numeric comparison.

@@ -33,13 +33,12 @@ fn node(n: &Node, event: &dyn Fields) -> bool {
 }
 
 fn holds(test: &Test, event: &dyn Fields) -> bool {
-    let found = match &test.field {
-        Some(field) => field_matches(&test.matcher, event.field(field).as_ref(), event),
-        None => {
-            let mut found = false;
-            event.each_field(&mut |_, value| found = found || value_matches(&test.matcher, &value));
-            found
-        }
+    let found = if let Some(field) = &test.field {
+        field_matches(&test.matcher, event.field(field).as_ref(), event)
+    } else {
+        let mut found = false;
+        event.each_field(&mut |_, value| found = found || value_matches(&test.matcher, &value));
+        found
     };
     found != test.negated
 }
@@ -62,7 +61,7 @@ pub(crate) fn value_matches(matcher: &Matcher, value: &Value<'_>) -> bool {
         (matcher, Value::List(items)) => items.iter().any(|item| value_matches(matcher, item)),
         (Matcher::Null, value) => matches!(value, Value::Null),
         (Matcher::Text(pattern), value) => value.as_text().is_some_and(|text| pattern.is_match(&text)),
-        (Matcher::Regex(regex), value) => value.as_text().is_some_and(|text| regex.is_match(&text)),
+        (Matcher::Regex(pattern), value) => value.as_text().is_some_and(|text| pattern.regex.is_match(&text)),
         (Matcher::Cidr(cidr), Value::Str(text)) => text.trim().parse().is_ok_and(|ip| cidr.contains(ip)),
         (Matcher::Compare(order, bound), value) => as_number(value).is_some_and(|n| order.holds(n, *bound)),
         (Matcher::Cidr(_) | Matcher::Exists(_) | Matcher::FieldRef { .. }, _) => false,

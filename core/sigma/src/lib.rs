@@ -1,13 +1,20 @@
 //! The Sigma rule engine: parse, compile, match.
 #![warn(missing_docs)]
 
+mod affix;
 mod ast;
+mod class;
 mod condition;
 mod detection;
 mod encoding;
+#[cfg(test)]
+mod equivalence;
 mod error;
 mod eval;
+mod index;
 mod limits;
+mod literal;
+mod matching;
 mod modifiers;
 mod pattern;
 mod rule;
@@ -15,5 +22,6 @@ mod ruleset;
 mod yaml;
 
 pub use error::RuleError;
+pub use matching::Scratch;
 pub use rule::Rule;
-pub use ruleset::{RuleSet, Scratch};
+pub use ruleset::RuleSet;

@@ -2,10 +2,11 @@
 
 use regex::RegexBuilder;
 
-use crate::ast::{Cidr, Matcher, Node, Order, Part, Test};
+use crate::ast::{Cidr, Matcher, Node, Order, Part, Pattern, Test};
 use crate::encoding::{Spelling, Transform};
 use crate::error::{Fault, Pos};
 use crate::limits;
+use crate::literal;
 use crate::pattern::{TextPattern, Token, tokens};
 use crate::yaml::{Key, Scalar, Typed};
 
@@ -52,6 +53,7 @@ enum Type {
     Compare(Order),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent modifier")]
 /// A detection item's key, taken apart.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldKey {
@@ -185,13 +187,13 @@ impl FieldKey {
             Type::Exists => Some("exists"),
             Type::Compare(_) => Some("a numeric comparison"),
         };
-        if let Some(name) = type_name {
-            if parts > 0 || self.cased {
-                return conflict(
-                    format!("{name} takes no `contains`, `startswith`, `endswith` or `cased`"),
-                    "use `re` with `.*`, `^` and `$` for regular expressions; elsewhere leave them out",
-                );
-            }
+        if let Some(name) = type_name
+            && (parts > 0 || self.cased)
+        {
+            return conflict(
+                format!("{name} takes no `contains`, `startswith`, `endswith` or `cased`"),
+                "use `re` with `.*`, `^` and `$` for regular expressions; elsewhere leave them out",
+            );
         }
         if self.kind != Type::Text && !self.transforms.is_empty() {
             return conflict(
@@ -219,15 +221,15 @@ impl FieldKey {
                 "shorten it",
             ));
         }
-        if self.expand {
-            if let Some(name) = placeholder(&value.text) {
-                return Err(Fault::new(
-                    "S033",
-                    at,
-                    format!("the placeholder `%{name}%` has no value here"),
-                    "placeholders are not supported yet; write the values out",
-                ));
-            }
+        if self.expand
+            && let Some(name) = placeholder(&value.text)
+        {
+            return Err(Fault::new(
+                "S033",
+                at,
+                format!("the placeholder `%{name}%` has no value here"),
+                "placeholders are not supported yet; write the values out",
+            ));
         }
         let typed = value.typed();
         if typed == Typed::Null && self.kind != Type::Regex {
@@ -306,7 +308,10 @@ impl FieldKey {
             .nest_limit(100)
             .build();
         match regex {
-            Ok(regex) => Ok(self.node(Matcher::Regex(regex), &quoted(&value.text))),
+            Ok(regex) => {
+                let required = literal::required(&value.text, i, s);
+                Ok(self.node(Matcher::Regex(Pattern { regex, required }), &quoted(&value.text)))
+            }
             Err(regex::Error::CompiledTooBig(limit)) => Err(Fault::new(
                 "S002",
                 value.text_at,

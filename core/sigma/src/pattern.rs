@@ -103,6 +103,8 @@ pub(crate) fn fold_into(text: &str, out: &mut String) {
 
 impl TextPattern {
     pub fn new(mut tokens: Vec<Token>, cased: bool) -> Self {
+        // Encoding an empty text gives an empty literal, which says nothing.
+        tokens.retain(|token| !matches!(token, Token::Lit(text) if text.is_empty()));
         if !cased {
             for token in &mut tokens {
                 if let Token::Lit(text) = token {

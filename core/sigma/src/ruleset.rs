@@ -1,22 +1,34 @@
 //! Many rules, compiled for matching.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use wardline_event::{Fields, LogSource, MatchedField};
 
+use crate::class::Class;
 use crate::error::RuleError;
 use crate::eval;
+use crate::matching::Scratch;
 use crate::rule::Rule;
 
 /// Rules that are matched together.
-#[derive(Clone, Debug, Default)]
+///
+/// Cheap to clone; clones share everything. The rules that can see a log source are compiled together when the
+/// first event of that source comes, or by [`RuleSet::prepare`].
+#[derive(Clone, Debug)]
 pub struct RuleSet {
-    rules: Vec<Rule>,
+    inner: Arc<Inner>,
 }
 
-/// What one thread needs for matching; made by [`RuleSet::scratch`] and used again for every event.
-#[derive(Debug, Default)]
-pub struct Scratch {}
+#[derive(Debug)]
+struct Inner {
+    rules: Vec<Rule>,
+    /// The rules (ascending indices) of each log source that a rule names.
+    groups: Vec<(LogSource<'static>, Vec<usize>)>,
+    /// Compiled rules by the groups that they came from, so that log sources with the same rules share them. There
+    /// are no more than there are ways to combine the rules' own log sources, whatever events say of themselves.
+    classes: RwLock<HashMap<Vec<usize>, Arc<Class>>>,
+}
 
 impl RuleSet {
     /// Compiles rules.
@@ -51,28 +63,71 @@ impl RuleSet {
             ids.insert(rule.id.clone(), kept.len());
             kept.push(rule);
         }
-        (Self { rules: kept }, faults)
+        (Self::new(kept), faults)
+    }
+
+    fn new(rules: Vec<Rule>) -> Self {
+        let mut by_source: HashMap<&LogSource<'static>, Vec<usize>> = HashMap::new();
+        for (index, rule) in rules.iter().enumerate() {
+            by_source.entry(&rule.log_source).or_default().push(index);
+        }
+        let mut groups: Vec<_> =
+            by_source.into_iter().map(|(source, rules)| (source.clone(), rules)).collect();
+        groups.sort();
+        Self { inner: Arc::new(Inner { rules, groups, classes: RwLock::default() }) }
     }
 
     /// The rules, in the order of the indices that [`RuleSet::matches`] gives.
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.inner.rules
     }
 
     /// Working memory for one thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch::default()
+        Scratch::new(self.clone())
+    }
+
+    /// Compiles the rules for one log source now, so that its first event need not wait for it.
+    pub fn prepare(&self, source: &LogSource<'_>) {
+        self.class(source);
     }
 
     /// Calls `on_match` with the index of each rule that the event matches, in ascending order.
+    ///
+    /// A `scratch` of another rule set works too, only slower the first time.
     pub fn matches(&self, event: &dyn Fields, scratch: &mut Scratch, on_match: &mut dyn FnMut(usize)) {
-        let _ = scratch;
-        let source = event.log_source();
-        for (index, rule) in self.rules.iter().enumerate() {
-            if covers(&rule.log_source, &source) && eval::matches(&rule.detection, event) {
-                on_match(index);
-            }
+        self.matches_in(event, scratch, on_match);
+    }
+
+    /// The same as [`RuleSet::matches`], for callers that know the type of their events.
+    pub fn matches_in<F: Fields + ?Sized>(
+        &self,
+        event: &F,
+        scratch: &mut Scratch,
+        on_match: &mut dyn FnMut(usize),
+    ) {
+        scratch.serve(self);
+        scratch.run(event, on_match);
+    }
+
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// The compiled rules that can see events of this log source.
+    pub(crate) fn class(&self, source: &LogSource<'_>) -> Arc<Class> {
+        let groups: Vec<usize> =
+            (0..self.inner.groups.len()).filter(|i| covers(&self.inner.groups[*i].0, source)).collect();
+        // A class is complete once it is in the map, so a thread that died while holding the lock did no harm.
+        if let Some(class) = self.inner.classes.read().unwrap_or_else(PoisonError::into_inner).get(&groups) {
+            return Arc::clone(class);
         }
+        let mut indices: Vec<usize> =
+            groups.iter().flat_map(|i| self.inner.groups[*i].1.iter().copied()).collect();
+        indices.sort_unstable();
+        let class = Class::build(indices.into_iter().map(|i| (i, &self.inner.rules[i].detection)));
+        let mut classes = self.inner.classes.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(classes.entry(groups).or_insert_with(|| Arc::new(class)))
     }
 
     /// Why a rule matches an event; empty if it does not.
@@ -84,7 +139,13 @@ impl RuleSet {
     /// # Panics
     /// If there is no rule with this index.
     pub fn explain(&self, rule: usize, event: &dyn Fields) -> Vec<MatchedField> {
-        eval::explain(&self.rules[rule].detection, event)
+        eval::explain(&self.inner.rules[rule].detection, event)
+    }
+}
+
+impl Default for RuleSet {
+    fn default() -> Self {
+        Self::new(Vec::new())
     }
 }
 
