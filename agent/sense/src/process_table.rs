@@ -214,6 +214,27 @@ impl ProcessTable {
         found
     }
 
+    /// All live processes that descend from this one, also those whose parents have ended since.
+    pub fn live_descendants(&self, key: &ProcessKey) -> Vec<ProcessKey> {
+        // Children by parent, ended ones included: they are the links to orphans.
+        let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
+        for (child, entry) in &self.entries {
+            if let Some(parent) = entry.parent {
+                children.entry(parent).or_default().push(*child);
+            }
+        }
+        let (mut found, mut seen, mut queue) = (Vec::new(), HashSet::from([*key]), vec![*key]);
+        while let Some(at) = queue.pop() {
+            for child in children.get(&at).into_iter().flatten().filter(|c| seen.insert(**c)) {
+                queue.push(*child);
+                if self.entries.get(child).is_some_and(|e| e.ended.is_none()) {
+                    found.push(*child);
+                }
+            }
+        }
+        found
+    }
+
     /// How many processes are known, those that ended a short while ago included.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -364,6 +385,22 @@ mod tests {
 
     fn bare(key: ProcessKey) -> Process {
         Process { key, ..Process::default() }
+    }
+
+    #[test]
+    fn orphans_are_still_descendants_and_the_dead_are_not() {
+        let (root, middle, orphan, dead) = (key(10, 1), key(11, 2), key(12, 3), key(13, 4));
+        let mut table = ProcessTable::default();
+        table.observe(&mut activity(ProcessOp::Found, running(root, "/bin/a", "a"), None), None, 1);
+        for (at, (child, parent)) in [(middle, root), (orphan, middle), (dead, root)].into_iter().enumerate()
+        {
+            table.observe(&mut activity(ProcessOp::Fork, bare(child), Some(parent)), None, 2 + at as u64);
+        }
+        for gone in [middle, dead] {
+            table.observe(&mut activity(ProcessOp::Exit, bare(gone), None), None, 9);
+        }
+        assert_eq!(table.live_descendants(&root), [orphan]);
+        assert_eq!(table.live_descendants(&orphan), []);
     }
 
     #[test]

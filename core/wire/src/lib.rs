@@ -20,3 +20,7 @@ pub use token::{EnrolmentToken, TokenError};
 
 /// The version of the conversation that this build speaks. A hub serves agents of the same version and one older.
 pub const PROTOCOL: u32 = 1;
+
+/// The name in every hub's certificate for agents. A hub's authority signs for its own hub only, so the name need
+/// not be an address, and a hub that moves needs no new certificate.
+pub const HUB_TLS_NAME: &str = "hub.wardline.internal";

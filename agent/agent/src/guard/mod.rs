@@ -1,0 +1,308 @@
+//! The guard: sees, decides, acts. It needs neither hub nor network.
+//!
+//! Everything that must be fast happens in [`Guard::on_event`], in the thread that read the event: match, decide,
+//! kill; only then is anything written.
+
+mod finding;
+mod orders;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+use wardline_event::{
+    Body, BootId, Event, EventId, ProcessOp, SensorKind, SensorState, SensorStatus, Timestamp,
+};
+use wardline_policy::{DevicePolicy, Response};
+use wardline_respond::Responder;
+use wardline_respond::record::{self, Reconciled};
+use wardline_sense::{ProcessTable, Sensed};
+use wardline_sigma::{Rule, RuleSet, Scratch};
+use wardline_wire::proto::{Counters, Heartbeat, Isolation, RecordKind, Sensor};
+
+use crate::clock::Clock;
+use crate::enrol::read_policy;
+use crate::outbox::Outbox;
+use crate::state::{Identity, StateDir, StateError};
+pub use orders::Orders;
+
+/// A rule that this build cannot use. The others are used all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("rule {origin}: {what}")]
+pub struct RuleProblem {
+    /// The rule's file.
+    pub origin: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Compiled rules, and what each asks for when it fires.
+pub struct Ruleset {
+    set: RuleSet,
+    responses: Vec<Response>,
+}
+
+impl Ruleset {
+    /// Compiles rules given as (origin, YAML text). A rule that cannot be used is reported, never silently left out.
+    pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<RuleProblem>) {
+        let mut problems = Vec::new();
+        let mut rules: Vec<Rule> = Vec::new();
+        for (origin, text) in files {
+            match Rule::parse(text, origin) {
+                Ok(parsed) => rules.extend(parsed),
+                Err(e) => problems.push(RuleProblem { origin: origin.to_owned(), what: e.to_string() }),
+            }
+        }
+        rules.retain(|rule| match Response::from_rule(&rule.extra) {
+            Ok(_) => true,
+            Err(what) => {
+                problems.push(RuleProblem { origin: rule.origin.clone(), what });
+                false
+            }
+        });
+        let (set, errors) = RuleSet::compile_lossy(rules);
+        problems.extend(
+            errors.into_iter().map(|e| RuleProblem { origin: e.origin.clone(), what: e.to_string() }),
+        );
+        let responses =
+            set.rules().iter().map(|r| Response::from_rule(&r.extra).unwrap_or_default()).collect();
+        (Self { set, responses }, problems)
+    }
+
+    /// How many rules are in force.
+    pub fn len(&self) -> usize {
+        self.set.rules().len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What the guard is made of.
+pub struct Parts {
+    /// The agent's folder.
+    pub state: StateDir,
+    /// Who this device is.
+    pub identity: Identity,
+    /// This boot.
+    pub boot: BootId,
+    /// The rules.
+    pub rules: Ruleset,
+    /// The machine's hands.
+    pub responder: Box<dyn Responder>,
+    /// Where records go.
+    pub outbox: Arc<Outbox>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// 16 random bytes.
+    pub random: fn() -> [u8; 16],
+    /// The addresses of the hub, which stay reachable in isolation.
+    pub hubs: Vec<std::net::SocketAddr>,
+}
+
+/// Sees, decides, acts.
+pub struct Guard {
+    parts: Parts,
+    scratch: Scratch,
+    policy: DevicePolicy,
+    policy_digest: Vec<u8>,
+    table: ProcessTable,
+    orders: Orders,
+    sensors: Vec<SensorStatus>,
+    /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
+    found: finding::Repeats,
+    kept_local: u64,
+    spooled: u64,
+    findings: u64,
+    last_reconcile_ns: Option<u64>,
+}
+
+/// How often the kernel's isolation is compared with the record.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+
+impl Guard {
+    /// Puts the guard together and takes up the stored policy, orders and isolation.
+    pub fn new(parts: Parts) -> Result<Self, StateError> {
+        let now = parts.clock.now();
+        let mut guard = Self {
+            scratch: parts.rules.set.scratch(),
+            policy: DevicePolicy::default(),
+            policy_digest: Vec::new(),
+            table: ProcessTable::default(),
+            orders: Orders::load(&parts.state)?,
+            sensors: Vec::new(),
+            found: finding::Repeats::default(),
+            kept_local: 0,
+            spooled: 0,
+            findings: 0,
+            last_reconcile_ns: None,
+            parts,
+        };
+        match guard.parts.state.read("policy.bin")? {
+            Some(bytes) => {
+                let signed = prost::Message::decode(bytes.as_slice());
+                let read = signed.map_err(|e: prost::DecodeError| e.to_string()).and_then(|signed| {
+                    let policy =
+                        read_policy(&guard.parts.identity, &signed, now).map_err(|e| e.to_string())?;
+                    Ok((policy, signed))
+                });
+                match read {
+                    Ok((policy, signed)) => guard.take_policy(policy, &signed),
+                    Err(why) => warn!(
+                        "the stored policy cannot be used ({why}); monitoring only until the hub sends it again"
+                    ),
+                }
+            }
+            None => warn!("no policy is stored; monitoring only until the hub sends one"),
+        }
+        guard.tick();
+        Ok(guard)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &DevicePolicy {
+        &self.policy
+    }
+
+    fn take_policy(&mut self, policy: DevicePolicy, signed: &wardline_wire::proto::SignedCommand) {
+        self.parts.responder.never_kill(policy.never_kill.clone());
+        self.policy_digest = ring::digest::digest(&ring::digest::SHA256, &signed.command).as_ref().to_vec();
+        self.policy = policy;
+    }
+
+    /// Takes in one event: matches, decides, acts, records.
+    pub fn on_event(&mut self, sensed: Sensed) {
+        let Sensed { mut event, boot_ns } = sensed;
+        if let Body::Process(activity) = &mut event.body {
+            self.table.observe(activity, None, boot_ns);
+            if activity.op == ProcessOp::Fork {
+                // A fork runs no new program: it matters for the tree, which is kept here.
+                self.kept_local += 1;
+                return;
+            }
+        }
+        let mut hits = Vec::new();
+        self.parts.rules.set.matches(&event, &mut self.scratch, &mut |rule| hits.push(rule));
+        if !hits.is_empty() {
+            self.found(&event, boot_ns, &hits);
+        }
+        self.ship(&event);
+    }
+
+    fn ship(&mut self, event: &Event) {
+        let json = wardline_event::ocsf::event_to_json(event);
+        self.put(RecordKind::Event, &json);
+        self.spooled += 1;
+    }
+
+    fn put(&self, kind: RecordKind, json: &impl serde::Serialize) {
+        match serde_json::to_vec(json) {
+            Ok(body) => self.parts.outbox.put(kind, &body),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "a record could not be encoded"),
+        }
+    }
+
+    /// A sensor's account of itself, after each poll.
+    pub fn note_sensor(&mut self, status: SensorStatus) {
+        match self.sensors.iter_mut().find(|s| s.kind == status.kind) {
+            Some(known) => *known = status,
+            None => self.sensors.push(status),
+        }
+    }
+
+    /// Does what is due: ends an isolation in time, restores one after a reboot. Call it about once a second.
+    pub fn tick(&mut self) {
+        let now_ns = self.parts.clock.boot_ns();
+        let elapsed = self.last_reconcile_ns.map(|last| Duration::from_nanos(now_ns.saturating_sub(last)));
+        if elapsed.is_some_and(|e| e < RECONCILE_EVERY) {
+            return;
+        }
+        self.last_reconcile_ns = Some(now_ns);
+        if let Ok(None) = record::load(self.parts.state.path())
+            && elapsed.is_some()
+        {
+            return; // Never isolated: nothing to compare.
+        }
+        let now = self.parts.clock.now();
+        let state = self.parts.state.path();
+        match record::reconcile(&mut *self.parts.responder, state, now, elapsed.unwrap_or_default()) {
+            Ok(Reconciled::Unchanged { .. }) => {}
+            Ok(Reconciled::Isolated(_)) => info!("this machine is isolated again, as ordered before"),
+            Ok(Reconciled::Released) => info!("the isolation of this machine has ended"),
+            // Without the right to look at the packet filter there is no isolation to keep either.
+            Err(error) if elapsed.is_none() => {
+                info!("isolation is not available here: {}", crate::chain(&error));
+            }
+            Err(error) => warn!("the isolation could not be checked: {}", crate::chain(&error)),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    fn fresh_id(&self) -> EventId {
+        EventId::from_bytes((self.parts.random)())
+    }
+
+    /// How the device is, for the hub.
+    pub fn heartbeat(&self) -> Heartbeat {
+        let (events_dropped, findings_dropped) = self.parts.outbox.dropped();
+        let isolation = record::load(self.parts.state.path()).ok().flatten().and_then(|r| {
+            (record::due(&r, self.now()) == record::Due::Keep).then(|| Isolation {
+                action_id: r.action_id.clone(),
+                since_ms: r.since.0,
+                expires_ms: r.expires.0,
+            })
+        });
+        Heartbeat {
+            time_ms: self.now().0,
+            sensors: self.sensors.iter().map(sensor).collect(),
+            counters: Some(Counters {
+                produced: self.sensors.iter().map(|s| s.produced).sum(),
+                kernel_lost: self.sensors.iter().map(|s| s.lost).sum(),
+                decode_lost: 0,
+                kept_local: self.kept_local,
+                spooled: self.spooled,
+                spool_dropped: events_dropped + findings_dropped,
+                waiting: self.parts.outbox.waiting(),
+                findings: self.findings,
+            }),
+            isolation,
+            mode: self.policy.mode.as_str().to_owned(),
+            rules_loaded: self.parts.rules.len() as u64,
+            rss_bytes: rss_bytes(),
+            policy_digest: self.policy_digest.clone(),
+        }
+    }
+}
+
+fn sensor(status: &SensorStatus) -> Sensor {
+    let (state, reason) = match &status.state {
+        SensorState::Live => ("live", ""),
+        SensorState::Degraded { reason } => ("degraded", reason.as_str()),
+        SensorState::Off { reason } => ("off", reason.as_str()),
+    };
+    Sensor {
+        kind: kind_name(status.kind),
+        state: state.to_owned(),
+        reason: reason.to_owned(),
+        produced: status.produced,
+        lost: status.lost,
+    }
+}
+
+fn kind_name(kind: SensorKind) -> String {
+    // The serialised form is the name on the wire.
+    serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// This process's resident memory; 0 where `/proc` does not tell.
+fn rss_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}

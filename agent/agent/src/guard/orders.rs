@@ -1,0 +1,191 @@
+//! Orders from people: verified, carried out once, answered through the spool.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use wardline_event::{ActionState, ActionUpdate, ProcessKey};
+use wardline_policy::{Order, permit};
+use wardline_respond::record::{self, IsolationRecord};
+use wardline_respond::{IsolationSpec, KillError};
+use wardline_wire::VerifiedCommand;
+use wardline_wire::proto::command::Kind;
+use wardline_wire::proto::{Command, RecordKind, SignedCommand};
+
+use super::{Guard, finding};
+use crate::enrol::{read_policy, store_policy};
+use crate::state::{StateDir, StateError};
+
+/// The orders that were carried out, so that the same command arriving twice is executed once.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Orders {
+    done: VecDeque<ActionUpdate>,
+}
+
+/// Orders expire within a day, and nobody gives a device a thousand in a day.
+const REMEMBER: usize = 1000;
+const FILE: &str = "orders.json";
+
+impl Orders {
+    /// Reads the remembered orders; a damaged file is an error, since forgetting would mean doing things twice.
+    pub fn load(state: &StateDir) -> Result<Self, StateError> {
+        let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
+        serde_json::from_slice(&bytes)
+            .map_err(|e| StateError::Damaged { path: state.path().join(FILE), what: e.to_string() })
+    }
+
+    fn get(&self, action_id: &str) -> Option<&ActionUpdate> {
+        self.done.iter().find(|u| u.action_id == action_id)
+    }
+
+    fn remember(&mut self, update: ActionUpdate, state: &StateDir) {
+        self.done.push_back(update);
+        while self.done.len() > REMEMBER {
+            self.done.pop_front();
+        }
+        let json = serde_json::to_vec(self).expect("orders hold only strings and numbers");
+        if let Err(error) = state.write(FILE, &json) {
+            warn!("an order was carried out and could not be noted: {}", crate::chain(&error));
+        }
+    }
+}
+
+impl Guard {
+    /// Obeys a command, or refuses it and says why.
+    pub fn on_command(&mut self, signed: &SignedCommand) {
+        let now = self.now();
+        let verified = match self.parts.identity.command_key.verify(signed, self.parts.identity.device, now) {
+            Ok(verified) => verified,
+            Err(refusal) => {
+                warn!(target: "wardline::order", "{refusal}");
+                // Only a command that is truly the hub's tells which action to answer for.
+                if let Some(action_id) = self.action_of(signed) {
+                    self.answer(&action_id, ActionState::Failed, refusal.to_string());
+                }
+                return;
+            }
+        };
+        if matches!(verified.get().kind, Some(Kind::SetPolicy(_))) {
+            self.obey_policy(signed, verified.get());
+            return;
+        }
+        self.obey(&verified);
+    }
+
+    /// The action id of a command that is signed by the hub and still must be refused (expired, say).
+    fn action_of(&self, signed: &SignedCommand) -> Option<String> {
+        let command: Command = prost::Message::decode(signed.command.as_slice()).ok()?;
+        let issued = wardline_event::Timestamp(command.issued_ms);
+        let key = &self.parts.identity.command_key;
+        key.verify(signed, self.parts.identity.device, issued).is_ok().then_some(command.action_id)
+    }
+
+    fn answer(&self, action_id: &str, state: ActionState, detail: String) -> ActionUpdate {
+        let update = ActionUpdate { action_id: action_id.to_owned(), state, at: self.now(), detail };
+        self.put(RecordKind::ActionUpdate, &update);
+        update
+    }
+
+    fn obey_policy(&mut self, signed: &SignedCommand, command: &Command) {
+        let result =
+            read_policy(&self.parts.identity, signed, self.now()).map_err(|e| e.to_string()).and_then(|p| {
+                store_policy(&self.parts.state, signed).map_err(|e| crate::chain(&e))?;
+                Ok(p)
+            });
+        let (state, detail) = match result {
+            Ok(policy) => {
+                let mode = policy.mode.as_str();
+                info!(target: "wardline::order", "policy is now {mode} (by {})", command.requested_by);
+                self.take_policy(policy, signed);
+                (ActionState::Succeeded, format!("policy {mode} is in force"))
+            }
+            Err(why) => {
+                warn!(target: "wardline::order", "{why}; the policy before stays in force");
+                (ActionState::Failed, why)
+            }
+        };
+        if !command.action_id.is_empty() {
+            self.answer(&command.action_id, state, detail);
+        }
+    }
+
+    fn obey(&mut self, verified: &VerifiedCommand) {
+        let command = verified.get();
+        if let Some(done) = self.orders.get(&command.action_id).cloned() {
+            // Sent again because our answer was lost: answer again, do nothing.
+            self.put(RecordKind::ActionUpdate, &done);
+            return;
+        }
+        let Some(kind) = &command.kind else { return };
+        let order = match kind {
+            Kind::KillProcess(_) => Order::KillProcess,
+            Kind::Isolate(i) => Order::Isolate { for_s: i.for_s },
+            Kind::Release(_) => Order::Release,
+            Kind::SetPolicy(_) => Order::SetPolicy,
+        };
+        let (state, detail) = match permit(&order, &command.reason, &self.policy) {
+            Err(prohibition) => (ActionState::Failed, format!("refused: {prohibition}")),
+            Ok(()) => {
+                self.answer(&command.action_id, ActionState::InProgress, "the device has begun".to_owned());
+                match self.carry_out(command, kind) {
+                    Ok(detail) => (ActionState::Succeeded, detail),
+                    Err(detail) => (ActionState::Failed, detail),
+                }
+            }
+        };
+        info!(target: "wardline::order", "order by {} ({}): {detail}", command.requested_by, command.reason);
+        let update = self.answer(&command.action_id, state, detail);
+        self.orders.remember(update, &self.parts.state);
+    }
+
+    fn carry_out(&mut self, command: &Command, kind: &Kind) -> Result<String, String> {
+        match kind {
+            Kind::KillProcess(kill) => {
+                let key: ProcessKey = kill.process_key.parse().map_err(|e| format!("refused: {e}"))?;
+                let extra = self.table.live_descendants(&key);
+                let result = self.parts.responder.kill_tree(&key, &extra);
+                let text = finding::describe(&result);
+                match result {
+                    Ok(report) if report.succeeded() => Ok(text),
+                    // The person wanted it dead, and it is.
+                    Err(KillError::Gone(_)) => Ok("the process had already ended".to_owned()),
+                    Ok(_) | Err(_) => Err(text),
+                }
+            }
+            Kind::Isolate(isolate) => {
+                let now = self.now();
+                let expires = now.plus(Duration::from_secs(isolate.for_s));
+                let record =
+                    IsolationRecord::new(now, expires, IsolationSpec::to_hubs(self.parts.hubs.clone()))
+                        .ordered(&command.requested_by, &command.reason, &command.action_id);
+                let report = self.parts.responder.isolate(&record.spec()).map_err(|e| crate::chain(&e))?;
+                // Recorded after the fact: should this fail, the machine must not stay isolated without an end.
+                if let Err(error) = record::save(self.parts.state.path(), &record) {
+                    let undone = match self.parts.responder.release() {
+                        Ok(_) => "the isolation was undone",
+                        Err(_) => {
+                            "and undoing it failed: run `wardline agent release --local` at the machine"
+                        }
+                    };
+                    return Err(format!(
+                        "the isolation could not be recorded ({}); {undone}",
+                        crate::chain(&error)
+                    ));
+                }
+                Ok(format!(
+                    "isolated in {:.1} ms until {expires}; only the hub stays reachable",
+                    report.took.as_secs_f64() * 1000.0
+                ))
+            }
+            Kind::Release(_) => {
+                let report = self.parts.responder.release().map_err(|e| crate::chain(&e))?;
+                let now = self.now();
+                record::mark_released(self.parts.state.path(), now, &command.requested_by)
+                    .map_err(|e| crate::chain(&e))?;
+                Ok(if report.was_isolated { "released" } else { "the device was not isolated" }.to_owned())
+            }
+            Kind::SetPolicy(_) => Err("refused: a policy is not an order".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A running agent: a thread per sensor, one for orders, one for the courier.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::error;
+use wardline_event::{BootId, SensorState, SensorStatus};
+use wardline_respond::Responder;
+use wardline_sense::{Sensed, Sensor};
+use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
+
+use crate::clock::Clock;
+use crate::courier::Courier;
+use crate::guard::{Guard, Parts, Ruleset};
+use crate::outbox::{Budget, Outbox};
+use crate::spool::SpoolError;
+use crate::state::{StateDir, StateError};
+
+/// The agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// A thread or the runtime.
+    #[error("{doing} failed")]
+    Os {
+        /// What was being tried.
+        doing: &'static str,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What an agent is made of.
+pub struct Setup {
+    /// Its folder; the device is enrolled.
+    pub state: StateDir,
+    /// What the device says about itself.
+    pub facts: DeviceFacts,
+    /// This boot.
+    pub boot: BootId,
+    /// The rules.
+    pub rules: Ruleset,
+    /// The machine's hands.
+    pub responder: Box<dyn Responder>,
+    /// The machine's eyes.
+    pub sensors: Vec<Box<dyn Sensor>>,
+    /// Sensors that were tried and are off, and why.
+    pub off: Vec<SensorStatus>,
+    /// What was there before the sensors: the processes found at the start.
+    pub found: Vec<Sensed>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// 16 random bytes.
+    pub random: fn() -> [u8; 16],
+    /// How much disk the spool may use.
+    pub budget: Budget,
+}
+
+/// A running agent. [`Running::stop`] ends it cleanly.
+pub struct Running {
+    guard: Arc<Mutex<Guard>>,
+    stopping: Arc<AtomicBool>,
+    stop_courier: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How long a sensor may wait for events. Also how long stopping takes at most.
+const POLL: Duration = Duration::from_millis(250);
+
+fn lock(guard: &Mutex<Guard>) -> std::sync::MutexGuard<'_, Guard> {
+    guard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the agent.
+pub fn start(setup: Setup) -> Result<Running, StartError> {
+    let identity = setup.state.identity()?;
+    let outbox = Arc::new(Outbox::open(&setup.state.path().join("spool"), setup.budget, setup.random)?);
+    let mut guard = Guard::new(Parts {
+        state: setup.state.clone(),
+        identity: identity.clone(),
+        boot: setup.boot,
+        rules: setup.rules,
+        responder: setup.responder,
+        outbox: Arc::clone(&outbox),
+        clock: Arc::clone(&setup.clock),
+        random: setup.random,
+        hubs: resolve(&identity.hub),
+    })?;
+    for status in setup.off {
+        guard.note_sensor(status);
+    }
+    for sensor in &setup.sensors {
+        guard.note_sensor(sensor.status());
+    }
+    let guard = Arc::new(Mutex::new(guard));
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (stop_courier, stopped) = watch::channel(false);
+    let mut running = Running {
+        guard: Arc::clone(&guard),
+        stopping: Arc::clone(&stopping),
+        stop_courier,
+        threads: Vec::new(),
+    };
+
+    // The roots first, so that the first event already has its ancestors.
+    for sensed in setup.found {
+        lock(&guard).on_event(sensed);
+    }
+    for (n, sensor) in setup.sensors.into_iter().enumerate() {
+        let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
+        running.spawn(&format!("sensor-{n}"), move || watch_sensor(sensor, &guard, &stopping))?;
+    }
+    let (commands, orders) = mpsc::channel();
+    {
+        let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
+        running.spawn("orders", move || take_orders(&orders, &guard, &stopping))?;
+    }
+    let courier = Courier {
+        state: setup.state,
+        identity,
+        facts: setup.facts,
+        boot: setup.boot,
+        outbox,
+        commands,
+        heartbeat: {
+            let guard = Arc::clone(&guard);
+            Arc::new(move || lock(&guard).heartbeat())
+        },
+        clock: setup.clock,
+        random: setup.random,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Os { doing: "starting the courier's runtime", source })?;
+    running.spawn("courier", move || runtime.block_on(courier.run(stopped)))?;
+    Ok(running)
+}
+
+impl Running {
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|source| StartError::Os { doing: "starting a thread", source })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// How the agent is.
+    pub fn heartbeat(&self) -> Heartbeat {
+        lock(&self.guard).heartbeat()
+    }
+
+    /// Ends the agent; what waits in the spool stays there.
+    pub fn stop(mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let _ = self.stop_courier.send(true);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!("a thread of the agent had panicked");
+            }
+        }
+    }
+}
+
+fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Relaxed) {
+        let result = sensor.poll(POLL, &mut |sensed| lock(guard).on_event(sensed));
+        let mut status = sensor.status();
+        if let Err(error) = &result {
+            status.state = SensorState::Off { reason: crate::chain(error) };
+            error!(sensor = status.kind.title(), "the sensor stopped: {}", crate::chain(error));
+        }
+        lock(guard).note_sensor(status);
+        if result.is_err() {
+            return;
+        }
+    }
+}
+
+fn take_orders(orders: &mpsc::Receiver<SignedCommand>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Relaxed) {
+        match orders.recv_timeout(POLL) {
+            Ok(command) => lock(guard).on_command(&command),
+            Err(mpsc::RecvTimeoutError::Timeout) => lock(guard).tick(),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The hub's addresses now. In isolation names cannot be resolved, so this happens at the start.
+fn resolve(hub: &str) -> Vec<SocketAddr> {
+    hub.to_socket_addrs().map(Iterator::collect).unwrap_or_default()
+}
+
+/// What this machine says about itself.
+pub fn facts(version: &str) -> DeviceFacts {
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let os = read("/etc/os-release");
+    let os = os.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
+    DeviceFacts {
+        hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
+        os: os.to_owned(),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        agent_version: version.to_owned(),
+        simulated: false,
+        role: String::new(),
+    }
+}

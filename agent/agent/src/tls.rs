@@ -1,0 +1,177 @@
+//! TLS 1.3 to the hub, and to nobody else.
+//!
+//! The hub's own authority is the only root. Before enrolment the device knows just its fingerprint, from the
+//! token; afterwards it has the certificate itself.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use ring::digest;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+use wardline_wire::HUB_TLS_NAME;
+
+use crate::state::Identity;
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// For enrolment: trusts the authority with this SHA-256 fingerprint, which the hub must present in its chain.
+pub fn for_enrolment(authority: [u8; 32]) -> Result<ClientConfig, TlsError> {
+    let verifier = PinnedAuthority { fingerprint: authority, provider: provider() };
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// For an enrolled device: trusts its hub's authority, shows its own certificate.
+pub fn for_device(identity: &Identity) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from(identity.authority_der.clone());
+    roots.add(authority.clone())?;
+    let key = PrivateKeyDer::try_from(identity.key_der.clone())
+        .map_err(|what| TlsError::General(format!("the device's key is not usable: {what}")))?;
+    let chain = vec![CertificateDer::from(identity.certificate_der.clone()), authority];
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+}
+
+/// Connects to `hub` (`host:port`). The name in the hub's certificate is always [`HUB_TLS_NAME`]: the authority
+/// signs for nobody else, so a changed address needs no new certificate.
+pub async fn connect(hub: &str, mut config: ClientConfig) -> Result<Channel, tonic::transport::Error> {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let address = hub.to_owned();
+    let dial = tower::service_fn(move |_: Uri| {
+        let (connector, address) = (connector.clone(), address.clone());
+        async move {
+            let tcp = TcpStream::connect(&address).await?;
+            tcp.set_nodelay(true)?;
+            let name = ServerName::try_from(HUB_TLS_NAME).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+        }
+    });
+    // The address given here is only a name for the HTTP/2 `:authority`; `dial` decides where to go.
+    Endpoint::from_static("http://hub")
+        .connect_timeout(std::time::Duration::from_secs(10))
+        .http2_keep_alive_interval(std::time::Duration::from_secs(20))
+        .keep_alive_timeout(std::time::Duration::from_secs(20))
+        .keep_alive_while_idle(true)
+        .connect_with_connector(dial)
+        .await
+}
+
+/// Accepts exactly the chains that end in the authority whose fingerprint the token carries.
+#[derive(Debug)]
+struct PinnedAuthority {
+    fingerprint: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedAuthority {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let authority = intermediates
+            .iter()
+            .find(|c| digest::digest(&digest::SHA256, c).as_ref() == self.fingerprint)
+            .ok_or(TlsError::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+            .build()
+            .map_err(|e| TlsError::General(e.to_string()))?
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        Err(TlsError::General("TLS 1.3 only".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Says in a person's words why a connection failed, and what to do.
+pub fn explain(hub: &str, error: &(dyn std::error::Error + 'static)) -> String {
+    use rustls::AlertDescription as Alert;
+    let mut at = Some(error);
+    while let Some(e) = at {
+        if let Some(tls) = e.downcast_ref::<TlsError>().or_else(|| {
+            e.downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+                .and_then(|inner| inner.downcast_ref::<TlsError>())
+        }) {
+            return match tls {
+                TlsError::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ) => {
+                    format!(
+                        "{hub} is not the hub that this token or enrolment names: its authority is another one. Check the address; if the hub was set up anew, enrol again with a fresh token"
+                    )
+                }
+                TlsError::InvalidCertificate(
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. },
+                ) => format!(
+                    "the certificate of the hub at {hub} has expired; restart the hub, which renews it, and check both clocks"
+                ),
+                TlsError::AlertReceived(Alert::CertificateExpired) => {
+                    format!(
+                        "the hub at {hub} refused this device's certificate: it has expired. Enrol again with a fresh token (`wardline agent enrol`); records that wait here are kept"
+                    )
+                }
+                TlsError::AlertReceived(
+                    Alert::UnknownCA
+                    | Alert::BadCertificate
+                    | Alert::DecryptError
+                    | Alert::CertificateUnknown,
+                ) => format!(
+                    "the hub at {hub} refused this device's certificate: it was issued by another hub. Enrol with this hub (`wardline agent enrol`)"
+                ),
+                other => format!("TLS with the hub at {hub} failed: {other}"),
+            };
+        }
+        if let Some(io) = e.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::ConnectionRefused
+        {
+            return format!("nothing answers at {hub}: is the hub running?");
+        }
+        at = e.source();
+    }
+    format!("no connection to the hub at {hub}: {error}")
+}
