@@ -1,0 +1,366 @@
+//! The guard against a machine that notes what is done to it: who may kill, who may order, and what is recorded.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use wardline_agent::clock::Clock;
+use wardline_agent::enrol::store_policy;
+use wardline_agent::guard::{Guard, Parts, Ruleset};
+use wardline_agent::outbox::{Budget, Lane, Outbox};
+use wardline_agent::state::{Identity, StateDir};
+use wardline_event::{
+    ActionState, ActionUpdate, Body, BootId, DeviceId, Disposition, Event, EventId, Finding, Process,
+    ProcessActivity, ProcessKey, ProcessOp, Timestamp, ocsf,
+};
+use wardline_policy::{DeviceClass, DevicePolicy, Mode};
+use wardline_respond::{
+    IsolateError, IsolationReport, IsolationSpec, KillError, KillReport, ReleaseReport, Responder, Victim,
+};
+use wardline_sense::Sensed;
+use wardline_wire::CommandSigner;
+use wardline_wire::proto::command::Kind;
+use wardline_wire::proto::{Command, Isolate, KillProcess, Release, SetPolicy, SignedCommand};
+
+const RULE: &str = "
+title: Evil runs
+id: 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a10
+level: high
+logsource: {category: process_creation, product: linux}
+detection:
+    selection: {CommandLine|contains: evil}
+    condition: selection
+wardline: {response: kill}
+";
+
+const DEVICE: DeviceId = DeviceId(42);
+const NOW: i64 = 1_800_000_000_000;
+
+#[derive(Default)]
+struct Machine {
+    killed: Vec<u32>,
+    isolated: bool,
+    isolations: usize,
+    never_kill: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Hands(Arc<Mutex<Machine>>);
+
+impl Responder for Hands {
+    fn never_kill(&mut self, executables: Vec<String>) {
+        self.0.lock().unwrap().never_kill = executables;
+    }
+
+    fn kill_tree(&mut self, target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError> {
+        let mut machine = self.0.lock().unwrap();
+        if machine.killed.contains(&target.pid) {
+            return Err(KillError::Gone(*target));
+        }
+        let mut report = KillReport { complete: true, ..KillReport::default() };
+        for key in std::iter::once(target).chain(extra) {
+            machine.killed.push(key.pid);
+            let image = "/tmp/evil".to_owned();
+            report.killed.push(Victim { pid: key.pid, start_ticks: key.start_ticks, image });
+        }
+        Ok(report)
+    }
+
+    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
+        let mut machine = self.0.lock().unwrap();
+        let replaced = machine.isolated;
+        machine.isolated = true;
+        machine.isolations += 1;
+        Ok(IsolationReport { hubs: spec.checked_hubs()?, replaced, took: Duration::from_micros(700) })
+    }
+
+    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
+        let was_isolated = std::mem::take(&mut self.0.lock().unwrap().isolated);
+        Ok(ReleaseReport { was_isolated })
+    }
+
+    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
+        Ok(self.0.lock().unwrap().isolated)
+    }
+}
+
+/// Seconds since the test began, on both clocks.
+#[derive(Default)]
+struct Steps(AtomicU64);
+
+impl Clock for Steps {
+    fn now(&self) -> Timestamp {
+        Timestamp(NOW).plus(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+    }
+
+    fn boot_ns(&self) -> u64 {
+        (100 + self.0.load(Ordering::Relaxed)) * 1_000_000_000
+    }
+}
+
+fn random() -> [u8; 16] {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    u128::from(NEXT.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    hands: Hands,
+    clock: Arc<Steps>,
+    signer: CommandSigner,
+    outbox: Arc<Outbox>,
+    guard: Guard,
+}
+
+fn policy(mode: Mode, class: DeviceClass) -> DevicePolicy {
+    DevicePolicy { mode, class, max_isolation_s: 3600, ..DevicePolicy::default() }
+}
+
+impl Bench {
+    fn new(policy: &DevicePolicy) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let signer = CommandSigner::from_seed(&[7; 32]);
+        let state = StateDir::open(dir.path()).unwrap();
+        let set = Kind::SetPolicy(SetPolicy { policy_json: policy.to_json() });
+        store_policy(&state, &signer.sign(&command("", 0, set))).unwrap();
+        let (hands, clock) = (Hands::default(), Arc::new(Steps::default()));
+        let outbox = Arc::new(Outbox::open(&dir.path().join("spool"), Budget::default(), random).unwrap());
+        let guard = Self::guard(&state, &hands, &clock, &signer, &outbox);
+        Self { dir, hands, clock, signer, outbox, guard }
+    }
+
+    fn guard(
+        state: &StateDir,
+        hands: &Hands,
+        clock: &Arc<Steps>,
+        signer: &CommandSigner,
+        outbox: &Arc<Outbox>,
+    ) -> Guard {
+        let (rules, problems) = Ruleset::load([("evil.yml", RULE)]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let identity = Identity {
+            device: DEVICE,
+            hub: "192.0.2.1:8701".into(),
+            command_key: signer.key(),
+            enrolled: Timestamp(NOW),
+            key_der: vec![],
+            certificate_der: vec![],
+            authority_der: vec![],
+        };
+        Guard::new(Parts {
+            state: state.clone(),
+            identity,
+            boot: BootId(1),
+            rules,
+            responder: Box::new(hands.clone()),
+            outbox: Arc::clone(outbox),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            random,
+            hubs: vec![SocketAddr::from(([192, 0, 2, 1], 8701))],
+        })
+        .unwrap()
+    }
+
+    /// The agent stops and starts again on the same folder.
+    fn restart(&mut self) {
+        let state = StateDir::open(self.dir.path()).unwrap();
+        self.guard = Self::guard(&state, &self.hands, &self.clock, &self.signer, &self.outbox);
+    }
+
+    fn process(&mut self, op: ProcessOp, pid: u32, parent: u32, command_line: &str) {
+        let process = |pid: u32, command_line: &str| Process {
+            key: ProcessKey::new(BootId(1), u64::from(pid) * 1_000_000_000, pid),
+            image: "/tmp/evil".into(),
+            command_line: command_line.into(),
+            ..Process::default()
+        };
+        let event = Event {
+            id: EventId::from_bytes(random()),
+            time: self.clock.now(),
+            product: "linux".into(),
+            simulated: false,
+            body: Body::Process(ProcessActivity {
+                op,
+                process: process(pid, command_line),
+                parent: Some(process(parent, "")),
+                exit_code: None,
+            }),
+        };
+        self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
+    }
+
+    /// Takes everything out of a lane, as the hub would.
+    fn drain(&self, lane: Lane) -> Vec<Value> {
+        let mut spool = self.outbox.lane(lane);
+        let mut out = Vec::new();
+        while let Some(run) = spool.read(0, 1 << 20).unwrap() {
+            out.extend(run.records.iter().map(|(_, body)| serde_json::from_slice::<Value>(body).unwrap()));
+            spool.ack(run.first_seq + run.records.len() as u64 - 1).unwrap();
+        }
+        out
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        self.drain(Lane::Findings).iter().map(|json| ocsf::finding_from_json(json).unwrap()).collect()
+    }
+
+    fn updates(&self) -> Vec<ActionUpdate> {
+        self.drain(Lane::Findings).into_iter().map(|json| serde_json::from_value(json).unwrap()).collect()
+    }
+
+    fn order(&mut self, id: &str, kind: Kind) -> Vec<ActionUpdate> {
+        let signed = self.signer.sign(&command(id, NOW + 600_000, kind));
+        self.guard.on_command(&signed);
+        self.updates()
+    }
+}
+
+fn command(id: &str, expires_ms: i64, kind: Kind) -> Command {
+    Command {
+        action_id: id.into(),
+        device_id: DEVICE.0.to_be_bytes().to_vec(),
+        issued_ms: NOW,
+        expires_ms,
+        requested_by: "A. Analyst".into(),
+        reason: "it spreads".into(),
+        kind: Some(kind),
+    }
+}
+
+fn states(updates: &[ActionUpdate]) -> Vec<ActionState> {
+    updates.iter().map(|u| u.state).collect()
+}
+
+#[test]
+fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
+    use DeviceClass::{Clinical, Workstation};
+    for (mode, class, killed, disposition, words) in [
+        (
+            Mode::Protect,
+            Workstation,
+            vec![30, 31],
+            Disposition::Stopped,
+            "killed 2 processes: /tmp/evil (pid 30)",
+        ),
+        (Mode::Monitor, Workstation, vec![], Disposition::WouldAct, "would have been killed"),
+        (Mode::Protect, Clinical, vec![], Disposition::Withheld, "a person must decide"),
+    ] {
+        let mut bench = Bench::new(&policy(mode, class));
+        bench.process(ProcessOp::Found, 10, 1, "bash");
+        bench.process(ProcessOp::Exec, 30, 10, "harmless");
+        // A child that was there before the process turned evil belongs to its tree.
+        bench.process(ProcessOp::Fork, 31, 30, "");
+        bench.process(ProcessOp::Exec, 30, 10, "be evil");
+        assert_eq!(bench.hands.0.lock().unwrap().killed, killed);
+
+        let findings = bench.findings();
+        assert_eq!(findings.len(), 1, "one finding for one match");
+        let finding = &findings[0];
+        assert_eq!(finding.action.disposition, disposition);
+        assert!(finding.action.detail.contains(words), "{}", finding.action.detail);
+        assert_eq!(finding.action.by, "rule Evil runs");
+        assert_eq!(finding.ancestors[0].key.pid, 10);
+        assert_eq!(finding.matched[0].field, "CommandLine");
+        assert!(finding.rule.source.contains("title: Evil runs"));
+
+        let counters = bench.guard.heartbeat().counters.unwrap();
+        assert_eq!((counters.kept_local, counters.spooled, counters.findings), (1, 3, 1));
+        assert_eq!(bench.drain(Lane::Telemetry).len(), 3, "what is counted as spooled is in the spool");
+    }
+}
+
+#[test]
+fn an_order_is_carried_out_once_however_often_it_arrives() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let kind = Kind::Isolate(Isolate { for_s: 600 });
+    let updates = bench.order("a1", kind.clone());
+    assert_eq!(states(&updates), [ActionState::InProgress, ActionState::Succeeded]);
+    assert!(updates[1].detail.contains("only the hub stays reachable"), "{}", updates[1].detail);
+    assert_eq!(bench.guard.heartbeat().isolation.unwrap().action_id, "a1");
+
+    // Again, and after a restart: answered, not repeated.
+    assert_eq!(states(&bench.order("a1", kind.clone())), [ActionState::Succeeded]);
+    bench.restart();
+    assert_eq!(states(&bench.order("a1", kind)), [ActionState::Succeeded]);
+    assert_eq!(bench.hands.0.lock().unwrap().isolations, 1);
+
+    assert_eq!(
+        states(&bench.order("a2", Kind::Release(Release {}))),
+        [ActionState::InProgress, ActionState::Succeeded]
+    );
+    assert!(!bench.hands.0.lock().unwrap().isolated);
+    assert_eq!(bench.guard.heartbeat().isolation, None);
+}
+
+#[test]
+fn an_isolation_survives_a_reboot_and_ends_in_time() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.order("a1", Kind::Isolate(Isolate { for_s: 600 }));
+    // A reboot empties the kernel's tables.
+    bench.hands.0.lock().unwrap().isolated = false;
+    bench.restart();
+    assert!(bench.hands.0.lock().unwrap().isolated, "isolated again at the start");
+    bench.clock.0.fetch_add(599, Ordering::Relaxed);
+    bench.guard.tick();
+    assert!(bench.hands.0.lock().unwrap().isolated);
+    bench.clock.0.fetch_add(10, Ordering::Relaxed);
+    bench.guard.tick();
+    assert!(!bench.hands.0.lock().unwrap().isolated, "the hub need not be there for it to end");
+}
+
+#[test]
+fn what_may_not_be_obeyed_is_refused_and_said() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let isolate = Kind::Isolate(Isolate { for_s: 600 });
+
+    let updates = bench.order("long", Kind::Isolate(Isolate { for_s: 7200 }));
+    assert_eq!(states(&updates), [ActionState::Failed]);
+    assert!(
+        updates[0].detail.contains("longer than this device's policy allows (3600 s)"),
+        "{}",
+        updates[0].detail
+    );
+
+    let expired = Command { issued_ms: NOW - 9000, ..command("late", NOW - 1, isolate.clone()) };
+    bench.guard.on_command(&bench.signer.sign(&expired));
+    let updates = bench.updates();
+    assert_eq!((updates[0].action_id.as_str(), updates[0].state), ("late", ActionState::Failed));
+    assert!(updates[0].detail.contains("expired at"), "{}", updates[0].detail);
+
+    let other_hub =
+        CommandSigner::from_seed(&[8; 32]).sign(&command("forged", NOW + 600_000, isolate.clone()));
+    bench.guard.on_command(&other_hub);
+    let other_device = Command { device_id: vec![9; 16], ..command("astray", NOW + 600_000, isolate) };
+    bench.guard.on_command(&bench.signer.sign(&other_device));
+    bench.guard.on_command(&SignedCommand::default());
+    assert_eq!(bench.updates(), [], "a stranger gets no answer");
+    assert_eq!(bench.hands.0.lock().unwrap().isolations, 0);
+}
+
+#[test]
+fn a_person_kills_a_process_and_the_rule_obeys_a_new_policy_at_once() {
+    let mut bench = Bench::new(&policy(Mode::Monitor, DeviceClass::Workstation));
+    bench.process(ProcessOp::Exec, 30, 10, "be evil");
+    let finding = bench.findings().remove(0);
+    let kill = Kind::KillProcess(KillProcess { process_key: finding.event.process().key.to_string() });
+    let updates = bench.order("k1", kill);
+    assert_eq!(states(&updates), [ActionState::InProgress, ActionState::Succeeded]);
+    assert_eq!(bench.hands.0.lock().unwrap().killed, [30]);
+
+    let protect = DevicePolicy {
+        never_kill: vec!["/opt/pacs/viewer".into()],
+        ..policy(Mode::Protect, DeviceClass::Server)
+    };
+    let set = Kind::SetPolicy(SetPolicy { policy_json: protect.to_json() });
+    bench.guard.on_command(&bench.signer.sign(&command("p1", 0, set)));
+    assert_eq!(states(&bench.updates()), [ActionState::Succeeded]);
+    assert_eq!(bench.hands.0.lock().unwrap().never_kill, ["/opt/pacs/viewer"]);
+    bench.process(ProcessOp::Exec, 40, 10, "be evil again");
+    assert_eq!(bench.findings()[0].action.disposition, Disposition::Stopped);
+
+    // It holds after a restart, without the hub.
+    bench.restart();
+    assert_eq!(bench.guard.policy(), &protect);
+}
