@@ -394,15 +394,29 @@ impl Part {
 }
 
 fn unknown(name: &str, at: Pos) -> Fault {
-    let near = KNOWN.iter().find(|known| {
-        let common = known.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
-        common >= 3 && common + 3 >= known.len().max(name.len())
-    });
+    let lower = name.to_ascii_lowercase();
+    let near = KNOWN.iter().filter(|known| known.len() > 2).find(|known| distance(known, &lower) <= 2);
     let hint = match near {
         Some(near) => format!("did you mean `{near}`? known modifiers: {}", KNOWN.join(", ")),
         None => format!("known modifiers: {}", KNOWN.join(", ")),
     };
     Fault::new("S030", at, format!("unknown modifier `{name}`"), hint)
+}
+
+/// How many letters must be put in, taken out or changed to make one word the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(24).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// The name of the first `%placeholder%`; a percent sign after a backslash stands for itself.

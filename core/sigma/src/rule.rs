@@ -181,7 +181,7 @@ fn refuse_other_kinds(pairs: &[(yaml::Key, Node)]) -> Result<(), Fault> {
             "action" => ("S022", "rule collections with `action` are not supported yet"),
             _ => continue,
         };
-        let hint = "this document is left out; write it as plain rules for now";
+        let hint = "keep it in a file of its own, so that the plain rules beside it load";
         return Err(Fault::new(code, key.pos, what, hint));
     }
     Ok(())

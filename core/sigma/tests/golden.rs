@@ -1,0 +1,92 @@
+//! Golden cases: `golden/NAME.rule.yml` against each line of `golden/NAME.events.jsonl`. `golden/NAME.expected` has a
+//! line for each event: `match` or `no match`. An event's log source stands under `_logsource`; without one it is
+//! that of the rule.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+use wardline_event::{LogRecord, LogSource};
+use wardline_sigma::{Rule, RuleSet};
+
+fn cases(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let mut out: Vec<PathBuf> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(ending))
+        .collect();
+    out.sort();
+    out
+}
+
+/// Reads an event; `_logsource` is taken out of its fields.
+fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
+    let mut fields: Map<String, Json> = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let source = match fields.remove("_logsource") {
+        None => default.clone(),
+        Some(source) => {
+            let term = |name: &str| source[name].as_str().unwrap_or_default().to_owned().into();
+            LogSource { product: term("product"), category: term("category"), service: term("service") }
+        }
+    };
+    LogRecord { source, fields, ..LogRecord::default() }
+}
+
+#[test]
+fn every_golden_case_comes_out_as_written() {
+    let rules = cases("golden", ".rule.yml");
+    assert!(rules.len() >= 40, "only {} cases", rules.len());
+    let mut wrong = Vec::new();
+    for path in rules {
+        let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
+        let name = Path::new(base).file_name().unwrap().to_str().unwrap();
+        let read = |ending: &str| {
+            fs::read_to_string(format!("{base}{ending}")).unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        let rules = Rule::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
+        let set = RuleSet::compile(rules).unwrap();
+        let mut scratch = set.scratch();
+        let (events, expected) = (read(".events.jsonl"), read(".expected"));
+        let (events, expected): (Vec<&str>, Vec<&str>) =
+            (events.lines().collect(), expected.lines().collect());
+        assert_eq!(events.len(), expected.len(), "{name}: one line of .expected for each event");
+        assert!(expected.contains(&"match") && expected.contains(&"no match"), "{name}: shows both outcomes");
+        for (i, (line, expected)) in events.iter().zip(&expected).enumerate() {
+            let event = event(line, &set.rules()[0].log_source);
+            let mut matched = false;
+            set.matches(&event, &mut scratch, &mut |_| matched = true);
+            let got = if matched { "match" } else { "no match" };
+            if got != *expected {
+                wrong.push(format!("{name}, event {}: {got}, expected {expected}: {line}", i + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// `errors/NAME.rule.yml` is a broken rule, `errors/NAME.expected` the message that a person gets.
+#[test]
+fn every_broken_rule_says_what_is_wrong() {
+    let rules = cases("errors", ".rule.yml");
+    assert!(rules.len() >= 25, "only {} cases", rules.len());
+    let mut wrong = Vec::new();
+    for path in rules {
+        let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
+        let name = Path::new(base).file_name().unwrap().to_str().unwrap();
+        let expected = fs::read_to_string(format!("{base}.expected")).unwrap_or_default();
+        let got = match Rule::parse(&fs::read_to_string(&path).unwrap(), &format!("{name}.yml")) {
+            Err(error) => error.to_string(),
+            Ok(rules) => match RuleSet::compile(rules) {
+                Err(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+                Ok(_) => "no error".to_owned(),
+            },
+        };
+        if got != expected.trim_end() {
+            wrong.push(format!("{got}\n  expected: {}", expected.trim_end()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
