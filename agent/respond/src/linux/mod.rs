@@ -1,0 +1,94 @@
+//! Acts on Linux: pidfds for killing, nftables for isolation.
+
+pub mod kill;
+pub mod netlink;
+pub mod nft;
+pub mod procfs;
+mod socket;
+
+use std::io;
+
+use wardline_event::{BootId, ProcessKey};
+
+use crate::Responder;
+use crate::isolation::{IsolateError, IsolationReport, IsolationSpec, ReleaseReport};
+use crate::kill::{KillError, KillReport};
+use crate::protect::Protected;
+use kill::Limits;
+use procfs::ChildrenSource;
+
+/// The machine that this process runs on. Isolation covers the network namespace of the calling thread.
+#[derive(Debug)]
+pub struct LinuxResponder {
+    boot: BootId,
+    protected: Protected,
+    source: ChildrenSource,
+    limits: Limits,
+}
+
+impl LinuxResponder {
+    /// Protects this process, the processes in `protected.agent`, all that they run under, and whatever else
+    /// `protected` names. Fails if `/proc` cannot be read.
+    ///
+    /// What the agent runs under is looked up once: when a process there ends, the agent is handed to one further
+    /// up, so that the list can only have too many.
+    pub fn new(mut protected: Protected) -> io::Result<Self> {
+        let boot = procfs::boot_id()?;
+        let own = procfs::lineage(std::process::id(), boot)?;
+        protected.agent.extend(own.first().copied());
+        protected.ancestors.extend(own.into_iter().skip(1));
+        let others: Vec<ProcessKey> = protected.agent.clone();
+        for key in others {
+            let line = procfs::lineage(key.pid, boot)?;
+            if line.first() == Some(&key) {
+                protected.ancestors.extend(line.into_iter().skip(1));
+            }
+        }
+        protected.ancestors.sort_unstable();
+        protected.ancestors.dedup();
+        Ok(Self { boot, protected, source: ChildrenSource::detect(), limits: Limits::default() })
+    }
+
+    /// The running kernel's boot id, which every [`ProcessKey`] of this boot carries.
+    pub fn boot(&self) -> BootId {
+        self.boot
+    }
+}
+
+impl Responder for LinuxResponder {
+    fn never_kill(&mut self, executables: Vec<String>) {
+        self.protected.executables = executables;
+    }
+
+    fn kill_tree(&mut self, target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError> {
+        kill::kill_tree(target, extra, self.boot, &self.protected, self.source, self.limits)
+    }
+
+    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
+        nft::isolate(spec)
+    }
+
+    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
+        nft::release()
+    }
+
+    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
+        nft::is_isolated()
+    }
+}
+
+/// Releases the isolation at the machine, for `wardline agent release --local`: needs root, but no agent, no hub
+/// and no network.
+///
+/// The record is marked first, so that an agent that starts meanwhile does not isolate again. Whatever is wrong
+/// with the record, the connections are restored; the record's trouble is reported after that.
+pub fn release_local(
+    state_dir: &std::path::Path,
+    now: wardline_event::Timestamp,
+    by: &str,
+) -> Result<ReleaseReport, crate::record::ReconcileError> {
+    let marked = crate::record::mark_released(state_dir, now, by);
+    let report = nft::release()?;
+    marked?;
+    Ok(report)
+}

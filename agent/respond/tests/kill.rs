@@ -1,0 +1,389 @@
+//! Kills real processes, all of them made by the test that kills them.
+//!
+//! Every process of a test carries a mark in its environment, which its descendants inherit wherever they hide; the
+//! mark says, independently of the code under test, who is left.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // The lint knows test functions, not their helpers.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use wardline_event::{BootId, ProcessKey};
+use wardline_respond::linux::kill::{Limits, kill_tree};
+use wardline_respond::linux::procfs::{ChildrenSource, Stat, boot_id};
+use wardline_respond::{KillError, KillReport, LinuxResponder, Protected, Responder, Shield};
+
+/// Processes of one test. Ends those that are left.
+struct Den {
+    mark: String,
+    child: Child,
+}
+
+impl Den {
+    /// Starts a shell script.
+    fn start(script: &str) -> Self {
+        Self::run(Command::new("/bin/sh").args(["-c", script]))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("WARDLINE_TEST={}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (name, value) = mark.split_once('=').unwrap();
+        let quiet = command.env(name, value).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = quiet.spawn().unwrap();
+        Self { mark, child }
+    }
+
+    fn root(&self) -> ProcessKey {
+        key(self.child.id()).unwrap()
+    }
+
+    /// Those with our mark that are not dead.
+    fn alive(&self) -> Vec<ProcessKey> {
+        let mark = self.mark.as_bytes();
+        let pids =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &u32| {
+            // The environment of a process whose first thread has ended can be read at its other threads.
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let mut environs = tasks.filter_map(|t| fs::read(t.path().join("environ")).ok());
+            environs.any(|env| env.split(|b| *b == 0).any(|v| v == mark))
+        })
+        .filter_map(key)
+        .collect()
+    }
+
+    /// Waits until this many are alive.
+    fn wait_for(&self, count: usize) -> Vec<ProcessKey> {
+        let mut alive = Vec::new();
+        until(&format!("{count} processes"), || {
+            alive = self.alive();
+            alive.len() == count
+        });
+        alive
+    }
+}
+
+impl Drop for Den {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            let left = self.alive();
+            if left.is_empty() {
+                break;
+            }
+            for process in left {
+                let pid = rustix::process::Pid::from_raw(process.pid as i32).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let _ = self.child.wait();
+    }
+}
+
+fn key(pid: u32) -> Option<ProcessKey> {
+    let stat = Stat::of(pid).ok()??;
+    Some(ProcessKey { boot: boot_id().unwrap(), start_ticks: stat.start_ticks, pid })
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn kill(target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError> {
+    LinuxResponder::new(Protected::default()).unwrap().kill_tree(target, extra)
+}
+
+fn pids(report: &KillReport) -> Vec<u32> {
+    let mut pids: Vec<u32> = report.killed.iter().map(|v| v.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+fn sorted(keys: &[ProcessKey]) -> Vec<u32> {
+    let mut pids: Vec<u32> = keys.iter().map(|k| k.pid).collect();
+    pids.sort_unstable();
+    pids
+}
+
+#[test]
+fn a_single_process() {
+    let den = Den::run(Command::new("sleep").arg("300"));
+    den.wait_for(1);
+    until("sleep", || fs::read_link(format!("/proc/{}/exe", den.child.id())).unwrap().ends_with("sleep"));
+    let report = kill(&den.root(), &[]).unwrap();
+    assert!(report.succeeded(), "{report:?}");
+    assert_eq!(pids(&report), [den.child.id()]);
+    assert!(report.killed[0].image.ends_with("/sleep"), "{report:?}");
+    assert!(report.target_dead_after.unwrap() <= report.took);
+    assert_eq!(den.alive(), []);
+}
+
+/// 1 + 7 + 7 × 6 = 50 shells and sleeps, and one in a session of its own that ignores what may be ignored.
+#[test]
+fn a_tree_of_51_and_nobody_outside_it() {
+    let script = "setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 300; done' & \
+        for i in 1 2 3 4 5 6 7; do sh -c 'for j in 1 2 3 4 5; do sleep 300 & done; sleep 300 & wait' & done; wait";
+    for source in [ChildrenSource::Lists, ChildrenSource::Scan] {
+        let bystander = Den::run(Command::new("sleep").arg("300"));
+        let den = Den::start(script);
+        // The shell that ignores signals has a sleep of its own: 1 + 1 + 1 + 7 + 42.
+        let all = den.wait_for(52);
+        let report =
+            kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), source, Limits::default())
+                .unwrap();
+        assert!(report.succeeded(), "{report:?}");
+        assert_eq!(pids(&report), sorted(&all), "{source:?}");
+        assert_eq!(den.alive(), []);
+        assert_eq!(bystander.wait_for(1).len(), 1);
+    }
+}
+
+/// A process that forks as fast as it can, at most 200 times, each child forking once more, and the children of
+/// which are killed by nobody else.
+#[test]
+fn a_tree_that_forks_while_it_is_killed() {
+    for source in [ChildrenSource::Lists, ChildrenSource::Scan] {
+        let den = Den::start("i=0; while [ $i -lt 100 ]; do (sleep 300 & wait) & i=$((i+1)); done; wait");
+        until("some forks", || den.alive().len() > 10);
+        let report =
+            kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), source, Limits::default())
+                .unwrap();
+        assert!(report.succeeded(), "{report:?}");
+        assert_eq!(den.alive(), [], "nobody slipped away");
+        assert!(report.killed.len() > 10);
+    }
+}
+
+/// A parent's death continues stopped children of an orphaned process group. In a session of its own, every group
+/// below the shell becomes one.
+#[test]
+fn orphaned_process_groups_do_not_wake_and_fork() {
+    for _ in 0..5 {
+        let den = Den::start(
+            "exec setsid sh -c 'i=0; while [ $i -lt 30 ]; do sh -c \"sleep 0.01; sleep 300 & wait\" & i=$((i+1)); done; wait'",
+        );
+        until("children", || den.alive().len() > 20);
+        let report = kill(&den.root(), &[]).unwrap();
+        assert!(report.succeeded(), "{report:?}");
+        assert_eq!(den.alive(), []);
+    }
+}
+
+#[test]
+fn a_reused_pid_is_not_killed() {
+    let den = Den::run(Command::new("sleep").arg("300"));
+    let root = den.root();
+    let earlier = ProcessKey { start_ticks: root.start_ticks - 1, ..root };
+    let other_boot = ProcessKey { boot: BootId(root.boot.0 ^ 1), ..root };
+    let nobody = ProcessKey { pid: u32::MAX, ..root };
+    for wrong in [earlier, other_boot, nobody, ProcessKey { pid: 0, ..root }] {
+        let said = kill(&wrong, &[]).unwrap_err();
+        assert!(matches!(said, KillError::Gone(key) if key == wrong), "{said}");
+        assert!(matches!(kill(&wrong, &[earlier]).unwrap_err(), KillError::Gone(_)));
+    }
+    // It was not even stopped.
+    let state = Stat::of(root.pid).unwrap().unwrap().state;
+    assert_eq!((state, den.alive()), ('S', vec![root]));
+}
+
+/// A daemon forks twice, so that its parent is gone and pid 1 has it: only who watched knows whose it was.
+#[test]
+fn a_daemon_that_left_its_tree_dies_if_it_is_named() {
+    let den = Den::start("(setsid sh -c 'sleep 300 & wait' &) ; exec sleep 300");
+    let all = den.wait_for(3);
+    let root = den.root();
+    let daemon = *all
+        .iter()
+        .find(|k| {
+            let stat = Stat::of(k.pid).unwrap().unwrap();
+            k.pid != root.pid && !all.iter().any(|p| p.pid == stat.ppid)
+        })
+        .unwrap();
+    let report = kill(&root, &[daemon, ProcessKey { start_ticks: 1, ..daemon }]).unwrap();
+    assert!(report.succeeded(), "{report:?}");
+    assert_eq!(pids(&report), sorted(&all), "the daemon and its child too");
+    assert_eq!(den.alive(), []);
+}
+
+#[test]
+fn a_daemon_dies_even_if_the_target_has_ended() {
+    let mut den = Den::start("(setsid sleep 300 &); exit 0");
+    let root = den.root();
+    den.child.wait().unwrap();
+    let daemon = den.wait_for(1);
+    let report = kill(&root, &daemon).unwrap();
+    assert_eq!((pids(&report), report.target_dead_after), (sorted(&daemon), None));
+    assert_eq!(den.alive(), []);
+}
+
+#[test]
+fn zombies_count_as_dead() {
+    // The shell becomes a sleep that never waits for the child that it inherits.
+    let den = Den::start("true & exec sleep 300");
+    let root = den.root();
+    let zombie = || {
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", root.pid)).unwrap_or_default();
+        let pid = children.split_whitespace().next()?.parse().ok()?;
+        (Stat::of(pid).ok()??.state == 'Z').then(|| key(pid))?
+    };
+    until("a zombie", || zombie().is_some());
+    let zombie = zombie().unwrap();
+    assert!(matches!(kill(&zombie, &[]).unwrap_err(), KillError::Gone(_)));
+    let report = kill(&root, &[zombie]).unwrap();
+    assert!(report.succeeded());
+    assert_eq!(pids(&report), [root.pid]);
+}
+
+/// A process whose first thread has ended shows as a zombie, while its other threads go on. Perl is part of every
+/// Debian system.
+#[test]
+fn a_zombie_with_a_living_thread_is_not_dead() {
+    let script = "use threads; threads->create(sub { sleep 300 }); syscall(60, 0);";
+    if cfg!(not(target_arch = "x86_64"))
+        || !Command::new("perl").args(["-Mthreads", "-e1"]).status().is_ok_and(|s| s.success())
+    {
+        println!("skipped: needs perl with threads on x86_64");
+        return;
+    }
+    let den = Den::run(Command::new("perl").args(["-e", script]));
+    let root = den.root();
+    until("the first thread's end", || Stat::of(root.pid).unwrap().unwrap().state == 'Z');
+    assert_eq!(den.alive(), [root], "the other thread lives");
+    let report = kill(&root, &[]).unwrap();
+    assert!(report.succeeded(), "{report:?}");
+    assert_eq!(pids(&report), [root.pid]);
+    assert!(report.killed[0].image.contains("perl"), "{report:?}");
+    assert_eq!(den.alive(), []);
+}
+
+fn shield(target: u32, protected: Protected) -> Shield {
+    let key = key(target).unwrap();
+    match LinuxResponder::new(protected).unwrap().kill_tree(&key, &[]).unwrap_err() {
+        KillError::Protected { victim, shield } => {
+            assert_eq!(victim.pid, target);
+            shield
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn protected_targets_are_refused() {
+    assert_eq!(shield(1, Protected::default()), Shield::Init);
+    assert_eq!(shield(std::process::id(), Protected::default()), Shield::Agent);
+    let parent = Stat::of(std::process::id()).unwrap().unwrap().ppid;
+    if parent > 1 {
+        assert_eq!(shield(parent, Protected::default()), Shield::AgentAncestor);
+    }
+    // Kernel threads, if this pid namespace shows any.
+    if Stat::of(2).unwrap().is_some_and(|s| s.name == "kthreadd") {
+        assert_eq!(shield(2, Protected::default()), Shield::Kernel);
+    }
+
+    let den = Den::run(Command::new("sleep").arg("300"));
+    let root = den.root();
+    until("sleep", || fs::read_link(format!("/proc/{}/exe", root.pid)).unwrap().ends_with("sleep"));
+    let exe = fs::read_link(format!("/proc/{}/exe", root.pid)).unwrap().display().to_string();
+    let folder = format!("{}/*", exe.rsplit_once('/').unwrap().0);
+    for pattern in [&exe, &folder] {
+        let listed = Protected { executables: vec![pattern.clone()], ..Protected::default() };
+        assert_eq!(shield(root.pid, listed), Shield::Listed { pattern: pattern.clone() });
+    }
+    // Another process of the agent, and what that one runs under.
+    let agent = Den::start("sleep 300 & wait");
+    let all = agent.wait_for(2);
+    let courier = *all.iter().find(|k| k.pid != agent.child.id()).unwrap();
+    let with_courier = || Protected { agent: vec![courier], ..Protected::default() };
+    assert_eq!(shield(courier.pid, with_courier()), Shield::Agent);
+    assert_eq!(shield(agent.child.id(), with_courier()), Shield::AgentAncestor);
+    // None of them was even stopped.
+    for process in all.iter().chain([&root]) {
+        assert_eq!(Stat::of(process.pid).unwrap().unwrap().state, 'S');
+    }
+}
+
+/// A program's name in its arguments, or a copy of it elsewhere, protects nobody.
+#[test]
+fn the_allow_list_looks_at_the_file_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("sleep");
+    fs::copy("/bin/sleep", &copy).unwrap();
+    let den = Den::run(Command::new(&copy).arg("300"));
+    until("the copy", || fs::read_link(format!("/proc/{}/exe", den.child.id())).is_ok_and(|e| e == copy));
+    let listed =
+        Protected { executables: vec!["/bin/sleep".into(), "/usr/bin/sleep".into()], ..Protected::default() };
+    assert!(LinuxResponder::new(listed).unwrap().kill_tree(&den.root(), &[]).unwrap().succeeded());
+    assert_eq!(den.alive(), []);
+}
+
+#[test]
+fn a_protected_descendant_is_spared_and_reported_but_not_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let guarded = folder.path().join("guarded-sh");
+    fs::copy("/bin/sh", &guarded).unwrap();
+    let den = Den::start(&format!(
+        "{} -c 'sleep 300 & sleep 300 & wait; sleep 300' & sleep 300 & wait",
+        guarded.display()
+    ));
+    let all = den.wait_for(5);
+    // A child that has not begun its own program yet is still one of the protected program.
+    let runs = |k: &&ProcessKey, image: &str| {
+        fs::read_link(format!("/proc/{}/exe", k.pid)).is_ok_and(|e| e.ends_with(image))
+    };
+    until("the sleeps", || den.alive().iter().filter(|k| runs(k, "sleep")).count() == 3);
+    let spared =
+        *all.iter().find(|k| fs::read_link(format!("/proc/{}/exe", k.pid)).unwrap() == guarded).unwrap();
+    let listed = Protected { executables: vec![guarded.display().to_string()], ..Protected::default() };
+    let report = LinuxResponder::new(listed).unwrap().kill_tree(&den.root(), &[]).unwrap();
+    assert_eq!(report.refused.len(), 1, "{report:?}");
+    let (victim, why) = &report.refused[0];
+    assert_eq!((victim.pid, victim.image.as_str()), (spared.pid, guarded.to_str().unwrap()));
+    assert!(why.contains("never_kill"), "{why}");
+    let expected: Vec<ProcessKey> = all.into_iter().filter(|k| *k != spared).collect();
+    assert_eq!(pids(&report), sorted(&expected));
+    assert!(den.alive().contains(&spared));
+}
+
+/// Somebody else's process, tried by somebody who is not root.
+#[test]
+fn without_the_right_the_error_says_what_is_needed() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI must run this as root");
+        println!("skipped: needs root");
+        return;
+    }
+    let den = Den::run(Command::new("sleep").arg("300"));
+    let root = den.root();
+    let test = std::env::current_exe().unwrap();
+    let reachable = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .unwrap();
+    let copy = reachable.path().join("test");
+    fs::copy(test, &copy).unwrap();
+    let out = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--exact", "helper_that_kills", "--nocapture"])
+        .env("WARDLINE_KILL", root.to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(said.contains("CAP_KILL"), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(den.alive(), [root]);
+}
+
+/// Not a test of its own: what the test above runs as another user.
+#[test]
+fn helper_that_kills() {
+    if let Ok(target) = std::env::var("WARDLINE_KILL") {
+        println!("{}", kill(&target.parse().unwrap(), &[]).unwrap_err());
+    }
+}
