@@ -1,0 +1,209 @@
+//! Devices in the API.
+#![allow(unused_qualifications)] // utoipa's macros write paths out in full.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use wardline_kernel::views::{self, DeviceSummary};
+use wardline_kernel::{ApiError, Kernel, Problem, Session};
+use wardline_policy::{DeviceClass, Mode};
+
+use crate::domain::{DeviceDetail, TokenSpec, TokenSummary};
+use crate::enrol::EnrolError;
+use crate::policy::{self, Change, ChangeError};
+use crate::{enrol, link, store};
+
+/// The routes.
+pub fn api() -> OpenApiRouter<Kernel> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one))
+        .routes(routes!(set_mode))
+        .routes(routes!(revoke))
+        .routes(routes!(list_tokens, make_token))
+        .routes(routes!(revoke_token))
+}
+
+/// All devices.
+#[utoipa::path(get, path = "/api/v1/devices", tag = "devices",
+    responses((status = 200, body = Vec<DeviceSummary>), (status = 401, body = Problem)))]
+async fn list(State(kernel): State<Kernel>, session: Session) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
+    Ok(Json(views::devices(kernel.store().read(), &session.scope, kernel.now()).await?))
+}
+
+/// One device: facts, policy, sensors, losses.
+#[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    responses((status = 200, body = DeviceDetail), (status = 401, body = Problem), (status = 404, body = Problem)))]
+async fn one(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+) -> Result<Json<DeviceDetail>, ApiError> {
+    let device = store::detail(kernel.store().read(), &session.scope, &id, kernel.now()).await?;
+    device.map(Json).ok_or_else(|| ApiError::not_found("device", &id))
+}
+
+/// Another mode for a device.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewMode {
+    /// `monitor` or `protect`.
+    #[schema(value_type = String)]
+    pub mode: Mode,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whether rules may act on a device.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/mode", tag = "devices", params(("id" = String, Path)),
+    request_body = NewMode,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn set_mode(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(wish): Json<NewMode>,
+) -> Result<StatusCode, ApiError> {
+    let change = Change { mode: Some(wish.mode), class: None };
+    policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NoDevice(id) => Self::not_found("device", &id),
+            ChangeError::Prohibited(why) => {
+                Self::invalid(why.to_string(), "say in `reason` why the policy changes")
+            }
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Why.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct Reason {
+    /// In words that others can read later.
+    pub reason: String,
+}
+
+/// Forbids a device to connect. It must enrol again to come back.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/revoke", tag = "devices", params(("id" = String, Path)),
+    request_body = Reason,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn revoke(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(Reason { reason }): Json<Reason>,
+) -> Result<StatusCode, ApiError> {
+    if reason.trim().is_empty() {
+        return Err(ApiError::invalid("revoking a device needs a reason", "say in `reason` why"));
+    }
+    if link::revoke(&kernel, &session.scope, &session.person, &id, &reason).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("device that may connect", &id))
+    }
+}
+
+/// All enrolment tokens, without their secrets.
+#[utoipa::path(get, path = "/api/v1/tokens/enrolment", tag = "access",
+    responses((status = 200, body = Vec<TokenSummary>), (status = 401, body = Problem)))]
+async fn list_tokens(
+    State(kernel): State<Kernel>,
+    session: Session,
+) -> Result<Json<Vec<TokenSummary>>, ApiError> {
+    Ok(Json(store::tokens(kernel.store().read(), &session.scope).await?))
+}
+
+fn one_use() -> u32 {
+    1
+}
+
+fn a_day() -> u64 {
+    24 * 60 * 60
+}
+
+fn workstation() -> DeviceClass {
+    DeviceClass::Workstation
+}
+
+fn monitor() -> Mode {
+    Mode::Monitor
+}
+
+/// A wish for an enrolment token.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// What the devices are for: "ward PC". Empty: as the device says.
+    #[serde(default)]
+    pub role: String,
+    /// `workstation`, `server` or `clinical`; `workstation` if not said.
+    #[serde(default = "workstation")]
+    #[schema(value_type = Option<String>)]
+    pub class: DeviceClass,
+    /// `monitor` or `protect`; `monitor` if not said.
+    #[serde(default = "monitor")]
+    #[schema(value_type = Option<String>)]
+    pub mode: Mode,
+    /// How many devices may use it; 1 if not said.
+    #[serde(default = "one_use")]
+    pub uses: u32,
+    /// How long it can be used, in seconds; a day if not said.
+    #[serde(default = "a_day")]
+    pub life_s: u64,
+}
+
+/// A fresh enrolment token.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Token {
+    /// Its id, by which it is revoked.
+    pub id: String,
+    /// The token: `wardline1.…`. Shown this once.
+    pub token: String,
+}
+
+/// Makes an enrolment token.
+#[utoipa::path(post, path = "/api/v1/tokens/enrolment", tag = "access", request_body = NewToken,
+    responses((status = 201, body = Token), (status = 400, body = Problem), (status = 401, body = Problem)))]
+async fn make_token(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Json(wish): Json<NewToken>,
+) -> Result<(StatusCode, Json<Token>), ApiError> {
+    let spec = TokenSpec {
+        role: wish.role,
+        class: wish.class,
+        mode: wish.mode,
+        uses: wish.uses,
+        life_s: wish.life_s,
+    };
+    let (id, token) =
+        enrol::make_token(&kernel, &session.scope, &session.person, &spec).await.map_err(|e| match e {
+            EnrolError::Store(error) => error.into(),
+            other => ApiError::invalid(other.to_string(), "ask for a token within these bounds"),
+        })?;
+    Ok((StatusCode::CREATED, Json(Token { id, token: token.to_string() })))
+}
+
+/// Revokes an enrolment token. Devices that enrolled with it stay.
+#[utoipa::path(delete, path = "/api/v1/tokens/enrolment/{id}", tag = "access", params(("id" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
+async fn revoke_token(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    if enrol::revoke_token(&kernel, &session.scope, &session.person, &id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::not_found("enrolment token", &id))
+    }
+}

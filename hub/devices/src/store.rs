@@ -1,0 +1,555 @@
+//! Devices and tokens in the store.
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Row, SqliteConnection};
+use wardline_event::Timestamp;
+use wardline_kernel::clock::hex;
+use wardline_kernel::{Scope, StoreError, WriteTx, views};
+use wardline_policy::{DeviceClass, DevicePolicy, Mode};
+use wardline_wire::proto::{DeviceFacts, Heartbeat, Record, SignedCommand};
+
+use crate::domain::{Accounting, DeviceDetail, Placement, SensorRow, TokenSpec, TokenSummary, count, fact};
+use crate::enrol::EnrolError;
+use crate::policy::SignedPolicy;
+
+pub(crate) async fn insert_token(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+    secret_hash: &str,
+    by: &str,
+    spec: &TokenSpec,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO enrolment_token (id, organisation, secret_hash, role, class, mode, made_by, created_ms, \
+         expires_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(id)
+    .bind(scope.organisation())
+    .bind(secret_hash)
+    .bind(fact(&spec.role))
+    .bind(spec.class.as_str())
+    .bind(spec.mode.as_str())
+    .bind(by)
+    .bind(now.0)
+    .bind(now.0 + count(spec.life_s) * 1000)
+    .bind(i64::from(spec.uses))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A token that was just used.
+pub(crate) struct UsedToken {
+    pub scope: Scope,
+    pub id: String,
+    pub role: String,
+    pub class: DeviceClass,
+    pub mode: Mode,
+    pub made_by: String,
+}
+
+fn class(text: &str) -> Result<DeviceClass, StoreError> {
+    [DeviceClass::Workstation, DeviceClass::Server, DeviceClass::Clinical]
+        .into_iter()
+        .find(|c| c.as_str() == text)
+        .ok_or(StoreError::Corrupt { what: "device class" })
+}
+
+fn mode(text: &str) -> Result<Mode, StoreError> {
+    [Mode::Monitor, Mode::Protect]
+        .into_iter()
+        .find(|m| m.as_str() == text)
+        .ok_or(StoreError::Corrupt { what: "mode" })
+}
+
+/// Uses a token once. Needs no scope: the secret is how a device gains one.
+pub(crate) async fn use_token(
+    tx: &mut WriteTx,
+    secret_hash: &str,
+    now: Timestamp,
+) -> Result<UsedToken, EnrolError> {
+    let row = sqlx::query(
+        "SELECT id, organisation, role, class, mode, made_by, expires_ms, uses_left, revoked_ms \
+         FROM enrolment_token WHERE secret_hash = $1",
+    )
+    .bind(secret_hash)
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(StoreError::from)?
+    .ok_or(EnrolError::UnknownToken)?;
+    let expires = Timestamp(row.get("expires_ms"));
+    if row.get::<Option<i64>, _>("revoked_ms").is_some() {
+        return Err(EnrolError::Revoked);
+    }
+    if expires <= now {
+        return Err(EnrolError::Expired { at: expires });
+    }
+    if row.get::<i64, _>("uses_left") < 1 {
+        return Err(EnrolError::UsedUp);
+    }
+    let id: String = row.get("id");
+    sqlx::query("UPDATE enrolment_token SET uses_left = uses_left - 1 WHERE id = $1")
+        .bind(&id)
+        .execute(&mut **tx)
+        .await
+        .map_err(StoreError::from)?;
+    Ok(UsedToken {
+        scope: Scope::of_organisation(row.get::<String, _>("organisation")),
+        id,
+        role: row.get("role"),
+        class: class(row.get("class"))?,
+        mode: mode(row.get("mode"))?,
+        made_by: row.get("made_by"),
+    })
+}
+
+pub(crate) async fn revoke_token(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE enrolment_token SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 \
+         AND revoked_ms IS NULL",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+/// All tokens, newest first.
+pub async fn tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<TokenSummary>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, role, class, mode, made_by, created_ms, expires_ms, uses_left, revoked_ms \
+         FROM enrolment_token WHERE organisation = $1 ORDER BY created_ms DESC, id LIMIT 500",
+    )
+    .bind(scope.organisation())
+    .fetch_all(pool)
+    .await?;
+    let summary = |row: &sqlx::sqlite::SqliteRow| TokenSummary {
+        id: row.get("id"),
+        role: row.get("role"),
+        class: row.get("class"),
+        mode: row.get("mode"),
+        made_by: row.get("made_by"),
+        created_ms: row.get("created_ms"),
+        expires_ms: row.get("expires_ms"),
+        uses_left: row.get("uses_left"),
+        revoked_ms: row.get("revoked_ms"),
+    };
+    Ok(rows.iter().map(summary).collect())
+}
+
+pub(crate) struct NewDevice {
+    pub id: String,
+    pub token: String,
+    pub role: String,
+    pub certificate_until_ms: i64,
+}
+
+pub(crate) async fn insert_device(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &NewDevice,
+    facts: &DeviceFacts,
+    policy: &DevicePolicy,
+    signed: &SignedPolicy,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO device (id, organisation, hostname, os, kernel, agent_version, role, simulated, \
+         enrolled_ms, enrolled_with, certificate_until_ms, class, mode, policy_json, policy_command, \
+         policy_signature, policy_digest) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', '', '', '', '')",
+    )
+    .bind(&device.id)
+    .bind(scope.organisation())
+    .bind(fact(&facts.hostname))
+    .bind(fact(&facts.os))
+    .bind(fact(&facts.kernel))
+    .bind(fact(&facts.agent_version))
+    .bind(&device.role)
+    .bind(i64::from(facts.simulated))
+    .bind(now.0)
+    .bind(&device.token)
+    .bind(device.certificate_until_ms)
+    .execute(&mut **tx)
+    .await?;
+    put_policy(tx, scope, &device.id, policy, signed).await
+}
+
+pub(crate) async fn certificate_renewed(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    until_ms: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE device SET certificate_until_ms = $3 WHERE organisation = $1 AND id = $2")
+        .bind(scope.organisation())
+        .bind(device)
+        .bind(until_ms)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn put_policy(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    policy: &DevicePolicy,
+    signed: &SignedPolicy,
+) -> Result<(), StoreError> {
+    let json = String::from_utf8(policy.to_json()).map_err(|_| StoreError::Corrupt { what: "policy" })?;
+    sqlx::query(
+        "UPDATE device SET class = $3, mode = $4, policy_json = $5, policy_command = $6, \
+         policy_signature = $7, policy_digest = $8 WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(policy.class.as_str())
+    .bind(policy.mode.as_str())
+    .bind(json)
+    .bind(hex(&signed.command.command))
+    .bind(hex(&signed.command.signature))
+    .bind(hex(&signed.digest))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn policy(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    device: &str,
+) -> Result<Option<DevicePolicy>, StoreError> {
+    let json: Option<String> =
+        sqlx::query_scalar("SELECT policy_json FROM device WHERE organisation = $1 AND id = $2")
+            .bind(scope.organisation())
+            .bind(device)
+            .fetch_optional(connection)
+            .await?;
+    json.map(|json| {
+        DevicePolicy::from_json(json.as_bytes()).map_err(|_| StoreError::Corrupt { what: "policy" })
+    })
+    .transpose()
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, StoreError> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect::<Option<_>>()
+        .ok_or(StoreError::Corrupt { what: "hexadecimal text" })
+}
+
+pub(crate) async fn policy_command(
+    pool: &SqlitePool,
+    scope: &Scope,
+    device: &str,
+) -> Result<Option<SignedPolicy>, StoreError> {
+    let row = sqlx::query(
+        "SELECT policy_command, policy_signature, policy_digest FROM device \
+         WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(SignedPolicy {
+        command: SignedCommand { command: unhex(row.get(0))?, signature: unhex(row.get(1))? },
+        digest: unhex(row.get(2))?,
+    }))
+}
+
+/// Whether a device may connect; if so, whether it is simulated.
+pub(crate) async fn admitted(
+    pool: &SqlitePool,
+    scope: &Scope,
+    device: &str,
+) -> Result<Option<bool>, StoreError> {
+    let simulated: Option<i64> = sqlx::query_scalar(
+        "SELECT simulated FROM device WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .fetch_optional(pool)
+    .await?;
+    Ok(simulated.map(|flag| flag != 0))
+}
+
+pub(crate) async fn revoke(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE device SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+/// What the device says it is. Whether it is simulated was settled at enrolment.
+pub(crate) async fn hello(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    facts: &DeviceFacts,
+    boot: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE device SET hostname = $3, os = $4, kernel = $5, agent_version = $6, boot_id = $7, \
+         last_seen_ms = $8 WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(fact(&facts.hostname))
+    .bind(fact(&facts.os))
+    .bind(fact(&facts.kernel))
+    .bind(fact(&facts.agent_version))
+    .bind(boot)
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn heartbeat(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    beat: &Heartbeat,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let counters = beat.counters.as_ref();
+    let number = |of: fn(&wardline_wire::proto::Counters) -> u64| counters.map(|c| count(of(c)));
+    let isolation = beat.isolation.as_ref();
+    let mode = Some(beat.mode.as_str()).filter(|m| matches!(*m, "monitor" | "protect"));
+    sqlx::query(
+        "UPDATE device SET last_seen_ms = $3, heartbeat_ms = $3, device_time_ms = $4, mode_in_force = $5, \
+         digest_in_force = $6, isolation_action = $7, isolation_since_ms = $8, isolation_expires_ms = $9, \
+         rules_loaded = $10, rss_bytes = $11, produced = $12, kernel_lost = $13, decode_lost = $14, \
+         kept_local = $15, spooled = $16, spool_dropped = $17, waiting = $18, findings = $19 \
+         WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(now.0)
+    .bind(beat.time_ms)
+    .bind(mode)
+    .bind(hex(&beat.policy_digest))
+    .bind(isolation.map(|i| fact(&i.action_id)))
+    .bind(isolation.map(|i| i.since_ms))
+    .bind(isolation.map(|i| i.expires_ms))
+    .bind(count(beat.rules_loaded))
+    .bind(count(beat.rss_bytes))
+    .bind(number(|c| c.produced))
+    .bind(number(|c| c.kernel_lost))
+    .bind(number(|c| c.decode_lost))
+    .bind(number(|c| c.kept_local))
+    .bind(number(|c| c.spooled))
+    .bind(number(|c| c.spool_dropped))
+    .bind(number(|c| c.waiting))
+    .bind(number(|c| c.findings))
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("DELETE FROM device_sensor WHERE organisation = $1 AND device = $2")
+        .bind(scope.organisation())
+        .bind(device)
+        .execute(&mut **tx)
+        .await?;
+    // More sensors than this nobody has; a hostile device must not fill the table.
+    for sensor in beat.sensors.iter().take(32) {
+        let state = match sensor.state.as_str() {
+            state @ ("live" | "degraded" | "off") => state,
+            _ => "unknown",
+        };
+        sqlx::query(
+            "INSERT INTO device_sensor (organisation, device, kind, state, reason, produced, lost) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device, kind) DO NOTHING",
+        )
+        .bind(scope.organisation())
+        .bind(device)
+        .bind(fact(&sensor.kind))
+        .bind(state)
+        .bind(sensor.reason.chars().filter(|c| !c.is_control()).take(1000).collect::<String>())
+        .bind(count(sensor.produced))
+        .bind(count(sensor.lost))
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn high(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    spool: &str,
+) -> Result<Option<u64>, StoreError> {
+    let high: Option<i64> =
+        sqlx::query_scalar("SELECT high FROM spool WHERE organisation = $1 AND device = $2 AND spool = $3")
+            .bind(scope.organisation())
+            .bind(device)
+            .bind(spool)
+            .fetch_optional(&mut **tx)
+            .await?;
+    Ok(high.map(|h| u64::try_from(h).unwrap_or(0)))
+}
+
+#[allow(clippy::too_many_arguments)] // One row's columns; a struct would only repeat them.
+pub(crate) async fn advance(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    spool: &str,
+    high: u64,
+    placement: &Placement,
+    records: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO spool (organisation, device, spool, high, stored, missing, unreadable, first_ms, last_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7) ON CONFLICT (device, spool) DO UPDATE SET \
+         high = excluded.high, stored = spool.stored + excluded.stored, \
+         missing = spool.missing + excluded.missing, last_ms = excluded.last_ms",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(spool)
+    .bind(count(high))
+    .bind(count(records - placement.skip))
+    .bind(count(placement.missing))
+    .bind(now.0)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("UPDATE device SET last_seen_ms = $3 WHERE organisation = $1 AND id = $2")
+        .bind(scope.organisation())
+        .bind(device)
+        .bind(now.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn set_aside(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    (spool, seq): (&str, u64),
+    record: &Record,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO unreadable_record (organisation, device, spool, seq, received_ms, kind, reason, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device, spool, seq) DO NOTHING",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(spool)
+    .bind(count(seq))
+    .bind(now.0)
+    .bind(i64::from(record.kind))
+    .bind(reason)
+    .bind(hex(&record.body))
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE spool SET unreadable = unreadable + 1, stored = stored - 1 \
+         WHERE organisation = $1 AND device = $2 AND spool = $3",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(spool)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// One device with everything the hub knows of it.
+pub async fn detail(
+    pool: &SqlitePool,
+    scope: &Scope,
+    id: &str,
+    now: Timestamp,
+) -> Result<Option<DeviceDetail>, StoreError> {
+    let Some(summary) = views::device_by_id(pool, scope, id, now).await? else { return Ok(None) };
+    let row = sqlx::query("SELECT * FROM device WHERE organisation = $1 AND id = $2")
+        .bind(scope.organisation())
+        .bind(id)
+        .fetch_one(pool)
+        .await?;
+    let totals = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(stored), 0) AS BIGINT), CAST(COALESCE(SUM(missing), 0) AS BIGINT), \
+         CAST(COALESCE(SUM(unreadable), 0) AS BIGINT) FROM spool WHERE organisation = $1 AND device = $2",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .fetch_one(pool)
+    .await?;
+    let sensors = sqlx::query(
+        "SELECT kind, state, reason, produced, lost FROM device_sensor \
+         WHERE organisation = $1 AND device = $2 ORDER BY kind",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .fetch_all(pool)
+    .await?;
+    let sensor = |row: &sqlx::sqlite::SqliteRow| SensorRow {
+        kind: row.get("kind"),
+        state: row.get("state"),
+        reason: row.get("reason"),
+        produced: row.get("produced"),
+        lost: row.get("lost"),
+    };
+    let heartbeat_ms: Option<i64> = row.get("heartbeat_ms");
+    let device_time_ms: Option<i64> = row.get("device_time_ms");
+    let policy: String = row.get("policy_json");
+    let accounting = row.get::<Option<i64>, _>("produced").map(|produced| Accounting {
+        produced,
+        kernel_lost: row.get("kernel_lost"),
+        decode_lost: row.get("decode_lost"),
+        kept_local: row.get("kept_local"),
+        spooled: row.get("spooled"),
+        spool_dropped: row.get("spool_dropped"),
+        waiting: row.get("waiting"),
+        findings: row.get("findings"),
+    });
+    Ok(Some(DeviceDetail {
+        summary,
+        kernel: row.get("kernel"),
+        agent_version: row.get("agent_version"),
+        enrolled_ms: row.get("enrolled_ms"),
+        certificate_until_ms: row.get("certificate_until_ms"),
+        policy: serde_json::from_str(&policy).map_err(|_| StoreError::Corrupt { what: "policy" })?,
+        policy_confirmed: row
+            .get::<Option<String>, _>("digest_in_force")
+            .map(|digest| digest == row.get::<String, _>("policy_digest")),
+        heartbeat_ms,
+        clock_ahead_ms: heartbeat_ms.zip(device_time_ms).map(|(hub, device)| device.saturating_sub(hub)),
+        isolation_action: row.get("isolation_action"),
+        isolated_since_ms: row.get("isolation_since_ms"),
+        rules_loaded: row.get("rules_loaded"),
+        rss_bytes: row.get("rss_bytes"),
+        sensors: sensors.iter().map(sensor).collect(),
+        accounting,
+        stored: totals.get(0),
+        missing: totals.get(1),
+        unreadable: totals.get(2),
+    }))
+}
