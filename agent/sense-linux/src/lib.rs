@@ -1,1 +1,24 @@
-//! The Linux sensor: eBPF programs, the process connector, and the roots read from /proc.
+//! The Linux sensor: eBPF programs, the process connector, and the roots read from `/proc`.
+//!
+//! [`open`] starts the best that this host allows and says of everything else why it is off.
+//!
+//! - [`EbpfSensor`]: three small programs on the scheduler's tracepoints write fork, exec and exit into a ring buffer.
+//!   All facts come from the kernel at that moment, so a process that lives a millisecond is seen whole.
+//! - [`ConnectorSensor`]: the kernel tells pids only, the rest is read from `/proc`, if it is still there.
+//! - At start all processes that run already are read from `/proc`, so that trees have roots.
+//!
+//! An event's user is the effective one: what the kernel lets the process do.
+
+mod cgroups;
+mod connector;
+mod context;
+mod ebpf;
+mod open;
+mod procfs;
+mod record;
+mod users;
+
+pub use connector::ConnectorSensor;
+pub use context::{Refused, SharedTable};
+pub use ebpf::{Accounts, EbpfSensor, TRUNCATED};
+pub use open::{Opened, Options, Prefer, open};

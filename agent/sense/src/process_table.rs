@@ -270,21 +270,17 @@ impl ProcessTable {
         self.entries.insert(key, entry);
     }
 
-    fn remove(&mut self, key: &ProcessKey) -> Option<()> {
-        let entry = self.entries.remove(key)?;
-        match entry.ended {
-            Some(when) => {
-                self.ended.remove(&(when, entry.sequence));
-            }
-            None => {
-                self.live.remove(&entry.sequence);
-                self.live_by_pid.remove(&key.pid);
-            }
+    fn remove(&mut self, key: &ProcessKey) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        if let Some(when) = entry.ended {
+            self.ended.remove(&(when, entry.sequence));
+        } else {
+            self.live.remove(&entry.sequence);
+            self.live_by_pid.remove(&key.pid);
         }
         if let Some(program) = Arc::into_inner(entry.program) {
             self.bytes -= program.bytes();
         }
-        Some(())
     }
 
     fn end(&mut self, key: &ProcessKey, boot_ns: u64) {

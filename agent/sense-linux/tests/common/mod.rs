@@ -1,0 +1,108 @@
+//! Real children of the test, and what a sensor says of them.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use wardline_event::{Body, ProcessActivity, ProcessKey, ProcessOp};
+use wardline_sense::{ProcessTable, Sensor};
+use wardline_sense_linux::SharedTable;
+
+/// No event takes so long on any machine; only a failing test waits for it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// False, with a word about it, if the test cannot run here. In CI it must.
+pub fn root() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI must run this test as root");
+    println!("skipped: needs root");
+    false
+}
+
+pub fn table() -> SharedTable {
+    Arc::new(Mutex::new(ProcessTable::default()))
+}
+
+/// Polls until `enough` says so of all that came, and returns it.
+pub fn watch(sensor: &mut dyn Sensor, enough: impl Fn(&[ProcessActivity]) -> bool) -> Vec<ProcessActivity> {
+    let until = Instant::now() + DEADLINE;
+    let mut seen = Vec::new();
+    while !enough(&seen) {
+        assert!(Instant::now() < until, "the events did not come; {} others did", seen.len());
+        let mut sink = |sensed: wardline_sense::Sensed| {
+            let Body::Process(activity) = sensed.event.body else { panic!("not a process event") };
+            seen.push(activity);
+        };
+        sensor.poll(Duration::from_millis(100), &mut sink).unwrap();
+    }
+    seen
+}
+
+/// The events of one pid, in order. Pids of a test are its own children's: nobody reuses them meanwhile.
+pub fn of(events: &[ProcessActivity], pid: u32) -> Vec<&ProcessActivity> {
+    events.iter().filter(|e| e.process.key.pid == pid).collect()
+}
+
+pub fn ended(events: &[ProcessActivity], pid: u32) -> bool {
+    of(events, pid).iter().any(|e| e.op == ProcessOp::Exit)
+}
+
+/// The only event of this kind that a pid has.
+pub fn only<'a>(events: &'a [ProcessActivity], pid: u32, op: ProcessOp) -> &'a ProcessActivity {
+    let found: Vec<_> = of(events, pid).into_iter().filter(|e| e.op == op).collect();
+    assert_eq!(found.len(), 1, "{op:?} of {pid}: {found:#?}");
+    found[0]
+}
+
+/// A folder with a program of its own name: a copy of cat(1), which lives until its input ends.
+pub fn tool() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    // Others may enter: some tests run it as another user.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    copy(Path::new("/bin/cat"), &path.join("tool"));
+    (folder, path)
+}
+
+/// In another process: a child that another test starts meanwhile would inherit the copy as open for writing, and
+/// what is open for writing cannot be executed.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().unwrap().success());
+}
+
+pub fn piped(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// Ends a child made by [`piped`].
+pub fn end(mut child: Child) {
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+/// The key as `/proc` tells it: field 22 of stat, counted after the name's bracket.
+pub fn proc_key(boot: wardline_event::BootId, pid: u32) -> ProcessKey {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start_ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    ProcessKey { boot, start_ticks, pid }
+}
+
+pub fn boot() -> wardline_event::BootId {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().parse().unwrap()
+}
+
+/// This test's binary in another role: runs its test `name` alone, in a copy that any user may execute.
+pub fn role(folder: &Path, name: &str) -> Vec<String> {
+    let copy = folder.join("role");
+    if !copy.exists() {
+        self::copy(&std::env::current_exe().unwrap(), &copy);
+    }
+    let words = [copy.to_str().unwrap(), "--exact", name, "--nocapture", "--ignored"];
+    words.map(str::to_owned).to_vec()
+}

@@ -1,0 +1,282 @@
+//! The eBPF sensor against the real kernel and real children.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{DEADLINE, boot, end, ended, of, only, piped, proc_key, role, root, table, tool, watch};
+use wardline_event::{ProcessKey, ProcessOp, SensorState};
+use wardline_sense::Sensor;
+use wardline_sense_linux::{EbpfSensor, Options, Prefer, TRUNCATED, open};
+
+const RING: u32 = 4 << 20;
+
+fn sensor() -> EbpfSensor {
+    EbpfSensor::open(RING, table()).unwrap()
+}
+
+#[test]
+fn an_exec_tells_what_proc_tells_and_outlives_it() {
+    if !root() {
+        return;
+    }
+    let mut opened = open(&Options { prefer: Prefer::Ebpf, ..Options::default() });
+    assert_eq!(opened.sensors.len(), 1, "{:?}", opened.statuses);
+    let own_key = proc_key(boot(), std::process::id());
+    let own = opened
+        .found
+        .iter()
+        .find(|s| s.event.process().key == own_key)
+        .expect("this test was running already");
+    assert_eq!(own.event.process().image, std::env::current_exe().unwrap().to_str().unwrap());
+
+    let (_folder, path) = tool();
+    let odd =
+        [OsStr::from_bytes(b"two words"), OsStr::from_bytes(b"line\nbreak"), OsStr::from_bytes(b"\xff\xfe")];
+    // A relative name, another directory, another user, and from a thread that is not the first.
+    let child = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            piped(
+                Command::new("./tool").arg("-").args(odd).current_dir(path).uid(65534).stderr(Stdio::null()),
+            )
+        }
+    });
+    let child = child.join().unwrap();
+    let pid = child.id();
+    let from_proc = proc_key(boot(), pid);
+    end(child);
+
+    // Only now, when nothing of it can be read from /proc any more.
+    let sensor = opened.sensors[0].as_mut();
+    let events = watch(sensor, |events| ended(events, pid));
+    let fork = only(&events, pid, ProcessOp::Fork);
+    assert_eq!(fork.process.key, from_proc);
+    let exec = only(&events, pid, ProcessOp::Exec);
+    assert_eq!(exec.process.key, from_proc);
+    assert_eq!(exec.process.image, path.join("tool").to_str().unwrap());
+    assert_eq!(exec.process.command_line, "./tool - two words line\nbreak \u{fffd}\u{fffd}");
+    assert_eq!(exec.process.cwd, path.to_str().unwrap());
+    assert_eq!((exec.process.user.uid.as_str(), exec.process.user.name.as_str()), ("65534", "nobody"));
+    let parent = exec.parent.as_ref().unwrap();
+    assert_eq!(parent.key, own_key);
+    assert_eq!(parent.image, own.event.process().image);
+    assert_eq!(parent.command_line, own.event.process().command_line);
+    assert_eq!((parent.user.uid.as_str(), parent.user.name.as_str()), ("0", "root"));
+    assert_eq!(exec.process.cgroup_id, own.event.process().cgroup_id, "as /proc and the file system tell it");
+    let exit = only(&events, pid, ProcessOp::Exit);
+    assert_eq!(exit.process.command_line, exec.process.command_line);
+    // cat cannot find the files with odd names.
+    assert_eq!(exit.exit_code, Some(1 << 8));
+    assert_eq!(opened.ancestors(&from_proc).first().unwrap().key, own_key);
+}
+
+/// Not a test: a process that goes down and down and executes a program there.
+#[test]
+#[ignore = "a role that another test plays"]
+fn exec_deep_down() {
+    let tool = std::env::current_dir().unwrap().join("../tool").canonicalize().unwrap();
+    let name = "7".repeat(250);
+    for _ in 0..20 {
+        std::fs::create_dir(&name).unwrap();
+        std::env::set_current_dir(&name).unwrap();
+    }
+    std::fs::copy(tool, "tool").unwrap();
+    panic!("exec failed: {}", Command::new("./tool").exec());
+}
+
+#[test]
+fn hard_paths_are_told() {
+    if !root() {
+        return;
+    }
+    let mut sensor = sensor();
+    let (_folder, path) = tool();
+    std::fs::create_dir(path.join("mounted")).unwrap();
+    std::fs::create_dir(path.join("deep")).unwrap();
+    // A file system mounted in a namespace of its own: only the kernel still knows where the program was.
+    let mut mounted = Command::new("unshare");
+    mounted.args(["-m", "--propagation", "private", "/bin/sh", "-ec"]).stdin(Stdio::null());
+    mounted
+        .arg(format!("cd {}; mount -t tmpfs t mounted; cp tool mounted/; exec mounted/tool", path.display()));
+    // A path longer than any system call takes.
+    let words = role(&path, "exec_deep_down");
+    let mut deep = Command::new(&words[0]);
+    deep.args(&words[1..]).current_dir(path.join("deep")).stdin(Stdio::null()).stdout(Stdio::null());
+    let memfd = rustix::fs::memfd_create("unnamed", rustix::fs::MemfdFlags::empty()).unwrap();
+    rustix::io::write(&memfd, &std::fs::read(path.join("tool")).unwrap()).unwrap();
+    let mut in_memory = Command::new(format!("/proc/self/fd/{}", memfd.as_raw_fd()));
+    in_memory.stdin(Stdio::null());
+
+    let root = path.to_str().unwrap();
+    let cases = [
+        ("mounted", mounted, format!("{root}/mounted/tool")),
+        ("deep", deep, "…/".to_owned()),
+        ("in memory", in_memory, "/memfd:unnamed (deleted)".to_owned()),
+    ];
+    for (name, mut command, image) in cases {
+        let mut child = command.spawn().unwrap();
+        assert!(child.wait().unwrap().success(), "{name}");
+        let events = watch(&mut sensor, |events| ended(events, child.id()));
+        let events = of(&events, child.id());
+        let last = events.iter().rfind(|e| e.op == ProcessOp::Exec).unwrap();
+        if name == "deep" {
+            let seen = &last.process.image;
+            assert!(seen.starts_with(&image) && seen.ends_with("7/tool") && seen.len() > 4000, "{seen}");
+        } else {
+            assert_eq!(last.process.image, image, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_command_line_too_long_to_carry_says_so() {
+    if !root() {
+        return;
+    }
+    let mut sensor = sensor();
+    let argument = "x".repeat(100_000);
+    let mut child = Command::new("/bin/true").arg(&argument).spawn().unwrap();
+    child.wait().unwrap();
+    let events = watch(&mut sensor, |events| ended(events, child.id()));
+    let line = &only(&events, child.id(), ProcessOp::Exec).process.command_line;
+    let carried = line.strip_suffix(TRUNCATED).expect("it says that it is truncated");
+    assert!(carried.len() >= 32 * 1024 && carried.starts_with("/bin/true xxx"), "{}", carried.len());
+    assert!(sensor.accounts().truncated >= 1);
+}
+
+#[test]
+fn parents_and_ends_are_told() {
+    if !root() {
+        return;
+    }
+    let mut opened = open(&Options { prefer: Prefer::Ebpf, ..Options::default() });
+    // A double fork: the shell between ends first, and the last one is nobody's child.
+    let script = "(/bin/sh -c 'read line; exit 7' <&3 & echo $!) 3<&0";
+    let mut shell = Command::new("/bin/sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let orphan: u32 = line.trim().parse().unwrap();
+    let input = shell.stdin.take();
+    shell.wait().unwrap();
+    drop(input);
+    // And one that is killed.
+    let mut killed = piped(&mut Command::new("/bin/cat"));
+    killed.kill().unwrap();
+    let status = killed.wait().unwrap();
+
+    let sensor = opened.sensors[0].as_mut();
+    let events = watch(sensor, |events| {
+        ended(events, orphan) && ended(events, killed.id()) && ended(events, shell.id())
+    });
+    assert_eq!(only(&events, orphan, ProcessOp::Exit).exit_code, Some(7 << 8));
+    assert_eq!(only(&events, killed.id(), ProcessOp::Exit).exit_code, Some(status.into_raw()));
+    let key = only(&events, orphan, ProcessOp::Exec).process.key;
+    let ancestors: Vec<ProcessKey> = opened.ancestors(&key).iter().map(|p| p.key).collect();
+    let shell_at = ancestors.iter().position(|k| k.pid == shell.id());
+    assert!(shell_at.is_some_and(|at| ancestors[at + 1].pid == std::process::id()), "{ancestors:?}");
+}
+
+/// Not a test: a process whose second thread executes another program.
+#[test]
+#[ignore = "a role that another test plays"]
+fn exec_from_thread() {
+    let thread = std::thread::spawn(|| Command::new("/bin/sh").args(["-c", "exit 5"]).exec());
+    panic!("exec failed: {:?}", thread.join());
+}
+
+#[test]
+fn a_thread_that_executes_is_no_end() {
+    if !root() {
+        return;
+    }
+    let mut sensor = sensor();
+    let folder = tempfile::tempdir().unwrap();
+    let words = role(folder.path(), "exec_from_thread");
+    let mut child = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).spawn().unwrap();
+    let pid = child.id();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    let events = watch(&mut sensor, |events| ended(events, pid));
+    let events: Vec<(ProcessOp, ProcessKey)> =
+        of(&events, pid).iter().map(|e| (e.op, e.process.key)).collect();
+    let key = events[0].1;
+    let expected = [ProcessOp::Fork, ProcessOp::Exec, ProcessOp::Exec, ProcessOp::Exit].map(|op| (op, key));
+    assert_eq!(events, expected);
+}
+
+/// Drains until the books agree: other processes of this machine may write between two looks.
+fn settle(sensor: &mut EbpfSensor, sink: &mut dyn FnMut(wardline_sense::Sensed)) {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        sensor.poll(Duration::ZERO, sink).unwrap();
+        let books = sensor.accounts();
+        let agree = (0..3).all(|kind| books.produced[kind] == books.delivered[kind] + books.lost[kind]);
+        if agree && books.undecoded == 0 && books.missed == 0 {
+            return;
+        }
+        assert!(Instant::now() < until, "produced is not delivered + lost: {books:?}");
+    }
+}
+
+#[test]
+fn a_storm_is_accounted_for() {
+    if !root() {
+        return;
+    }
+    const STORM: u64 = 2000;
+    let mut sensor = sensor();
+    let storm = std::thread::spawn(|| {
+        for _ in 0..STORM {
+            assert!(Command::new("/bin/true").arg("storm").status().unwrap().success());
+        }
+    });
+    let own = std::process::id();
+    let mut execs = 0;
+    let mut sink = |sensed: wardline_sense::Sensed| {
+        let wardline_event::Body::Process(activity) = &sensed.event.body else { return };
+        let ours = activity.parent.as_ref().is_some_and(|p| p.key.pid == own);
+        execs += u64::from(
+            ours && activity.op == ProcessOp::Exec && activity.process.command_line.ends_with(" storm"),
+        );
+    };
+    while !storm.is_finished() {
+        sensor.poll(Duration::from_millis(50), &mut sink).unwrap();
+    }
+    storm.join().unwrap();
+    settle(&mut sensor, &mut sink);
+    let books = sensor.accounts();
+    assert!(execs <= STORM && execs + books.lost[1] >= STORM, "{execs} of {STORM} seen, {books:?}");
+    let status = sensor.status();
+    assert_eq!(status.state, SensorState::Live);
+    assert!(status.produced - status.lost >= 3 * STORM - books.total_lost());
+}
+
+#[test]
+fn an_overflow_is_counted_and_told() {
+    if !root() {
+        return;
+    }
+    let mut sensor = EbpfSensor::open(4096, table()).unwrap();
+    for _ in 0..100 {
+        assert!(Command::new("/bin/true").status().unwrap().success());
+    }
+    let mut delivered = 0;
+    settle(&mut sensor, &mut |_| delivered += 1);
+    let status = sensor.status();
+    assert!(status.lost > 0 && delivered > 0, "{delivered} delivered, {status:?}");
+    // It goes on afterwards.
+    let mut child = Command::new("/bin/true").spawn().unwrap();
+    child.wait().unwrap();
+    watch(&mut sensor, |events| ended(events, child.id()));
+}
