@@ -16,7 +16,7 @@ pub(crate) fn read(node: &yaml::Node) -> Result<Detection, Fault> {
             "give selections and a `condition`",
         ));
     };
-    let mut reader = Reader { values: 0 };
+    let mut reader = Reader { values: 0, regexes: 0 };
     let mut selections = Vec::new();
     let mut condition_node = None;
     for (key, value) in pairs {
@@ -65,20 +65,26 @@ fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<Condition, Fault>
 
 struct Reader {
     values: usize,
+    regexes: usize,
 }
 
 impl Reader {
-    fn count(&mut self, at: Pos) -> Result<(), Fault> {
+    fn count(&mut self, key: &FieldKey, at: Pos) -> Result<(), Fault> {
         self.values += 1;
-        if self.values > limits::RULE_VALUES {
-            return Err(Fault::new(
-                "S002",
-                at,
-                format!("the rule has more than {} values", limits::RULE_VALUES),
-                "split it; long lists of indicators belong in an indicator feed",
-            ));
-        }
-        Ok(())
+        self.regexes += usize::from(key.is_regex());
+        let (limit, what) = if self.values > limits::RULE_VALUES {
+            (limits::RULE_VALUES, "values")
+        } else if self.regexes > limits::RULE_REGEXES {
+            (limits::RULE_REGEXES, "regular expressions")
+        } else {
+            return Ok(());
+        };
+        Err(Fault::new(
+            "S002",
+            at,
+            format!("the rule has more than {limit} {what}"),
+            "split it; long lists of indicators belong in an indicator feed",
+        ))
     }
 
     fn selection(&mut self, node: &yaml::Node) -> Result<Node, Fault> {
@@ -134,7 +140,7 @@ impl Reader {
     }
 
     fn value(&mut self, key: &FieldKey, value: &Scalar) -> Result<Node, Fault> {
-        self.count(value.text_at)?;
+        self.count(key, value.text_at)?;
         key.test(value)
     }
 }

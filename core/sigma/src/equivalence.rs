@@ -149,7 +149,7 @@ fn sees(rule: &LogSource<'_>, event: &LogSource<'_>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_agrees_with_the_plain_evaluator(

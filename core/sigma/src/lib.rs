@@ -1,4 +1,63 @@
-//! The Sigma rule engine: parse, compile, match.
+//! The Sigma rule engine: parse, compile, match, explain.
+//!
+//! ```
+//! use wardline_event::{LogRecord, LogSource};
+//! use wardline_sigma::{Rule, RuleSet};
+//!
+//! let rules = Rule::parse(
+//!     r"
+//! title: Backups deleted
+//! logsource: {product: windows, category: process_creation}
+//! level: high
+//! tags: [attack.t1490]
+//! detection:
+//!   selection:
+//!     Image|endswith: '\vssadmin.exe'
+//!     CommandLine|contains|all: [delete, shadows]
+//!   condition: selection
+//! ",
+//!     "backups.yml",
+//! )?;
+//! let set = RuleSet::compile(rules).map_err(|mut errors| errors.remove(0))?;
+//!
+//! let mut event = LogRecord { source: LogSource::new("windows", "process_creation", ""), ..Default::default() };
+//! event.fields.insert("Image".into(), r"C:\Windows\System32\vssadmin.exe".into());
+//! event.fields.insert("CommandLine".into(), "vssadmin Delete Shadows /all".into());
+//!
+//! let mut scratch = set.scratch(); // one per thread, used again for every event
+//! let mut found = Vec::new();
+//! set.matches(&event, &mut scratch, &mut |rule| found.push(rule));
+//! assert_eq!(found, [0]);
+//! assert_eq!(set.rules()[0].techniques()[0].0, "T1490");
+//!
+//! let why = set.explain(0, &event);
+//! assert_eq!(why[0].pattern, r"endswith '\vssadmin.exe'");
+//! # Ok::<(), wardline_sigma::RuleError>(())
+//! ```
+//!
+//! # What it understands
+//!
+//! Detection rules of Sigma 2.1: all modifiers but the time parts (`minute` … `year`), with `expand` only where there
+//! is no placeholder to expand; wildcards and escapes; keywords; lists of maps; `1 of`, `all of`, `them`; conditions
+//! with `and`, `or`, `not` and brackets. Correlations, filters and collections with `action` are refused with a
+//! message, never ignored. Where the specification leaves a choice:
+//!
+//! - Text is compared without regard to case by Unicode's simple case folding; `cased` and `re` look at case.
+//! - Regular expressions are searched for, not anchored, and see the text as it is; `$` is the very end of it.
+//! - `null` is a missing field or a null; `exists` asks only whether the field is there; `''` is an empty text.
+//! - A field with several values matches if one of them does; with `all`, each asked value needs one.
+//! - A number in a rule meets a number of the same value, and text that spells it as the rule does or plainly.
+//! - `neq` with several values: the field differs from each of them. A missing field differs from everything.
+//! - A keyword is looked for in the value of every field, not in field names.
+//! - `1 of pattern*` leaves out selections that begin with `_`, unless the pattern does too.
+//! - An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) lies in IPv4 networks.
+//!
+//! # How it is fast
+//!
+//! Rules are compiled together per log source. Each field is read once; one pass over its value finds every literal
+//! that any rule looks for; a rule's condition is looked at only if one of its rarest literals was seen. The cost of
+//! an event hardly grows with the number of rules, and nothing is allocated for an event that matches nothing and
+//! whose values can be borrowed.
 #![warn(missing_docs)]
 
 mod affix;

@@ -15,8 +15,10 @@ pub(crate) const CONDITION_DEPTH: usize = 64;
 /// Words of a condition; a selector counts as many times as it names selections.
 pub(crate) const CONDITION_TERMS: usize = 4096;
 /// Compiled size of one regular expression, in bytes.
-pub(crate) const REGEX_BYTES: usize = 8 << 20;
+pub(crate) const REGEX_BYTES: usize = 4 << 20;
 /// Spellings of one value that `windash` may make before an encoding.
 pub(crate) const WINDASH_VARIANTS: usize = 125;
 /// Characters of a value that an explanation shows.
 pub(crate) const SHOWN_CHARS: usize = 1000;
+/// Regular expressions of one rule.
+pub(crate) const RULE_REGEXES: usize = 100;

@@ -210,6 +210,11 @@ impl FieldKey {
         Ok(())
     }
 
+    /// Whether values are regular expressions.
+    pub fn is_regex(&self) -> bool {
+        self.kind == Type::Regex
+    }
+
     /// The tests for one value.
     pub fn test(&self, value: &Scalar) -> Result<Node, Fault> {
         let at = value.text_at;

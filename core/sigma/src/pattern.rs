@@ -65,11 +65,17 @@ pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() {
         return c.to_ascii_lowercase();
     }
-    // The dotless i has a capital, but the folding of that capital is the dotted one: not the same letter.
-    if c == 'ı' {
-        return c;
+    match c {
+        // The dotless i has a capital, but the folding of that capital is the dotted one: not the same letter.
+        'ı' => return c,
+        // Letters that are the same and whose capitals are several characters each (CaseFolding.txt, status S).
+        '\u{1fd3}' => return '\u{390}',
+        '\u{1fe3}' => return '\u{3b0}',
+        '\u{fb05}' => return '\u{fb06}',
+        _ => {}
     }
-    one_to_one(one_to_one(c, c.to_uppercase()), one_to_one(c, c.to_uppercase()).to_lowercase())
+    let capital = one_to_one(c, c.to_uppercase());
+    one_to_one(capital, capital.to_lowercase())
 }
 
 /// The mapping's only character, or the character itself if the mapping makes several.
@@ -163,5 +169,61 @@ fn next_start(token: &Token, text: &str, from: usize) -> Option<usize> {
     match token {
         Token::Lit(literal) => text[after..].find(literal.as_str()).map(|i| after + i),
         _ => Some(after),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
+
+    /// Against the Unicode tables of another library: two characters fold alike exactly if simple case folding
+    /// says so.
+    #[test]
+    fn folding_is_unicodes_simple_case_folding() {
+        // The two libraries may know different versions of Unicode.
+        let unknown = regex::Regex::new(r"\p{Cn}").unwrap();
+        for c in '\0'..=char::MAX {
+            let mut class = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
+            class.case_fold_simple();
+            for same in class.ranges().iter().flat_map(|r| r.start()..=r.end()) {
+                assert_eq!(fold_char(c), fold_char(same), "{c:?} and {same:?} are the same letter");
+            }
+            let folded = fold_char(c);
+            let within = class.ranges().iter().any(|r| (r.start()..=r.end()).contains(&folded));
+            assert!(
+                within || unknown.is_match(&String::from(c)),
+                "{c:?} folds to {folded:?}, which is another letter"
+            );
+        }
+    }
+
+    /// The same pattern as a regular expression.
+    fn as_regex(tokens: &[Token]) -> String {
+        let mut out = String::from("(?s)^");
+        for token in tokens {
+            match token {
+                Token::Lit(text) => out.push_str(&regex_syntax::escape(text)),
+                Token::One => out.push('.'),
+                Token::Many => out.push_str(".*"),
+                Token::Dash => out.push_str("[-/–—―]"),
+            }
+        }
+        out + "$"
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn wildcards_match_as_a_regular_expression_does(
+            pattern in r"[abé?*\\–-]{0,10}",
+            text in r"[abé?*\\–-]{0,14}",
+        ) {
+            let tokens = tokens(&pattern);
+            let wanted = regex::Regex::new(&as_regex(&tokens)).unwrap().is_match(&text);
+            prop_assert_eq!(glob(&tokens, &text), wanted, "{:?}", tokens);
+        }
     }
 }

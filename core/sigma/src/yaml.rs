@@ -140,8 +140,12 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, Fault> {
                     continue;
                 }
                 let root = builder.node(event, pos_mark, 0)?;
-                // An explicit `---` line belongs to no document.
-                starts.push(if explicit { at.line() } else { at.line() - 1 });
+                // An explicit `---` line belongs to no document; without one, comments before it do.
+                starts.push(match (explicit, documents.is_empty()) {
+                    (true, _) => at.line(),
+                    (false, true) => 0,
+                    (false, false) => at.line() - 1,
+                });
                 documents.push(root);
             }
             _ => {}
