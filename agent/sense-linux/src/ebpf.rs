@@ -180,16 +180,20 @@ impl EbpfSensor {
         let key = |id: ProcessId| self.context.key(id.start_ns, id.tgid);
         let (process_key, parent_key) = (key(process), key(parent));
         // The idle task "parents" init; it is no process.
-        let parent = (parent.tgid != 0).then(|| Process { key: parent_key, ..Process::default() });
+        let mut parent = (parent.tgid != 0).then(|| Process { key: parent_key, ..Process::default() });
         let started = self.context.utc(process.start_ns);
         let mut seen = Process { key: process_key, started, ..Process::default() };
         let mut creator_key = None;
         let (op, exit_code) = match what {
-            What::Fork { creator } => {
+            What::Fork { creator, euid } => {
                 creator_key = Some(key(creator));
+                seen.user = self.context.users.user(euid);
                 (ProcessOp::Fork, None)
             }
             What::Exec(exec) => {
+                if let Some(parent) = &mut parent {
+                    parent.user = self.context.users.user(exec.parent_euid);
+                }
                 self.fill(&mut seen, exec);
                 (ProcessOp::Exec, None)
             }

@@ -2,7 +2,7 @@
 
 /// Bytes of `struct header`, `fork_record`, `exit_record`, and of an `exec_record` before its data.
 const HEADER: usize = 48;
-const FORK: usize = 64;
+const FORK: usize = 72;
 const EXIT: usize = 56;
 const EXEC: usize = 96;
 
@@ -36,7 +36,7 @@ pub(crate) struct Record {
 
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum What {
-    Fork { creator: ProcessId },
+    Fork { creator: ProcessId, euid: u32 },
     Exec(Exec),
     Exit { status: i32 },
 }
@@ -48,6 +48,7 @@ pub(crate) struct Exec {
     /// Of the pids or memory controller in cgroup v1.
     pub cgroup_v1: u64,
     pub euid: u32,
+    pub parent_euid: u32,
     /// As far as it could be walked.
     pub exe: WalkedPath,
     /// As far as it could be walked.
@@ -117,7 +118,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Short(bytes.len()));
     }
     let what = match kind {
-        0 => What::Fork { creator: at.process(HEADER)? },
+        0 => What::Fork { creator: at.process(HEADER)?, euid: at.u32(HEADER + 16)? },
         1 => What::Exec(decode_exec(bytes)?),
         _ => What::Exit { status: at.u32(HEADER)?.cast_signed() },
     };
@@ -143,7 +144,8 @@ fn decode_exec(bytes: &[u8]) -> Result<Exec, RecordError> {
     Ok(Exec {
         cgroup: at.u64(48)?,
         cgroup_v1: at.u64(56)?,
-        euid: at.u32(68)?,
+        euid: at.u32(64)?,
+        parent_euid: at.u32(68)?,
         exe,
         cwd: walked(cwd, flags & CWD_CUT == 0),
         args: command_line(args),
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(exec.exe, WalkedPath { path: "/usr/bin/nc".into(), complete: true });
         assert_eq!(exec.cwd, WalkedPath { path: "/".into(), complete: true });
         assert_eq!(exec.args, "nc -l a b\n\u{fffd}");
-        assert_eq!((exec.cgroup, exec.cgroup_v1, exec.euid), (1, 2, 0));
+        assert_eq!((exec.cgroup, exec.cgroup_v1, exec.euid, exec.parent_euid), (1, 2, 1000, 0));
         assert!(exec.exe_gone && !exec.args_cut);
 
         let cut = decode(&exec_record(b"nc\0bin\0", b"x\0", b"", EXE_CUT | ARGS_CUT)).unwrap();

@@ -1,5 +1,7 @@
 //! The eBPF sensor against the real kernel and real children.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::ffi::OsStr;
@@ -15,6 +17,8 @@ use wardline_sense::Sensor;
 use wardline_sense_linux::{EbpfSensor, Options, Prefer, TRUNCATED, open};
 
 const RING: u32 = 4 << 20;
+/// Processes of a storm.
+const STORM: u64 = 2000;
 
 fn sensor() -> EbpfSensor {
     EbpfSensor::open(RING, table()).unwrap()
@@ -188,6 +192,26 @@ fn parents_and_ends_are_told() {
     assert!(shell_at.is_some_and(|at| ancestors[at + 1].pid == std::process::id()), "{ancestors:?}");
 }
 
+#[test]
+fn a_server_is_seen_under_the_user_that_it_became() {
+    if !root() {
+        return;
+    }
+    let mut sensor = sensor();
+    // perl (part of every Debian) becomes another user and stays the same program; only its children execute one.
+    let script = "use POSIX; POSIX::setuid(65534); system('/bin/true', 'x'); exit 0";
+    let mut server = Command::new("perl").args(["-e", script]).spawn().unwrap();
+    assert!(server.wait().unwrap().success());
+    let events = watch(&mut sensor, |events| ended(events, server.id()));
+    assert_eq!(only(&events, server.id(), ProcessOp::Exec).process.user.name, "root");
+    let ours =
+        |e: &&wardline_event::ProcessActivity| e.parent.as_ref().is_some_and(|p| p.key.pid == server.id());
+    let child = events.iter().filter(ours).find(|e| e.op == ProcessOp::Exec).unwrap();
+    let parent = child.parent.as_ref().unwrap();
+    assert_eq!((parent.user.name.as_str(), parent.command_line.starts_with("perl -e")), ("nobody", true));
+    assert_eq!(only(&events, server.id(), ProcessOp::Exit).process.user.name, "nobody");
+}
+
 /// Not a test: a process whose second thread executes another program.
 #[test]
 #[ignore = "a role that another test plays"]
@@ -234,7 +258,6 @@ fn a_storm_is_accounted_for() {
     if !root() {
         return;
     }
-    const STORM: u64 = 2000;
     let mut sensor = sensor();
     let storm = std::thread::spawn(|| {
         for _ in 0..STORM {

@@ -1,5 +1,7 @@
 //! What happens where eBPF is refused: the process connector, and an honest refusal where that is refused too.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
@@ -99,15 +101,18 @@ fn a_refusal_says_why_and_what_would_mend_it() {
         "--bounding-set=-all",
     ];
     let container = ["unshare", "--pid", "--fork", "--mount-proc", "--propagation", "private"];
-    let cases: [(&[&str], [(SensorKind, &str); 2]); 2] = [
+    let cases = [
         (
-            &unprivileged,
+            unprivileged.as_slice(),
             [
                 (SensorKind::LinuxEbpf, "needs root, or CAP_BPF and CAP_PERFMON"),
                 (SensorKind::LinuxProcConnector, "needs CAP_NET_ADMIN, the host's own network namespace"),
             ],
         ),
-        (&container, [(SensorKind::LinuxEbpf, "--pid=host"), (SensorKind::LinuxProcConnector, "--pid=host")]),
+        (
+            container.as_slice(),
+            [(SensorKind::LinuxEbpf, "--pid=host"), (SensorKind::LinuxProcConnector, "--pid=host")],
+        ),
     ];
     for (words, refusals) in cases {
         let output = Command::new(words[0]).args(&words[1..]).args(&role).output().unwrap();

@@ -177,10 +177,17 @@ impl ProcessTable {
             activity.parent = parent.map(|key| Process { key, ..Process::default() });
         }
         if let Some(parent) = &mut activity.parent
-            && let Some(entry) = self.entries.get(&parent.key)
+            && let Some(entry) = self.entries.get_mut(&parent.key)
         {
             fill(parent, &entry.program, true);
             fill_facts(parent, entry.cgroup_id, entry.started);
+            // A server changes its user without an exec; whoever comes next must not see the old one.
+            if parent.user != entry.program.user {
+                let changed = Program { user: parent.user.clone(), ..Program::clone(&entry.program) };
+                self.bytes += changed.bytes();
+                let before = std::mem::replace(&mut entry.program, Arc::new(changed));
+                self.bytes -= Arc::into_inner(before).map_or(0, |program| program.bytes());
+            }
         }
         self.keep_limits(&key);
     }
@@ -463,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_that_changed_its_user_is_known_by_the_new_one() {
+        let (server, worker, shell) = (key(5, 1), key(6, 2), key(7, 3));
+        let http = User { uid: "33".into(), name: "www-data".into() };
+        let mut table = ProcessTable::default();
+        table.observe(&mut activity(ProcessOp::Found, running(server, "/bin/httpd", "h"), None), None, 1);
+        table.observe(&mut activity(ProcessOp::Fork, bare(worker), Some(server)), None, 2);
+        let mut fork = activity(ProcessOp::Exec, running(shell, "/bin/sh", "sh"), Some(worker));
+        fork.parent.as_mut().unwrap().user = http.clone();
+        table.observe(&mut fork, None, 3);
+        assert_eq!(table.get(&worker).unwrap().user, http);
+        assert_eq!(table.get(&server).unwrap().user.name, "alice");
+    }
+
+    #[test]
     fn ended_processes_are_kept_a_while_and_circles_end() {
         let limits = Limits { keep_ended: Duration::from_nanos(100), ..Limits::default() };
         let mut table = ProcessTable::new(limits);
@@ -495,6 +516,9 @@ mod tests {
                 let (key, parent) = (key(pid, start), key(parent_pid, parent_start));
                 let process = Process { command_line: "x".repeat(len), ..bare(key) };
                 let mut seen = activity(op, process.clone(), Some(parent));
+                if later % 3 == 0 {
+                    seen.parent.as_mut().unwrap().user = User { uid: len.to_string(), name: String::new() };
+                }
                 table.observe(&mut seen, None, now);
 
                 prop_assert_eq!(seen.process.key, key);

@@ -93,7 +93,6 @@ struct mm_struct {
 };
 
 struct cred {
-	kuid_t uid;
 	kuid_t euid;
 };
 

@@ -45,6 +45,8 @@ struct header {
 struct fork_record {
 	struct header header;
 	struct process_id creator; /* who called fork; differs from the parent under CLONE_PARENT */
+	__u32 euid;
+	__u32 unused;
 };
 
 struct exit_record {
@@ -57,8 +59,8 @@ struct exec_record {
 	struct header header;
 	__u64 cgroup;    /* inode in cgroup v2 */
 	__u64 cgroup_v1; /* of the pids or memory controller: on hybrid hosts containers differ only here */
-	__u32 uid;
 	__u32 euid;
+	__u32 parent_euid; /* at this moment: servers change their user without an exec */
 	__u32 flags;
 	__u32 exe_len;
 	__u32 cwd_len;
@@ -73,6 +75,6 @@ struct counter {
 };
 
 _Static_assert(sizeof(struct header) == 48, "src/record.rs reads 48");
-_Static_assert(sizeof(struct fork_record) == 64, "src/record.rs reads 64");
+_Static_assert(sizeof(struct fork_record) == 72, "src/record.rs reads 72");
 _Static_assert(sizeof(struct exit_record) == 56, "src/record.rs reads 56");
 _Static_assert(__builtin_offsetof(struct exec_record, data) == 96, "src/record.rs reads 96");

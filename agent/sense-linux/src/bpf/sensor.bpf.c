@@ -247,8 +247,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 
 	walk->at = 0;
 	record->flags = 0;
-	record->uid = task->cred->uid.val;
 	record->euid = task->cred->euid.val;
+	record->parent_euid = task->real_parent->cred->euid.val;
 	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	record->cgroup_v1 = cgroup_v1(task);
 	record->exe_len = 0;
@@ -290,6 +290,8 @@ int BPF_PROG(on_fork, struct task_struct *creator, struct task_struct *child)
 	}
 	fill_header(&record->header, child, KIND_FORK, sizeof(*record));
 	identify(&record->creator, creator);
+	record->euid = child->cred->euid.val;
+	record->unused = 0;
 	bpf_ringbuf_submit(record, wake_if_due());
 	return 0;
 }

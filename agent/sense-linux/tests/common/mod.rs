@@ -1,5 +1,6 @@
 //! Real children of the test, and what a sensor says of them.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ use wardline_sense::{ProcessTable, Sensor};
 use wardline_sense_linux::SharedTable;
 
 /// No event takes so long on any machine; only a failing test waits for it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// False, with a word about it, if the test cannot run here. In CI it must.
 pub fn root() -> bool {
@@ -54,7 +55,7 @@ pub fn ended(events: &[ProcessActivity], pid: u32) -> bool {
 }
 
 /// The only event of this kind that a pid has.
-pub fn only<'a>(events: &'a [ProcessActivity], pid: u32, op: ProcessOp) -> &'a ProcessActivity {
+pub fn only(events: &[ProcessActivity], pid: u32, op: ProcessOp) -> &ProcessActivity {
     let found: Vec<_> = of(events, pid).into_iter().filter(|e| e.op == op).collect();
     assert_eq!(found.len(), 1, "{op:?} of {pid}: {found:#?}");
     found[0]
