@@ -1,1 +1,27 @@
 //! Findings: what was detected, why, and what was done about it.
+
+pub mod api;
+pub mod console;
+mod domain;
+mod store;
+mod story;
+
+use wardline_kernel::Migration;
+
+pub use console::console;
+pub use domain::{FindingState, NodeRole, ProcessNode, grow_tree};
+pub use store::{FindingRecord, counts, record, store_finding};
+pub use story::{ChangeError, set_state, timeline, tree};
+
+/// This room's tables.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    capability: "incidents",
+    version: 1,
+    name: "findings",
+    sql: include_str!("../migrations/0001_findings.sql"),
+}];
+
+/// This room's part of the API.
+pub fn api() -> utoipa_axum::router::OpenApiRouter<wardline_kernel::Kernel> {
+    api::api()
+}

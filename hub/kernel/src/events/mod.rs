@@ -86,8 +86,8 @@ pub struct EventQuery {
     pub from_ms: Option<i64>,
     /// Before this time.
     pub until_ms: Option<i64>,
-    /// Only about this process.
-    pub process_key: Option<String>,
+    /// Only about these processes; empty: about all.
+    pub process_keys: Vec<String>,
     /// At most this many, 1 to 10,000.
     pub limit: u32,
 }

@@ -84,8 +84,13 @@ impl EventStore for SqliteEvents {
         if let Some(until) = query.until_ms {
             sql.push(" AND time_ms < ").push_bind(until);
         }
-        if let Some(key) = &query.process_key {
-            sql.push(" AND process_key = ").push_bind(key.as_str());
+        if !query.process_keys.is_empty() {
+            sql.push(" AND process_key IN (");
+            let mut list = sql.separated(", ");
+            for key in &query.process_keys {
+                list.push_bind(key.as_str());
+            }
+            sql.push(")");
         }
         sql.push(" ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(query.limit.clamp(1, 10_000)));
         sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()

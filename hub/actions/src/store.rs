@@ -1,0 +1,218 @@
+//! Actions in the store.
+
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, Sqlite, SqliteExecutor};
+use wardline_event::{ActionState, Timestamp};
+use wardline_kernel::clock::hex;
+use wardline_kernel::{Scope, StoreError, WriteTx, views};
+use wardline_wire::proto::SignedCommand;
+
+use crate::domain::{ActionDetail, Step, Wish};
+
+pub(crate) struct NewAction<'a> {
+    pub id: &'a str,
+    pub device: &'a str,
+    pub wish: &'a Wish,
+    pub reason: &'a str,
+    pub by: &'a str,
+    pub expires_ms: i64,
+}
+
+pub(crate) async fn insert(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    new: &NewAction<'_>,
+    signed: &SignedCommand,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let pending = ActionState::Pending.as_str();
+    sqlx::query(
+        "INSERT INTO action (organisation, id, device, kind, target, reason, requested_by, state, detail, \
+         created_ms, expires_ms, updated_ms, command, signature) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $9, $11, $12)",
+    )
+    .bind(scope.organisation())
+    .bind(new.id)
+    .bind(new.device)
+    .bind(new.wish.kind())
+    .bind(new.wish.target())
+    .bind(new.reason)
+    .bind(new.by)
+    .bind(pending)
+    .bind(now.0)
+    .bind(new.expires_ms)
+    .bind(hex(&signed.command))
+    .bind(hex(&signed.signature))
+    .execute(&mut **tx)
+    .await?;
+    let step = Step {
+        state: pending.to_owned(),
+        source: new.by.to_owned(),
+        detail: new.reason.to_owned(),
+        at_ms: now.0,
+        device_at_ms: None,
+    };
+    insert_step(tx, scope, new.id, &step).await
+}
+
+async fn insert_step(tx: &mut WriteTx, scope: &Scope, action: &str, step: &Step) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO action_step (organisation, action, number, state, source, detail, at_ms, device_at_ms) \
+         SELECT $1, $2, CAST(COUNT(*) AS BIGINT) + 1, $3, $4, $5, $6, $7 FROM action_step \
+         WHERE organisation = $1 AND action = $2",
+    )
+    .bind(scope.organisation())
+    .bind(action)
+    .bind(&step.state)
+    .bind(&step.source)
+    .bind(&step.detail)
+    .bind(step.at_ms)
+    .bind(step.device_at_ms)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The state of the last step.
+pub(crate) async fn last_step(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    action: &str,
+) -> Result<Option<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT state FROM action_step WHERE organisation = $1 AND action = $2 ORDER BY number DESC LIMIT 1",
+    )
+    .bind(scope.organisation())
+    .bind(action)
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+fn read_state(text: &str) -> Result<ActionState, StoreError> {
+    ActionState::parse(text).ok_or(StoreError::Corrupt { what: "action" })
+}
+
+/// An action's device and state.
+pub(crate) async fn state(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<(String, ActionState)>, StoreError> {
+    let row: Option<(String, String)> =
+        sqlx::query_as("SELECT device, state FROM action WHERE organisation = $1 AND id = $2")
+            .bind(scope.organisation())
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await?;
+    row.map(|(device, state)| Ok((device, read_state(&state)?))).transpose()
+}
+
+/// Gives an action a state and its history a step.
+pub(crate) async fn put_state(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+    state: ActionState,
+    step: &Step,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE action SET state = $3, detail = $4, updated_ms = $5 WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .bind(state.as_str())
+    .bind(&step.detail)
+    .bind(step.at_ms)
+    .execute(&mut **tx)
+    .await?;
+    insert_step(tx, scope, id, step).await
+}
+
+/// Actions that nobody has ended and whose order expired before `limit_ms`: id, device, state.
+pub(crate) async fn overdue<'e>(
+    database: impl SqliteExecutor<'e>,
+    scope: &Scope,
+    limit_ms: i64,
+) -> Result<Vec<(String, String, ActionState)>, StoreError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as::<Sqlite, _>(
+        "SELECT id, device, state FROM action WHERE organisation = $1 \
+         AND state IN ('Pending', 'InProgress') AND expires_ms < $2 ORDER BY expires_ms LIMIT 500",
+    )
+    .bind(scope.organisation())
+    .bind(limit_ms)
+    .fetch_all(database)
+    .await?;
+    rows.into_iter().map(|(id, device, state)| Ok((id, device, read_state(&state)?))).collect()
+}
+
+/// A signed command that its device has not answered yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingCommand {
+    /// The action.
+    pub action_id: String,
+    /// What is sent.
+    pub command: SignedCommand,
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, StoreError> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect::<Option<_>>()
+        .ok_or(StoreError::Corrupt { what: "command" })
+}
+
+/// The commands that wait for a device, oldest first.
+pub async fn pending(
+    pool: &SqlitePool,
+    scope: &Scope,
+    device: &str,
+    now: Timestamp,
+) -> Result<Vec<PendingCommand>, StoreError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT id, command, signature FROM action WHERE organisation = $1 AND device = $2 \
+         AND state = 'Pending' AND expires_ms > $3 ORDER BY created_ms, id LIMIT 100",
+    )
+    .bind(scope.organisation())
+    .bind(device)
+    .bind(now.0)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|(action_id, command, signature)| {
+            let command = SignedCommand { command: unhex(&command)?, signature: unhex(&signature)? };
+            Ok(PendingCommand { action_id, command })
+        })
+        .collect()
+}
+
+/// One action with its history.
+pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<ActionDetail>, StoreError> {
+    let Some(summary) = views::action_by_id(pool, scope, id).await? else { return Ok(None) };
+    let rows = sqlx::query(
+        "SELECT state, source, detail, at_ms, device_at_ms FROM action_step \
+         WHERE organisation = $1 AND action = $2 ORDER BY number",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .fetch_all(pool)
+    .await?;
+    let step = |row: &SqliteRow| Step {
+        state: row.get("state"),
+        source: row.get("source"),
+        detail: row.get("detail"),
+        at_ms: row.get("at_ms"),
+        device_at_ms: row.get("device_at_ms"),
+    };
+    Ok(Some(ActionDetail { summary, history: rows.iter().map(step).collect() }))
+}
+
+/// How many actions there are in each state: (state, count).
+pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT state, CAST(COUNT(*) AS BIGINT) FROM action WHERE organisation = $1 GROUP BY state",
+    )
+    .bind(scope.organisation())
+    .fetch_all(pool)
+    .await?)
+}

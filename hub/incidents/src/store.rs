@@ -1,0 +1,154 @@
+//! Findings in the store.
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
+use wardline_event::{Finding, Timestamp};
+use wardline_kernel::{Scope, StoreError, WriteTx};
+
+use crate::domain::FindingState;
+
+/// A stored finding with what people made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FindingRecord {
+    /// Its id.
+    pub id: String,
+    /// The device it was made on.
+    pub device: String,
+    /// From the exercise range, or from a device of it.
+    pub simulated: bool,
+    /// When the hub stored it.
+    pub received_ms: i64,
+    /// What a person made of it.
+    pub state: FindingState,
+    /// Who did last.
+    pub state_by: Option<String>,
+    /// When.
+    pub state_ms: Option<i64>,
+    /// Why.
+    pub state_reason: Option<String>,
+    /// The finding.
+    pub finding: Finding,
+    /// The OCSF finding as the device sent it.
+    pub ocsf: Value,
+}
+
+/// Stores a finding once; false if it is there already.
+///
+/// `simulated` is set for every finding of a device of the exercise range, whatever the finding says.
+pub async fn store_finding(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    device: &str,
+    simulated: bool,
+    finding: &Finding,
+    body: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let techniques: Vec<&str> = finding.techniques.iter().map(|t| t.0.as_str()).collect();
+    let process = finding.event.process();
+    let disposition = serde_json::to_value(finding.action.disposition)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    let stored = sqlx::query(
+        "INSERT INTO finding (organisation, id, device, time_ms, received_ms, severity, severity_id, rule_id, \
+         rule_title, techniques, process_key, image, command_line, disposition, simulated, state, body) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'new', $16) \
+         ON CONFLICT (organisation, id) DO NOTHING",
+    )
+    .bind(scope.organisation())
+    .bind(finding.id.to_string())
+    .bind(device)
+    .bind(finding.time.0)
+    .bind(now.0)
+    .bind(finding.severity.as_str())
+    .bind(i64::from(finding.severity.ocsf_id()))
+    .bind(&finding.rule.id)
+    .bind(&finding.rule.title)
+    .bind(techniques.join(" "))
+    .bind(process.key.to_string())
+    .bind(&process.image)
+    .bind(&process.command_line)
+    .bind(disposition)
+    .bind(i64::from(simulated || finding.simulated))
+    .bind(body)
+    .execute(&mut **tx)
+    .await?;
+    Ok(stored.rows_affected() > 0)
+}
+
+/// One finding.
+pub async fn record(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<FindingRecord>, StoreError> {
+    let row = sqlx::query(
+        "SELECT device, simulated, received_ms, state, state_by, state_ms, state_reason, body FROM finding \
+         WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let corrupt = || StoreError::Corrupt { what: "finding" };
+    let ocsf: Value = serde_json::from_str(row.get("body")).map_err(|_| corrupt())?;
+    Ok(Some(FindingRecord {
+        id: id.to_owned(),
+        device: row.get("device"),
+        simulated: row.get::<i64, _>("simulated") != 0,
+        received_ms: row.get("received_ms"),
+        state: FindingState::parse(row.get("state")).ok_or_else(corrupt)?,
+        state_by: row.get("state_by"),
+        state_ms: row.get("state_ms"),
+        state_reason: row.get("state_reason"),
+        finding: wardline_event::ocsf::finding_from_json(&ocsf).map_err(|_| corrupt())?,
+        ocsf,
+    }))
+}
+
+/// The state of a finding, read in the transaction that may change it.
+pub(crate) async fn state(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<FindingState>, StoreError> {
+    let state: Option<String> =
+        sqlx::query_scalar("SELECT state FROM finding WHERE organisation = $1 AND id = $2")
+            .bind(scope.organisation())
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await?;
+    state.map(|s| FindingState::parse(&s).ok_or(StoreError::Corrupt { what: "finding" })).transpose()
+}
+
+pub(crate) async fn put_state(
+    tx: &mut WriteTx,
+    scope: &Scope,
+    id: &str,
+    state: FindingState,
+    (by, reason): (&str, &str),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE finding SET state = $3, state_by = $4, state_ms = $5, state_reason = $6 \
+         WHERE organisation = $1 AND id = $2",
+    )
+    .bind(scope.organisation())
+    .bind(id)
+    .bind(state.as_str())
+    .bind(by)
+    .bind(now.0)
+    .bind(reason)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// How many findings there are in each state: (state, count).
+pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT state, CAST(COUNT(*) AS BIGINT) FROM finding WHERE organisation = $1 GROUP BY state",
+    )
+    .bind(scope.organisation())
+    .fetch_all(pool)
+    .await?)
+}
