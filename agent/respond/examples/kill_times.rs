@@ -11,7 +11,7 @@ fn main() {
     use wardline_respond::{LinuxResponder, Protected, Responder};
 
     fn below(pid: u32) -> usize {
-        let children = Children::look(ChildrenSource::detect()).of(pid);
+        let children = Children::look(ChildrenSource::detect()).and_then(|c| c.of(pid)).unwrap_or_default();
         children.len() + children.into_iter().map(below).sum::<usize>()
     }
 

@@ -73,7 +73,7 @@ pub fn kill_tree(
     }
     for key in extra {
         match hold(key, boot, protected) {
-            Ok(Some((fd, facts))) => hunt.admit(fd, facts, true),
+            Ok(Some((fd, facts))) => hunt.admit(fd, facts),
             Ok(None) => {}
             Err(e) => hunt.refuse(unseen(key.pid, key.start_ticks), &e),
         }
@@ -145,8 +145,8 @@ impl Hunt<'_> {
         self.members.push(member);
     }
 
-    /// Takes one more process into the tree, stopping it if asked, unless it is protected or known.
-    fn admit(&mut self, fd: OwnedFd, facts: Facts, stop: bool) {
+    /// Takes one more process into the tree and stops it, unless it is protected or known.
+    fn admit(&mut self, fd: OwnedFd, facts: Facts) {
         let member = Member::new(fd, facts);
         match self.plan.offer(&member.facts) {
             Verdict::Known => {}
@@ -155,10 +155,8 @@ impl Hunt<'_> {
                 self.spared.push(member);
             }
             Verdict::Kill => {
-                if stop {
-                    // A refusal shows again, and is reported, when it comes to the kill.
-                    let _ = rustix::process::pidfd_send_signal(&member.fd, Signal::STOP);
-                }
+                // A refusal shows again, and is reported, when it comes to the kill.
+                let _ = rustix::process::pidfd_send_signal(&member.fd, Signal::STOP);
                 self.join(member);
             }
         }
@@ -182,8 +180,8 @@ impl Hunt<'_> {
         let mut second_time = false;
         loop {
             let before = self.members.len() + self.spared.len();
-            let children = Children::look(self.source);
-            let mut still = true;
+            let children = self.look();
+            let mut still = children.is_some();
             let mut i = 0;
             while i < self.members.len() {
                 let member = &mut self.members[i];
@@ -191,15 +189,16 @@ impl Hunt<'_> {
                     // Stillness is read before the children are, so that no fork can come in between. A scan was
                     // taken before: it counts for those alone who stood still in the pass before this one.
                     let was_settled = member.settled;
-                    let now_still = is_dead(&member.fd) || procfs::stands_still(member.facts.pid);
+                    let now_still =
+                        is_dead(&member.fd) || procfs::stands_still(member.facts.pid).unwrap_or(false);
                     member.settled = now_still;
                     still &= now_still && (was_settled || self.source == ChildrenSource::Lists);
-                    self.admit_children(&children, false, i, true);
+                    still &= self.admit_children(children.as_ref(), false, i);
                 }
                 i += 1;
             }
             for i in 0..self.spared.len() {
-                self.admit_children(&children, true, i, true);
+                still &= self.admit_children(children.as_ref(), true, i);
             }
             let grew = self.members.len() + self.spared.len() > before;
             if still && !grew {
@@ -221,11 +220,20 @@ impl Hunt<'_> {
         }
     }
 
-    /// Finds the children of a member (or of a spared process) and admits each that is proven to be one.
-    fn admit_children(&mut self, children: &Children, spared: bool, index: usize, stop: bool) {
+    /// Begins to look for children. What cannot be read makes the report incomplete.
+    fn look(&mut self) -> Option<Children> {
+        let children = Children::look(self.source).ok();
+        self.report.complete &= children.is_some();
+        children
+    }
+
+    /// Finds the children of a member (or of a spared process), stops and admits each that is proven to be one.
+    /// False if they could not be read.
+    fn admit_children(&mut self, children: Option<&Children>, spared: bool, index: usize) -> bool {
         let list = if spared { &self.spared } else { &self.members };
         let parent = list[index].facts.pid;
-        for pid in children.of(parent) {
+        let Some(Ok(pids)) = children.map(|c| c.of(parent)) else { return false };
+        for pid in pids {
             // A pid is not used again while its process lives.
             if self.pids.get(&pid).is_some_and(|i| !is_dead(&self.members[*i].fd)) {
                 continue;
@@ -240,7 +248,7 @@ impl Hunt<'_> {
                 // Proven: the child lives and names this parent, and the parent lives too, so that its pid is
                 // still its own.
                 Ok(Some((fd, facts))) if facts.ppid == parent && !is_dead(&list[index].fd) => {
-                    self.admit(fd, facts, stop);
+                    self.admit(fd, facts);
                 }
                 Ok(_) => {}
                 Err(e) => {
@@ -251,6 +259,7 @@ impl Hunt<'_> {
                 }
             }
         }
+        true
     }
 
     /// Sends SIGKILL, children before parents.
@@ -262,14 +271,15 @@ impl Hunt<'_> {
         // After SIGKILL no fork completes. Members that were not still before may have left children, which are
         // still theirs until they have died.
         let mut next = self.members.len();
-        let children = Children::look(self.source);
+        let children = self.look();
         for index in 0..next {
             if !is_dead(&self.members[index].fd) {
-                self.admit_children(&children, false, index, true);
+                self.admit_children(children.as_ref(), false, index);
             }
         }
         while next < self.members.len() {
-            self.admit_children(&Children::look(self.source), false, next, true);
+            let children = self.look();
+            self.admit_children(children.as_ref(), false, next);
             self.kill_one(next);
             next += 1;
         }
@@ -345,26 +355,20 @@ fn hold(
 /// A pidfd; none if there is no such process, or the number is that of a thread.
 fn open(pid: u32) -> Result<Option<OwnedFd>, KillError> {
     let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-    let mut tried_more = false;
-    loop {
-        return match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
-            Ok(fd) => Ok(Some(fd)),
-            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
-            Err(Errno::NOSYS) => Err(KillError::NoPidfd),
-            // One pidfd for each process of the tree: a tree of a thousand meets the usual soft limit.
-            Err(Errno::MFILE) if !tried_more => {
-                tried_more = true;
-                // Without effect if the hard limit is reached too: then the next attempt fails and is reported.
-                let limit = rustix::process::getrlimit(Resource::Nofile);
-                let _ = rustix::process::setrlimit(
-                    Resource::Nofile,
-                    Rlimit { current: limit.maximum, maximum: limit.maximum },
-                );
-                continue;
-            }
-            Err(e) => Err(os("opening a pidfd", pid, e.into())),
-        };
+    match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(Errno::NOSYS) => Err(KillError::NoPidfd),
+        Err(e) => Err(os("opening a pidfd", pid, e.into())),
     }
+}
+
+/// Raises the number of files that this process may have open as far as it may: killing a tree takes a pidfd for each
+/// of its processes, and the usual limit is 1,024. Without effect where it may not.
+pub fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
 }
 
 /// Reads who a process is while `fd` holds it; none if it is dead, in which case what was read may be another's.

@@ -32,7 +32,10 @@ impl LinuxResponder {
     ///
     /// What the agent runs under is looked up once: when a process there ends, the agent is handed to one further
     /// up, so that the list can only have too many.
+    ///
+    /// Raises this process' limit of open files, see [`kill::raise_file_limit`].
     pub fn new(mut protected: Protected) -> io::Result<Self> {
+        kill::raise_file_limit();
         let boot = procfs::boot_id()?;
         let own = procfs::lineage(std::process::id(), boot)?;
         protected.agent.extend(own.first().copied());

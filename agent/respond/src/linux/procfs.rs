@@ -102,7 +102,7 @@ fn exe(pid: u32, protected: &Protected) -> Option<Exe> {
     let mut link = format!("/proc/{pid}/exe");
     let target = fs::read_link(&link).or_else(|first| {
         // A process whose first thread has ended shows its executable only at the others.
-        let other = threads(pid).into_iter().find(|t| *t != pid).ok_or(first)?;
+        let other = threads(pid)?.into_iter().find(|t| *t != pid).ok_or(first)?;
         link = format!("/proc/{pid}/task/{other}/exe");
         fs::read_link(&link)
     });
@@ -135,30 +135,48 @@ fn same_mount_namespace(pid: u32) -> bool {
     }
 }
 
-/// The numbers in a `/proc` folder.
-fn numbered(folder: &str) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+/// The numbers in a `/proc` folder; none if its process has ended.
+fn numbered(folder: &str) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => {
+                        numbers.extend(entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()));
+                    }
+                    Err(e) if gone(&e) => break,
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Err(e) if gone(&e) => {}
+        Err(e) => return Err(e),
+    }
+    Ok(numbers)
 }
 
 /// The threads of a process; none if it has ended.
-fn threads(pid: u32) -> Vec<u32> {
+fn threads(pid: u32) -> io::Result<Vec<u32>> {
     numbered(&format!("/proc/{pid}/task"))
 }
 
 /// True if no thread of the process can run code of its own, or the process has ended.
-pub fn stands_still(pid: u32) -> bool {
-    let Ok(Some(stat)) = Stat::of(pid) else { return true };
+pub fn stands_still(pid: u32) -> io::Result<bool> {
+    let Some(stat) = Stat::of(pid)? else { return Ok(true) };
     if !stat.still() {
-        return false;
+        return Ok(false);
     }
     // The state above is that of the first thread. Each stops for itself; and the first may have ended (Z) while
     // the others go on.
-    stat.threads <= 1
-        || threads(pid).into_iter().all(|tid| match Stat::at(&format!("/proc/{pid}/task/{tid}/stat")) {
-            Ok(Some(stat)) => stat.still(),
-            Ok(None) | Err(_) => true,
-        })
+    if stat.threads > 1 {
+        for tid in threads(pid)? {
+            if Stat::at(&format!("/proc/{pid}/task/{tid}/stat"))?.is_some_and(|stat| !stat.still()) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Where to look for the children of a process.
@@ -185,32 +203,36 @@ pub struct Children {
 
 impl Children {
     /// Begins a walk.
-    pub fn look(source: ChildrenSource) -> Self {
-        let scanned = (source == ChildrenSource::Scan).then(|| {
-            let mut by_parent: HashMap<u32, Vec<u32>> = HashMap::new();
-            for pid in numbered("/proc") {
-                if let Ok(Some(stat)) = Stat::of(pid) {
-                    by_parent.entry(stat.ppid).or_default().push(pid);
-                }
+    pub fn look(source: ChildrenSource) -> io::Result<Self> {
+        if source == ChildrenSource::Lists {
+            return Ok(Self { scanned: None });
+        }
+        let mut by_parent: HashMap<u32, Vec<u32>> = HashMap::new();
+        for pid in numbered("/proc")? {
+            if let Some(stat) = Stat::of(pid)? {
+                by_parent.entry(stat.ppid).or_default().push(pid);
             }
-            by_parent
-        });
-        Self { scanned }
+        }
+        Ok(Self { scanned: Some(by_parent) })
     }
 
     /// The children of one process, those that have ended but were not yet waited for among them.
-    pub fn of(&self, pid: u32) -> Vec<u32> {
+    pub fn of(&self, pid: u32) -> io::Result<Vec<u32>> {
         if let Some(by_parent) = &self.scanned {
-            return by_parent.get(&pid).cloned().unwrap_or_default();
+            return Ok(by_parent.get(&pid).cloned().unwrap_or_default());
         }
         let mut children = Vec::new();
         // A child belongs to the thread that forked it.
-        for tid in threads(pid) {
-            if let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")) {
-                children.extend(list.split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        for tid in threads(pid)? {
+            match fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")) {
+                Ok(list) => {
+                    children.extend(list.split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+                }
+                Err(e) if gone(&e) => {}
+                Err(e) => return Err(e),
             }
         }
-        children
+        Ok(children)
     }
 }
 
@@ -258,8 +280,9 @@ mod tests {
     #[test]
     fn both_sources_know_our_own_child() {
         let mut child = std::process::Command::new("sleep").arg("300").spawn().unwrap();
-        let found = [ChildrenSource::Lists, ChildrenSource::Scan]
-            .map(|source| Children::look(source).of(std::process::id()).contains(&child.id()));
+        let found = [ChildrenSource::Lists, ChildrenSource::Scan].map(|source| {
+            Children::look(source).unwrap().of(std::process::id()).unwrap().contains(&child.id())
+        });
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found, [ChildrenSource::detect() == ChildrenSource::Lists, true]);
