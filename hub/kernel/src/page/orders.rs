@@ -1,0 +1,146 @@
+//! Orders to devices as forms, and what became of them as a list: the same on every page that shows them.
+//!
+//! The forms are sent to `POST /actions`, which belongs to the room `actions`.
+
+use askama::Template;
+use wardline_event::{ActionState, Timestamp};
+
+use super::{Ago, Markup, Tag, absolute, filters};
+use crate::views::ActionSummary;
+
+/// The form that cuts a device off.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_isolate.html")]
+pub struct IsolateForm<'a> {
+    /// The device's id.
+    pub device: &'a str,
+    /// What people call it.
+    pub hostname: &'a str,
+    /// True if patients depend on it directly.
+    pub clinical: bool,
+    /// True if it cannot be heard now.
+    pub silent: bool,
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+/// The form that ends an isolation.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_release.html")]
+pub struct ReleaseForm<'a> {
+    /// The device's id.
+    pub device: &'a str,
+    /// What people call it.
+    pub hostname: &'a str,
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+/// The form that kills a process and what it started.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_kill.html")]
+pub struct KillForm<'a> {
+    /// The device's id.
+    pub device: &'a str,
+    /// What people call it.
+    pub hostname: &'a str,
+    /// The process.
+    pub process_key: &'a str,
+    /// What people call it.
+    pub process: &'a str,
+    /// Its process id.
+    pub pid: u32,
+    /// True if patients depend on the device directly.
+    pub clinical: bool,
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+/// An action as people read it.
+#[derive(Clone, Debug)]
+pub struct ActionRow {
+    /// Its id.
+    pub id: String,
+    /// `Isolate for 1 hour`.
+    pub what: String,
+    /// The device's id.
+    pub device: String,
+    /// The device's name.
+    pub hostname: String,
+    /// Why.
+    pub reason: String,
+    /// Who ordered it.
+    pub by: String,
+    /// How far it got.
+    pub state: Tag,
+    /// The device's word, or what the hub waits for.
+    pub detail: String,
+    /// When it was ordered.
+    pub when: Ago,
+    /// True if it can still be taken back.
+    pub may_cancel: bool,
+    /// From the exercise range.
+    pub simulated: bool,
+}
+
+/// Puts an action into words.
+pub fn action_row(action: &ActionSummary, now: Timestamp) -> ActionRow {
+    let state = ActionState::parse(&action.state);
+    let detail = match state {
+        _ if !action.detail.is_empty() => action.detail.clone(),
+        Some(ActionState::Pending) => {
+            format!(
+                "The order is void if the device does not answer by {}.",
+                absolute(Timestamp(action.expires_ms))
+            )
+        }
+        _ => String::new(),
+    };
+    ActionRow {
+        id: action.id.clone(),
+        what: deed_in_words(&action.kind, &action.target),
+        device: action.device.clone(),
+        hostname: if action.hostname.is_empty() { "unknown device" } else { &action.hostname }.to_owned(),
+        reason: action.reason.clone(),
+        by: action.requested_by.clone(),
+        state: state.map_or_else(|| Tag::new(super::Tone::Plain, &action.state), Tag::action_state),
+        detail,
+        when: Ago { at: Timestamp(action.created_ms), now },
+        may_cancel: state == Some(ActionState::Pending),
+        simulated: action.simulated,
+    }
+}
+
+/// An action's kind and target in words: `Isolate for 1 hour`.
+pub fn deed_in_words(kind: &str, target: &str) -> String {
+    match kind {
+        "isolate" => match target.parse::<u64>() {
+            Ok(s) if s.is_multiple_of(3600) && s > 0 => {
+                format!("Isolate for {} hour{}", s / 3600, if s == 3600 { "" } else { "s" })
+            }
+            Ok(s) => format!("Isolate for {} minutes", s / 60),
+            Err(_) => "Isolate".to_owned(),
+        },
+        "release" => "Release from isolation".to_owned(),
+        "kill_process" => match target.rsplit_once('-') {
+            Some((_, pid)) => format!("Kill process {} and what it started", pid),
+            None => "Kill a process and what it started".to_owned(),
+        },
+        other => other.to_owned(),
+    }
+}
+
+/// What became of orders, newest first.
+#[derive(Template, Clone, Debug)]
+#[template(path = "ordered_list.html")]
+pub struct OrderedList<'a> {
+    /// The actions.
+    pub actions: &'a [ActionRow],
+    /// The page to come back to after taking one back.
+    pub back: &'a str,
+}
+
+impl Markup for IsolateForm<'_> {}
+impl Markup for ReleaseForm<'_> {}
+impl Markup for KillForm<'_> {}
+impl Markup for OrderedList<'_> {}
