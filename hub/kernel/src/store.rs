@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -154,8 +155,8 @@ pub struct Store {
     folder: PathBuf,
     read: SqlitePool,
     write: SqlitePool,
-    /// Held as long as the store lives; the operating system releases it with the process.
-    _lock: Option<File>,
+    /// Held until the store is closed; the operating system releases it with the process.
+    lock: Mutex<Option<File>>,
 }
 
 /// Name of the database within the data folder.
@@ -206,7 +207,7 @@ impl Store {
         };
         let write = pool(1).connect_with(options.clone()).await.map_err(opened)?;
         let read = pool(4).connect_with(options.pragma("query_only", "1")).await.map_err(opened)?;
-        Ok(Self { folder: folder.to_owned(), read, write, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), read, write, lock: Mutex::new(lock) })
     }
 
     /// Where reads go. A connection from here refuses to write.
@@ -224,10 +225,11 @@ impl Store {
         &self.folder
     }
 
-    /// Closes the database; pending reads and writes end first.
+    /// Closes the database and lets go of the folder; pending reads and writes end first.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The steps that the database does not have yet; refuses a database that is newer than this build.

@@ -1,0 +1,39 @@
+//! What a hub is told when it starts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wardline_kernel::{Clock, SystemClock};
+
+/// What a hub is told when it starts.
+#[derive(Clone)]
+pub struct HubConfig {
+    /// The data folder; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Where the console and the API listen. Port 0: any free one.
+    pub http: SocketAddr,
+    /// Where agents connect. Port 0: any free one.
+    pub agents: SocketAddr,
+    /// Further names and addresses under which agents reach this hub, for its certificate.
+    pub names: Vec<String>,
+    /// Name of the organisation; used once, when the data folder is new.
+    pub organisation: String,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl HubConfig {
+    /// A hub on the usual ports of this machine: console and API on 127.0.0.1:8700, agents on port 8701 of every
+    /// address.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8700)),
+            agents: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8701)),
+            names: Vec::new(),
+            organisation: "This organisation".into(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The rooms of this hub. A new capability is one line in each list.
+
+use axum::Router;
+use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use wardline_kernel::{Kernel, Migration};
+
+/// Every room's tables, the kernel's first.
+pub fn migrations() -> Vec<Migration> {
+    [
+        wardline_kernel::store::MIGRATIONS,
+        wardline_devices::MIGRATIONS,
+        wardline_incidents::MIGRATIONS,
+        wardline_actions::MIGRATIONS,
+    ]
+    .concat()
+}
+
+/// The API of every room, with its description.
+pub(crate) fn api() -> (Router<Kernel>, OpenApi) {
+    let info = InfoBuilder::new()
+        .title("Wardline hub")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Devices, events, findings and actions of one organisation. Times are milliseconds since 1970 in \
+             UTC. Every call needs `Authorization: Bearer TOKEN` or the console's session.",
+        ))
+        .license(Some(License::new("Apache-2.0")));
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
+        .merge(wardline_kernel::api::api())
+        .merge(wardline_devices::api())
+        .merge(wardline_incidents::api())
+        .merge(wardline_actions::api())
+        .merge(crate::api::api())
+        .split_for_parts()
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    api().1
+}
+
+/// The console's pages of every room.
+pub(crate) fn console() -> Router<Kernel> {
+    Router::new()
+        .merge(wardline_kernel::auth::console())
+        .merge(wardline_kernel::live::console())
+        .merge(wardline_devices::console::console())
+        .merge(wardline_incidents::console::console())
+        .merge(wardline_actions::console::console())
+}
+
+/// Method and path of every route of the console, for the test that none of them answers a stranger.
+pub fn console_routes() -> Vec<(&'static str, &'static str)> {
+    [
+        &[("POST", "/signin/{code}"), ("POST", "/signout"), ("GET", "/live")],
+        wardline_devices::console::ROUTES,
+        wardline_incidents::console::ROUTES,
+        wardline_actions::console::ROUTES,
+    ]
+    .concat()
+}
