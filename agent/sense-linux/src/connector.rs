@@ -22,7 +22,7 @@ use wardline_event::{
 };
 use wardline_sense::{Sensed, Sensor, SensorError};
 
-use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace};
+use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, off};
 use crate::procfs::{Details, Stat};
 
 /// Index and value of the process connector, and the operation that subscribes.
@@ -133,6 +133,8 @@ pub struct ConnectorSensor {
     leaderless: Vec<(ProcessKey, i32)>,
     /// Why nothing better is live.
     instead_of: String,
+    /// Why it does not work any more.
+    failed: Option<String>,
 }
 
 impl ConnectorSensor {
@@ -157,6 +159,7 @@ impl ConnectorSensor {
             incomplete: 0,
             leaderless: Vec::new(),
             instead_of,
+            failed: None,
         })
     }
 
@@ -258,10 +261,9 @@ impl ConnectorSensor {
             }
         }
     }
-}
 
-impl Sensor for ConnectorSensor {
-    fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError> {
+    fn poll_socket(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError> {
+        self.context.refresh();
         let before = self.delivered;
         let until = Instant::now().checked_add(timeout);
         loop {
@@ -274,12 +276,21 @@ impl Sensor for ConnectorSensor {
             if self.delivered > before || left.is_zero() {
                 return Ok(());
             }
-            self.context.refresh();
             wait(&self.socket, left).map_err(|e| SensorError::Os {
                 doing: "waiting for the process connector",
                 source: e.into(),
             })?;
         }
+    }
+}
+
+impl Sensor for ConnectorSensor {
+    fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError> {
+        let polled = self.poll_socket(timeout, sink);
+        if let Err(error) = &polled {
+            self.failed = Some(chain(error));
+        }
+        polled
     }
 
     fn status(&self) -> SensorStatus {
@@ -290,7 +301,10 @@ impl Sensor for ConnectorSensor {
         );
         SensorStatus {
             kind: SensorKind::LinuxProcConnector,
-            state: SensorState::Degraded { reason },
+            state: self
+                .failed
+                .as_ref()
+                .map_or(SensorState::Degraded { reason }, |reason| off(reason.as_str())),
             produced: self.delivered + self.lost,
             lost: self.lost,
         }

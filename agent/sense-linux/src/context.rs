@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wardline_event::{
@@ -26,6 +27,7 @@ pub(crate) struct Context {
     pub cgroups: Cgroups,
     table: SharedTable,
     clocks: Clocks,
+    refreshed: Instant,
     next_id: u128,
 }
 
@@ -68,12 +70,17 @@ impl Context {
             cgroups: Cgroups::new(),
             table,
             clocks: Clocks::read(),
+            refreshed: Instant::now(),
             next_id: u128::from_be_bytes(seed),
         })
     }
 
-    /// Follows changes of the clock and of the users; called between events.
+    /// Follows changes of the clock and of the users, once a second at most; called between events.
     pub(crate) fn refresh(&mut self) {
+        if self.refreshed.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.refreshed = Instant::now();
         self.clocks = Clocks::read();
         self.users.refresh();
     }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use wardline_event::{Process, ProcessActivity, ProcessOp, SensorKind, SensorState, SensorStatus};
 use wardline_sense::{Sensed, Sensor, SensorError};
 
-use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace};
+use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, off};
 use crate::procfs::{self, Stat};
 use crate::record::{Exec, KINDS, ProcessId, Record, What, decode};
 
@@ -24,6 +24,8 @@ static PROGRAMS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR
 
 /// Records decoded before the sink sees the first of them: few, so that the first does not wait for a storm.
 const BATCH: usize = 32;
+/// Batches before `poll` returns: whoever polls has other work too, and a storm may never end.
+const BATCHES: usize = 64;
 /// A quiet event may come without a wake-up until 2 ms after the last one (see `QUIET_NS` in the kernel half). So
 /// after each delivery the ring is looked at once more after this time; what comes later wakes by itself.
 const SETTLE: Duration = Duration::from_millis(3);
@@ -90,6 +92,8 @@ pub struct EbpfSensor {
     accounts: Accounts,
     /// When it is certain that the next event wakes by itself.
     settle_until: Option<Instant>,
+    /// Why it does not work any more.
+    failed: Option<String>,
 }
 
 impl EbpfSensor {
@@ -122,6 +126,7 @@ impl EbpfSensor {
             context,
             accounts: Accounts::default(),
             settle_until: Some(Instant::now() + SETTLE),
+            failed: None,
         })
     }
 
@@ -143,10 +148,10 @@ impl EbpfSensor {
         accounts
     }
 
-    /// Hands over everything that waits in the ring; tells whether there was anything.
+    /// Hands over what waits in the ring; tells whether there was anything.
     fn drain(&mut self, sink: &mut dyn FnMut(Sensed)) -> Result<bool, SensorError> {
         let mut any = false;
-        loop {
+        for _ in 0..BATCHES {
             let consumed = self.ring.consume_raw_n(BATCH);
             if consumed < 0 {
                 let source = std::io::Error::from_raw_os_error(-consumed);
@@ -158,9 +163,32 @@ impl EbpfSensor {
                 let sensed = self.sense(record);
                 sink(sensed);
             }
-            any |= consumed > 0;
             if consumed == 0 {
-                return Ok(any);
+                break;
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn poll_ring(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError> {
+        self.context.refresh();
+        let until = Instant::now().checked_add(timeout);
+        loop {
+            // Before the ring is looked at: an event between the two must not be taken for seen.
+            let now = Instant::now();
+            if self.drain(sink)? {
+                self.settle_until = Some(Instant::now() + SETTLE);
+                return Ok(());
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
+            if left.is_zero() {
+                return Ok(());
+            }
+            match self.settle_until {
+                Some(settled) if now < settled => self.wait(left.min(settled - now))?,
+                Some(_) => self.settle_until = None,
+                None => self.wait(left)?,
             }
         }
     }
@@ -241,34 +269,18 @@ impl EbpfSensor {
 
 impl Sensor for EbpfSensor {
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError> {
-        let until = Instant::now().checked_add(timeout);
-        loop {
-            // Before the ring is looked at: an event between the two must not be taken for seen.
-            let now = Instant::now();
-            if self.drain(sink)? {
-                self.settle_until = Some(Instant::now() + SETTLE);
-                return Ok(());
-            }
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(now));
-            if left.is_zero() {
-                return Ok(());
-            }
-            match self.settle_until {
-                Some(settled) if now < settled => self.wait(left.min(settled - now))?,
-                Some(_) => {
-                    self.settle_until = None;
-                    self.context.refresh();
-                }
-                None => self.wait(left)?,
-            }
+        let polled = self.poll_ring(timeout, sink);
+        if let Err(error) = &polled {
+            self.failed = Some(chain(error));
         }
+        polled
     }
 
     fn status(&self) -> SensorStatus {
         let accounts = self.accounts();
         SensorStatus {
             kind: SensorKind::LinuxEbpf,
-            state: SensorState::Live,
+            state: self.failed.as_ref().map_or(SensorState::Live, |reason| off(reason.as_str())),
             produced: accounts.total_produced(),
             lost: accounts.total_lost(),
         }

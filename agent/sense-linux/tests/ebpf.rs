@@ -239,6 +239,56 @@ fn a_thread_that_executes_is_no_end() {
     assert_eq!(events, expected);
 }
 
+/// A control group of this test's own, with a name as container runtimes give them.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn new(id: &str) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?;
+        let path = std::path::Path::new(mount).join(format!("docker-{id}.scope"));
+        std::fs::create_dir(&path).ok().map(|()| Self(path))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_container_is_told() {
+    if !root() {
+        return;
+    }
+    let id = format!("{:064x}", u128::from(std::process::id()) << 64 | 7);
+    let Some(group) = Group::new(&id) else {
+        println!("skipped: no control groups here that a test may make");
+        return;
+    };
+    let mut sensor = sensor();
+    let script = format!("echo $$ > '{}/cgroup.procs'; exec /bin/cat", group.0.display());
+    let child = piped(Command::new("/bin/sh").args(["-ec", &script]));
+    let is_cat =
+        |e: &&wardline_event::ProcessActivity| e.op == ProcessOp::Exec && e.process.image.ends_with("/cat");
+    let pid = child.id();
+    let mut events = watch(&mut sensor, |events| of(events, pid).into_iter().any(|e| is_cat(&e)));
+    end(child);
+    events.extend(watch(&mut sensor, |events| ended(events, pid)));
+    let execs: Vec<_> = of(&events, pid).into_iter().filter(|e| e.op == ProcessOp::Exec).collect();
+    assert_eq!(execs[0].process.container, None);
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&group.0).unwrap());
+    assert_eq!((execs[1].process.container.as_ref(), execs[1].process.cgroup_id), (Some(&id), inode));
+    assert_eq!(only(&events, pid, ProcessOp::Exit).process.container.as_ref(), Some(&id));
+    // The second one may be gone before anyone asks: what is known of its control group is enough.
+    let mut child = Command::new("/bin/sh").args(["-ec", &script]).stdin(Stdio::null()).spawn().unwrap();
+    child.wait().unwrap();
+    let events = watch(&mut sensor, |events| ended(events, child.id()));
+    let exec = of(&events, child.id()).into_iter().find(is_cat).unwrap();
+    assert_eq!(exec.process.container.as_ref(), Some(&id));
+}
+
 /// Drains until the books agree: other processes of this machine may write between two looks.
 fn settle(sensor: &mut EbpfSensor, sink: &mut dyn FnMut(wardline_sense::Sensed)) {
     let until = Instant::now() + DEADLINE;
