@@ -1,0 +1,74 @@
+//! Text logs line by line: auditd's own log, and syslog with lines of auditd and Sysmon for Linux.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use memchr::memmem;
+
+use super::auditd::Assembler;
+use super::decode::{Line, Utf8Reader, next_line};
+use super::{Fault, Place, ReadError, Sink, xml};
+
+/// What lines mean that are neither audit records nor events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// The file should hold nothing else.
+    AreErrors,
+    /// Other programs' lines, passed over.
+    AreNotOurs,
+}
+
+pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) -> ControlFlow<()> {
+    let mut reader = Utf8Reader::new(input);
+    let mut line = Vec::new();
+    let mut audit = Assembler::default();
+    let mut flow = ControlFlow::Continue(());
+    for number in 1.. {
+        let place = Place::Line(number);
+        let fail = |what| Err(ReadError::new(path, place, what));
+        match next_line(&mut reader, &mut line) {
+            Ok(Line::End) => break,
+            Ok(Line::TooLong) => sink(fail(Fault::TooLong))?,
+            Err(source) => return sink(fail(Fault::Io { doing: "reading", source })),
+            Ok(Line::Whole) => {
+                if line.trim_ascii().is_empty() {
+                } else if let Some(begin) = xml::find_begin(&line) {
+                    sink(event(&line[begin..], number).map_err(|what| ReadError::new(path, place, what)))?;
+                } else if memmem::find(&line, b"audit(").is_some() || others == Others::AreErrors {
+                    let joined = audit.line(number, &line, &mut |joined| {
+                        let joined = joined.map_err(|(place, what)| ReadError::new(path, place, what));
+                        if flow.is_continue() {
+                            flow = sink(joined);
+                        }
+                    });
+                    flow?;
+                    // In syslog other programs may write such words; only auditd's own log must keep the form.
+                    if let Err(what) = joined
+                        && others == Others::AreErrors
+                    {
+                        sink(fail(what))?;
+                    }
+                }
+            }
+        }
+    }
+    audit.end(&mut |joined| {
+        let joined = joined.map_err(|(place, what)| ReadError::new(path, place, what));
+        if flow.is_continue() {
+            flow = sink(joined);
+        }
+    });
+    flow
+}
+
+/// The event in the rest of a syslog line.
+fn event(text: &[u8], line: u64) -> Result<super::ReadRecord, Fault> {
+    let end = memmem::rfind(text, b"</Event>")
+        .ok_or_else(|| Fault::Malformed("the <Event> on this line does not end on it".to_owned()))?;
+    let mut read = xml::parse_event(&text[..end + b"</Event>".len()])?;
+    if read.record.record_id == 0 {
+        read.record.record_id = line;
+    }
+    Ok(read)
+}

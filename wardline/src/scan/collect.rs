@@ -1,0 +1,95 @@
+//! Which files to scan.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use wardline_sense::log::{Format, detect, is_log_name};
+
+/// A file to scan.
+#[derive(Debug)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is shown.
+    pub shown: String,
+    /// Its size in bytes when it was found.
+    pub bytes: u64,
+    /// A person named it: an unknown format is worth a word.
+    pub named: bool,
+}
+
+/// The files to scan, in the order in which they are reported.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The files: in the order of the arguments, in folders by name.
+    pub list: Vec<Input>,
+    /// Folders and files that could not be looked at.
+    pub faults: Vec<String>,
+}
+
+impl Files {
+    /// Finds the files under `paths`.
+    ///
+    /// # Errors
+    /// A path that does not exist is a mistake in the command, so nothing is begun.
+    pub fn collect(paths: &[PathBuf]) -> Result<Self, String> {
+        let mut files = Self::default();
+        for path in paths {
+            let meta = fs::metadata(path).map_err(|e| {
+                format!("{}: cannot be scanned: {e}; check the path, or the rights to it", path.display())
+            })?;
+            if meta.is_dir() {
+                files.walk(path);
+            } else {
+                files.push(path.clone(), meta.len(), true);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The sum of the sizes.
+    pub fn bytes(&self) -> u64 {
+        self.list.iter().map(|f| f.bytes).sum()
+    }
+
+    fn push(&mut self, path: PathBuf, bytes: u64, named: bool) {
+        let shown = path.display().to_string();
+        self.list.push(Input { path, shown, bytes, named });
+    }
+
+    /// Adds a folder's logs, deepest last, by name. Links are not followed: they may lead in circles.
+    fn walk(&mut self, root: &Path) {
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+                Ok(entries) => entries,
+                Err(e) => {
+                    self.faults.push(format!("{}: the folder cannot be read: {e}", folder.display()));
+                    continue;
+                }
+            };
+            let mut paths: Vec<_> =
+                entries.iter().filter_map(|e| Some((e.path(), e.file_type().ok()?))).collect();
+            paths.sort_by(|a, b| a.0.cmp(&b.0));
+            let mut inner = Vec::new();
+            for (path, kind) in paths {
+                if kind.is_dir() {
+                    inner.push(path);
+                } else if kind.is_file() && (is_log_name(&path) || is_evtx(&path)) {
+                    let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+                    self.push(path, bytes, false);
+                }
+            }
+            // Popped last first.
+            folders.extend(inner.into_iter().rev());
+        }
+    }
+}
+
+/// An event log under another name (a copy without its extension).
+fn is_evtx(path: &Path) -> bool {
+    let mut magic = [0; 8];
+    File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok()
+        && detect(&magic) == Some(Format::Evtx)
+}
