@@ -17,7 +17,7 @@ use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
 use crate::courier::Courier;
-use crate::guard::{Guard, Parts, Ruleset};
+use crate::guard::{Guard, Parts, Ruleset, SharedProcesses};
 use crate::outbox::{Budget, Outbox};
 use crate::spool::SpoolError;
 use crate::state::{StateDir, StateError};
@@ -56,10 +56,12 @@ pub struct Setup {
     pub responder: Box<dyn Responder>,
     /// The machine's eyes.
     pub sensors: Vec<Box<dyn Sensor>>,
-    /// Sensors that were tried and are off, and why.
-    pub off: Vec<SensorStatus>,
+    /// The account of whatever does not live on: `/proc`, read once; sensors that are off, and why.
+    pub others: Vec<SensorStatus>,
     /// What was there before the sensors: the processes found at the start.
     pub found: Vec<Sensed>,
+    /// The machine's processes, kept up to date by the sensors.
+    pub processes: SharedProcesses,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// 16 random bytes.
@@ -96,9 +98,10 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         outbox: Arc::clone(&outbox),
         clock: Arc::clone(&setup.clock),
         random: setup.random,
+        processes: setup.processes,
         hubs: resolve(&identity.hub),
     })?;
-    for status in setup.off {
+    for status in setup.others {
         guard.note_sensor(status);
     }
     for sensor in &setup.sensors {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wardline_agent::clock::Clock;
 use wardline_agent::enrol::store_policy;
-use wardline_agent::guard::{Guard, Parts, Ruleset};
+use wardline_agent::guard::{Guard, Parts, Ruleset, SharedProcesses};
 use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
@@ -111,6 +111,7 @@ struct Bench {
     clock: Arc<Steps>,
     signer: CommandSigner,
     outbox: Arc<Outbox>,
+    processes: SharedProcesses,
     guard: Guard,
 }
 
@@ -127,8 +128,9 @@ impl Bench {
         store_policy(&state, &signer.sign(&command("", 0, set))).unwrap();
         let (hands, clock) = (Hands::default(), Arc::new(Steps::default()));
         let outbox = Arc::new(Outbox::open(&dir.path().join("spool"), Budget::default(), random).unwrap());
-        let guard = Self::guard(&state, &hands, &clock, &signer, &outbox);
-        Self { dir, hands, clock, signer, outbox, guard }
+        let processes = SharedProcesses::default();
+        let guard = Self::guard(&state, &hands, &clock, &signer, &outbox, &processes);
+        Self { dir, hands, clock, signer, outbox, processes, guard }
     }
 
     fn guard(
@@ -137,6 +139,7 @@ impl Bench {
         clock: &Arc<Steps>,
         signer: &CommandSigner,
         outbox: &Arc<Outbox>,
+        processes: &SharedProcesses,
     ) -> Guard {
         let (rules, problems) = Ruleset::load([("evil.yml", RULE)]);
         assert!(problems.is_empty(), "{problems:?}");
@@ -158,6 +161,7 @@ impl Bench {
             outbox: Arc::clone(outbox),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random,
+            processes: Arc::clone(processes),
             hubs: vec![SocketAddr::from(([192, 0, 2, 1], 8701))],
         })
         .unwrap()
@@ -166,7 +170,8 @@ impl Bench {
     /// The agent stops and starts again on the same folder.
     fn restart(&mut self) {
         let state = StateDir::open(self.dir.path()).unwrap();
-        self.guard = Self::guard(&state, &self.hands, &self.clock, &self.signer, &self.outbox);
+        self.guard =
+            Self::guard(&state, &self.hands, &self.clock, &self.signer, &self.outbox, &self.processes);
     }
 
     fn process(&mut self, op: ProcessOp, pid: u32, parent: u32, command_line: &str) {
@@ -176,17 +181,16 @@ impl Bench {
             command_line: command_line.into(),
             ..Process::default()
         };
+        let (process, parent) = (process(pid, command_line), Some(process(parent, "")));
+        let mut activity = ProcessActivity { op, process, parent, exit_code: None };
+        // As a sensor does.
+        self.processes.lock().unwrap().observe(&mut activity, None, self.clock.boot_ns());
         let event = Event {
             id: EventId::from_bytes(random()),
             time: self.clock.now(),
             product: "linux".into(),
             simulated: false,
-            body: Body::Process(ProcessActivity {
-                op,
-                process: process(pid, command_line),
-                parent: Some(process(parent, "")),
-                exit_code: None,
-            }),
+            body: Body::Process(activity),
         };
         self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
     }

@@ -52,7 +52,7 @@ impl Guard {
             Decision::Withhold { because } => (Disposition::Withheld, (*because).to_owned(), None),
             Decision::Kill => self.kill(&event.process().key, boot_ns),
         };
-        let ancestors = self.table.ancestors(&event.process().key);
+        let ancestors = self.processes().ancestors(&event.process().key);
         for &rule in hits {
             if !self.found.is_new(rule, event) {
                 continue;
@@ -111,7 +111,7 @@ impl Guard {
 
     /// Kills a process and all that descends from it.
     fn kill(&mut self, target: &ProcessKey, boot_ns: u64) -> (Disposition, String, Option<u64>) {
-        let extra = self.table.live_descendants(target);
+        let extra = self.processes().live_descendants(target);
         let result = self.parts.responder.kill_tree(target, &extra);
         let done = Some(self.since_us(boot_ns));
         let disposition = match &result {

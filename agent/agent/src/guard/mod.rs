@@ -6,7 +6,7 @@
 mod finding;
 mod orders;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -80,6 +80,9 @@ impl Ruleset {
     }
 }
 
+/// A machine's processes, shared between its sensors and the guard.
+pub type SharedProcesses = Arc<Mutex<ProcessTable>>;
+
 /// What the guard is made of.
 pub struct Parts {
     /// The agent's folder.
@@ -98,6 +101,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// 16 random bytes.
     pub random: fn() -> [u8; 16],
+    /// The processes of this machine, kept up to date by its sensors, which read it before the guard does.
+    pub processes: SharedProcesses,
     /// The addresses of the hub, which stay reachable in isolation.
     pub hubs: Vec<std::net::SocketAddr>,
 }
@@ -108,7 +113,6 @@ pub struct Guard {
     scratch: Scratch,
     policy: DevicePolicy,
     policy_digest: Vec<u8>,
-    table: ProcessTable,
     orders: Orders,
     sensors: Vec<SensorStatus>,
     /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
@@ -130,7 +134,6 @@ impl Guard {
             scratch: parts.rules.set.scratch(),
             policy: DevicePolicy::default(),
             policy_digest: Vec::new(),
-            table: ProcessTable::default(),
             orders: Orders::load(&parts.state)?,
             sensors: Vec::new(),
             found: finding::Repeats::default(),
@@ -174,14 +177,11 @@ impl Guard {
 
     /// Takes in one event: matches, decides, acts, records.
     pub fn on_event(&mut self, sensed: Sensed) {
-        let Sensed { mut event, boot_ns } = sensed;
-        if let Body::Process(activity) = &mut event.body {
-            self.table.observe(activity, None, boot_ns);
-            if activity.op == ProcessOp::Fork {
-                // A fork runs no new program: it matters for the tree, which is kept here.
-                self.kept_local += 1;
-                return;
-            }
+        let Sensed { event, boot_ns } = sensed;
+        if matches!(&event.body, Body::Process(p) if p.op == ProcessOp::Fork) {
+            // A fork runs no new program: it matters for the tree, which is kept on the device.
+            self.kept_local += 1;
+            return;
         }
         let mut hits = Vec::new();
         self.parts.rules.set.matches(&event, &mut self.scratch, &mut |rule| hits.push(rule));
@@ -237,6 +237,11 @@ impl Guard {
             }
             Err(error) => warn!("the isolation could not be checked: {}", crate::chain(&error)),
         }
+    }
+
+    fn processes(&self) -> MutexGuard<'_, ProcessTable> {
+        // Its books are right between calls, whoever panicked elsewhere.
+        self.parts.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Timestamp {

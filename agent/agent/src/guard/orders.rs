@@ -143,7 +143,7 @@ impl Guard {
         match kind {
             Kind::KillProcess(kill) => {
                 let key: ProcessKey = kill.process_key.parse().map_err(|e| format!("refused: {e}"))?;
-                let extra = self.table.live_descendants(&key);
+                let extra = self.processes().live_descendants(&key);
                 let result = self.parts.responder.kill_tree(&key, &extra);
                 let text = finding::describe(&result);
                 match result {

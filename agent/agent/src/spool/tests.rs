@@ -42,6 +42,9 @@ fn newest_segment(dir: &Path) -> Option<PathBuf> {
 }
 
 proptest! {
+    // Each case syncs to a real disk many times.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn behaves_like_its_model(steps in prop::collection::vec(step(), 0..60)) {
         let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,67 @@
+# Sourced by ./run, ./test and ./bench: installs what is missing, and says what and why.
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "This needs root: $*" >&2
+        echo "Run it yourself, or install sudo, and start again." >&2
+        exit 1
+    fi
+}
+
+missing=()
+
+# need PACKAGE WHY [COMMAND]: notes a Debian package unless it, or the command it is wanted for, is there.
+need() {
+    if [ -n "${3:-}" ] && command -v "$3" >/dev/null; then return; fi
+    if dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; then return; fi
+    say "missing: $1 ($2)"
+    missing+=("$1")
+}
+
+install_missing() {
+    if [ ${#missing[@]} -gt 0 ]; then
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        missing=()
+    fi
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null; then
+        echo "Rust is missing: install it with rustup (https://rustup.rs), then start again." >&2
+        exit 1
+    fi
+}
+
+need_build() {
+    need_rust
+    need gcc "links the binary; compiles SQLite" cc
+    need make "builds libbpf" make
+    need pkg-config "finds the C libraries" pkg-config
+    need clang "compiles the eBPF programs" clang-16
+    need libelf-dev "libbpf reads ELF files with it"
+    need zlib1g-dev "libelf needs it"
+    need nodejs "compiles the console's style sheet" node
+    need npm "fetches the design system" npm
+}
+
+# The console's style sheet and scripts; embedded into the binary.
+build_console() {
+    local at=hub/console-assets
+    if [ ! -d $at/node_modules ] || [ $at/package-lock.json -nt $at/node_modules ]; then
+        say "fetching the design system (npm)"
+        npm --prefix $at ci --no-audit --no-fund --loglevel=error
+        touch $at/node_modules
+    fi
+    if [ ! -d $at/dist ] || [ -n "$(find $at/src $at/package.json -newer $at/dist 2>/dev/null | head -1)" ]; then
+        say "compiling the console's style sheet"
+        npm --prefix $at run --silent build
+        touch $at/dist
+    fi
+}

@@ -1,0 +1,227 @@
+//! `wardline agent`: enrol, run, release.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tracing::{info, warn};
+use wardline_agent::clock::{Clock, SystemClock};
+use wardline_agent::guard::Ruleset;
+use wardline_agent::outbox::Budget;
+use wardline_agent::running::{Setup, facts, start};
+use wardline_agent::state::StateDir;
+use wardline_event::{SensorState, SensorStatus};
+use wardline_policy::DevicePolicy;
+use wardline_respond::{LinuxResponder, Protected};
+use wardline_wire::EnrolmentToken;
+
+use crate::{data, logging};
+
+#[derive(Subcommand)]
+pub enum AgentCommand {
+    /// Make this machine known to a hub
+    #[command(after_help = "Example:
+  wardline agent enrol hub.trust.example:8701 wardline1.3f…\n\nMake the token at the hub: wardline hub token")]
+    Enrol(EnrolArgs),
+    /// Watch over this machine, in the foreground
+    Run(RunArgs),
+    /// Undo an isolation at the machine; needs root, and neither hub nor network
+    #[command(after_help = "Example:\n  sudo wardline agent release --local --data /var/lib/wardline/agent")]
+    Release(ReleaseArgs),
+}
+
+#[derive(Args)]
+pub struct Folder {
+    /// The agent's folder [default: agent below the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Folder {
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        match &self.data {
+            Some(path) => Ok(path.clone()),
+            None => Ok(data::folder(None)?.join("agent")),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct EnrolArgs {
+    /// The hub's address for agents, host:port
+    hub: String,
+    /// The token, from `wardline hub token`
+    token: String,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// The hub's address, if it is no longer the one of the enrolment
+    #[arg(long, value_name = "HOST:PORT")]
+    hub: Option<String>,
+    /// Further Sigma rules: files or folders, besides Wardline's own
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+    /// Report readiness as JSON on standard output and stop when standard input closes
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+#[derive(Args)]
+pub struct ReleaseArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// At this machine (the only way there is: from afar, use the console)
+    #[arg(long, required = true)]
+    local: bool,
+}
+
+pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        AgentCommand::Enrol(args) => {
+            logging::start(false);
+            enrol(&args.hub, &args.token, args.folder.path()?)?;
+            println!("enrolled with {}; start with: wardline agent run", args.hub);
+        }
+        AgentCommand::Run(args) => {
+            logging::start(false);
+            watch(args)?;
+        }
+        AgentCommand::Release(args) => {
+            let path = args.folder.path()?;
+            let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+            let by = if by.is_empty() {
+                "someone at the machine".to_owned()
+            } else {
+                format!("{by} at the machine")
+            };
+            let report = wardline_respond::linux::release_local(&path, SystemClock.now(), &by)?;
+            println!(
+                "{}",
+                if report.was_isolated {
+                    "released: the network is open again"
+                } else {
+                    "this machine was not isolated"
+                }
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Enrols this machine; used by `wardline up` as well.
+pub fn enrol(hub: &str, token: &str, folder: PathBuf) -> anyhow::Result<()> {
+    let token: EnrolmentToken = token.parse()?;
+    let state = StateDir::open(&folder)?;
+    if state.is_enrolled() {
+        // An unreadable or newer identity is reported, never overwritten.
+        let known = state.identity()?;
+        if known.hub != hub {
+            bail!(
+                "this machine is enrolled with {} already; to change hubs, move {} away first",
+                known.hub,
+                folder.display()
+            );
+        }
+        warn!("this machine was enrolled before; it gets a new identity");
+    }
+    let enrolled = wardline_agent::enrol::enrol(
+        hub,
+        &token,
+        facts(env!("CARGO_PKG_VERSION")),
+        &state,
+        SystemClock.now(),
+    );
+    data::runtime()?.block_on(enrolled)?;
+    Ok(())
+}
+
+/// All rule files: Wardline's own and those in `more`.
+fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for path in more {
+        for file in crate::rules::files(path)? {
+            let text =
+                std::fs::read_to_string(&file).with_context(|| format!("reading rule {}", file.display()))?;
+            files.push((file.display().to_string(), text));
+        }
+    }
+    let own = wardline_content::rules().iter().map(|r| (r.path, r.text));
+    let (rules, problems) = Ruleset::load(own.chain(files.iter().map(|(p, t)| (p.as_str(), t.as_str()))));
+    for problem in &problems {
+        warn!("{problem}; this rule is not in force");
+    }
+    if rules.is_empty() {
+        bail!("no usable rule: the agent would watch without seeing");
+    }
+    Ok(rules)
+}
+
+fn watch(args: &RunArgs) -> anyhow::Result<()> {
+    let state = StateDir::open(&args.folder.path()?)?;
+    let mut identity = state.identity()?;
+    if let Some(hub) = args.hub.as_ref().filter(|h| **h != identity.hub) {
+        identity.hub.clone_from(hub);
+        state.set_identity(&identity)?;
+    }
+    let rules = load_rules(&args.rules)?;
+    let rule_count = rules.len();
+    let protected = Protected { executables: DevicePolicy::default().never_kill, ..Protected::default() };
+    let responder = LinuxResponder::new(protected).context("reading /proc")?;
+    let boot = responder.boot();
+    let opened = wardline_sense_linux::open(&wardline_sense_linux::Options::default());
+    let (sensors, others) = (opened.sensors, opened.statuses);
+    let statuses: Vec<SensorStatus> =
+        sensors.iter().map(|s| s.status()).chain(others.iter().cloned()).collect();
+    let running = start(Setup {
+        state,
+        facts: facts(env!("CARGO_PKG_VERSION")),
+        boot,
+        rules,
+        responder: Box::new(responder),
+        sensors,
+        others,
+        found: opened.found,
+        processes: opened.processes,
+        clock: Arc::new(SystemClock),
+        random: data::random,
+        budget: Budget::default(),
+    })?;
+    let mode = running.heartbeat().mode;
+    if args.supervised {
+        let sensors: Vec<_> = statuses.iter().map(describe).collect();
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", json!({"sensors": sensors, "mode": mode, "rules": rule_count}))?;
+        out.flush()?;
+    } else {
+        info!("{rule_count} rules in force, policy {mode}");
+        for status in &statuses {
+            let (title, state, reason) = words(status);
+            info!("sensor {title}: {state}{}{reason}", if reason.is_empty() { "" } else { " — " });
+        }
+    }
+    data::runtime()?.block_on(data::stop_asked(args.supervised))?;
+    running.stop();
+    Ok(())
+}
+
+fn words(status: &SensorStatus) -> (&'static str, &'static str, &str) {
+    match &status.state {
+        SensorState::Live => (status.kind.title(), "live", ""),
+        SensorState::Degraded { reason } => (status.kind.title(), "degraded", reason),
+        SensorState::Off { reason } => (status.kind.title(), "off", reason),
+    }
+}
+
+fn describe(status: &SensorStatus) -> serde_json::Value {
+    let (title, state, reason) = words(status);
+    json!({"title": title, "state": state, "reason": reason})
+}

@@ -1,0 +1,55 @@
+//! Where data lives.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+/// The folder given, or `wardline` in the user's data folder (XDG base directory specification).
+pub fn folder(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.clone());
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    match absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|h| h.join(".local/share"))) {
+        Some(base) => Ok(base.join("wardline")),
+        None => bail!("no data folder: HOME is not set; name one with --data DIR"),
+    }
+}
+
+/// 16 random bytes.
+pub fn random() -> [u8; 16] {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
+    bytes
+}
+
+/// A runtime for a command that waits more than it works.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the async runtime")
+}
+
+/// Returns when the user asks to stop (Ctrl-C, SIGTERM) or, if `watch_stdin`, when whoever started this process
+/// has closed its end of the pipe or died.
+pub async fn stop_asked(watch_stdin: bool) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let (closed, mut stdin) = tokio::sync::mpsc::channel::<()>(1);
+    let closed = if watch_stdin {
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            drop(closed);
+        });
+        None
+    } else {
+        Some(closed)
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = stdin.recv() => {}
+    }
+    drop(closed);
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! `wardline hub`: run, link, token, verify.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use tracing::info;
+use wardline_hub::{HubConfig, TokenSpec};
+use wardline_policy::{DeviceClass, Mode};
+
+use crate::{data, logging};
+
+#[derive(Subcommand)]
+pub enum HubCommand {
+    /// Serve agents, the API and the console, in the foreground
+    #[command(after_help = "Example:
+  wardline hub run --data /var/lib/wardline/hub --agents 0.0.0.0:8701 --organisation \"St Aldhelm's\"")]
+    Run(RunArgs),
+    /// Make a one-time sign-in link, while the hub runs or not
+    Link(LinkArgs),
+    /// Make an enrolment token for agents
+    #[command(after_help = "Example:
+  wardline hub token --role \"ward PC\" --mode protect --uses 40")]
+    Token(TokenArgs),
+    /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
+    Verify(Folder),
+}
+
+#[derive(Args)]
+pub struct Folder {
+    /// The hub's folder [default: hub below the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Folder {
+    fn path(&self) -> anyhow::Result<PathBuf> {
+        match &self.data {
+            Some(path) => Ok(path.clone()),
+            None => Ok(data::folder(None)?.join("hub")),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// Address of the console and the API
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
+    http: SocketAddr,
+    /// Address at which agents reach this hub
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8701")]
+    agents: SocketAddr,
+    /// Name of the organisation, taken when the folder is new
+    #[arg(long, value_name = "NAME", default_value = "This organisation")]
+    organisation: String,
+    /// Report readiness as JSON on standard output and stop when standard input closes
+    #[arg(long, hide = true)]
+    supervised: bool,
+    /// With --supervised: also make a token for one device in this mode
+    #[arg(long, hide = true, value_enum)]
+    token_for: Option<ModeArg>,
+}
+
+#[derive(Args)]
+pub struct LinkArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// Address of the console, as its users reach it
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
+    http: String,
+}
+
+#[derive(Args)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// What the devices are for, in words
+    #[arg(long, default_value = "")]
+    role: String,
+    /// Whether patients depend on them: no rule kills on clinical devices
+    #[arg(long, value_enum, default_value_t = ClassArg::Workstation)]
+    class: ClassArg,
+    /// Whether rules may act there
+    #[arg(long, value_enum, default_value_t = ModeArg::Monitor)]
+    mode: ModeArg,
+    /// How many devices may use it
+    #[arg(long, default_value_t = 1)]
+    uses: u32,
+    /// For how many hours
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ModeArg {
+    /// Findings are recorded, with what would have been done
+    Monitor,
+    /// Rules with a response act at once
+    Protect,
+}
+
+impl ModeArg {
+    fn mode(self) -> Mode {
+        match self {
+            Self::Monitor => Mode::Monitor,
+            Self::Protect => Mode::Protect,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ClassArg {
+    /// A person's computer
+    Workstation,
+    /// A server
+    Server,
+    /// Patients depend on it directly
+    Clinical,
+}
+
+impl ClassArg {
+    fn class(self) -> DeviceClass {
+        match self {
+            Self::Workstation => DeviceClass::Workstation,
+            Self::Server => DeviceClass::Server,
+            Self::Clinical => DeviceClass::Clinical,
+        }
+    }
+}
+
+pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
+    logging::start(false);
+    let runtime = data::runtime()?;
+    match command {
+        HubCommand::Run(args) => {
+            // Two threads: one serves while the other writes.
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(serve(args))?;
+        }
+        HubCommand::Link(args) => {
+            let code = runtime.block_on(wardline_hub::make_link(&args.folder.path()?))?;
+            println!("http://{}/signin/{code}", args.http);
+        }
+        HubCommand::Token(args) => {
+            let spec = TokenSpec {
+                role: args.role.clone(),
+                class: args.class.class(),
+                mode: args.mode.mode(),
+                uses: args.uses,
+                life_s: args.hours.saturating_mul(3600),
+            };
+            println!(
+                "{}",
+                runtime.block_on(wardline_hub::make_enrolment_token(&args.folder.path()?, &spec))?
+            );
+        }
+        HubCommand::Verify(folder) => {
+            return match runtime.block_on(wardline_hub::verify_audit(&folder.path()?))? {
+                Ok(entries) => {
+                    println!("the audit log is whole: {entries} entries");
+                    Ok(ExitCode::SUCCESS)
+                }
+                Err(broken) => {
+                    println!("the audit log was tampered with: {broken}");
+                    Ok(ExitCode::FAILURE)
+                }
+            };
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &RunArgs) -> anyhow::Result<()> {
+    let config = HubConfig {
+        http: args.http,
+        agents: args.agents,
+        organisation: args.organisation.clone(),
+        ..HubConfig::new(args.folder.path()?)
+    };
+    let hub = wardline_hub::start(config).await?;
+    let link = hub.make_link().await?;
+    if args.supervised {
+        let token = match args.token_for {
+            Some(mode) => {
+                let spec =
+                    TokenSpec { mode: mode.mode(), role: "this machine".to_owned(), ..TokenSpec::default() };
+                Some(hub.make_enrolment_token(&spec).await?.to_string())
+            }
+            None => None,
+        };
+        let mut out = std::io::stdout();
+        let ready = json!({"http": hub.http_addr().to_string(), "agents": hub.agents_addr().to_string(),
+                           "link": link, "token": token});
+        writeln!(out, "{ready}")?;
+        out.flush()?;
+    } else {
+        info!("agents connect to {}", hub.agents_addr());
+        info!("sign in once, within 15 minutes: {link}");
+    }
+    data::stop_asked(args.supervised).await?;
+    hub.stop().await;
+    Ok(())
+}
