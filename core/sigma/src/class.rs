@@ -62,6 +62,8 @@ pub(crate) struct Class {
     pub bits: usize,
     /// One bit per rule: those that have no witness and are always looked at.
     pub always: Vec<u64>,
+    /// One bit per bit: those that are a witness of some rule.
+    pub watched: Vec<u64>,
     /// The rules (as indices into `rules`) of which bit `b` is a witness: `witness_rules[starts[b]..starts[b + 1]]`.
     witness_starts: Vec<u32>,
     witness_rules: Vec<u32>,
@@ -94,8 +96,10 @@ impl Class {
         }
         let mut class = Self { rules: compiled, bits, always, slow: builder.slow, ..Self::default() };
         class.witness_starts.push(0);
-        for mut rules in by_bit {
+        class.watched = vec![0; bits.div_ceil(64)];
+        for (bit, mut rules) in by_bit.into_iter().enumerate() {
             rules.dedup();
+            class.watched[bit / 64] |= u64::from(!rules.is_empty()) << (bit % 64);
             class.witness_rules.extend(rules);
             class.witness_starts.push(class.witness_rules.len() as u32);
         }

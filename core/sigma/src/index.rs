@@ -45,8 +45,9 @@ impl IndexBuilder {
 fn automaton(literals: &[String]) -> Result<AhoCorasick, aho_corasick::BuildError> {
     // A full table is the fastest to walk as long as it stays in the cache.
     let small = literals.iter().map(String::len).sum::<usize>() <= 2048;
+    // Prefilters look for rare bytes; among this many literals no byte is rare.
     let kind = if small { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-    AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(literals)
+    AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false).build(literals)
 }
 
 /// The literals of one field, ready to be searched for.

@@ -1,6 +1,5 @@
 //! Matching one event against the rules of its class.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::pattern::fold_into;
 use crate::ruleset::RuleSet;
 
 /// Log sources that one scratch remembers before it forgets them all: events name them, and may be hostile.
-const REMEMBERED_SOURCES: usize = 1024;
+const REMEMBERED_SOURCES: usize = 256;
 /// Text buffers longer than this are given back after the event that needed them.
 const KEPT_TEXT_BYTES: usize = 1 << 20;
 
@@ -23,7 +22,10 @@ const KEPT_TEXT_BYTES: usize = 1 << 20;
 pub struct Scratch {
     set: RuleSet,
     classes: Vec<Arc<Class>>,
-    by_source: HashMap<LogSource<'static>, usize>,
+    /// Log sources seen and their classes: few enough to be searched.
+    sources: Vec<(LogSource<'static>, usize)>,
+    /// Index into `sources` of the last event's: events come in runs of one source.
+    last: usize,
     buffers: Buffers,
 }
 
@@ -48,7 +50,7 @@ struct Text {
 
 impl Scratch {
     pub(crate) fn new(set: RuleSet) -> Self {
-        Self { set, classes: Vec::new(), by_source: HashMap::new(), buffers: Buffers::default() }
+        Self { set, classes: Vec::new(), sources: Vec::new(), last: 0, buffers: Buffers::default() }
     }
 
     /// Makes this the scratch of `set`.
@@ -59,13 +61,17 @@ impl Scratch {
     }
 
     fn class_index(&mut self, source: &LogSource<'_>) -> usize {
-        // Borrowed for shorter than `'static`, so that the event's own source can be looked up without a copy.
-        let by_source: &HashMap<LogSource<'_>, usize> = &self.by_source;
-        if let Some(index) = by_source.get(source) {
+        if let Some((last, index)) = self.sources.get(self.last)
+            && last == source
+        {
             return *index;
         }
-        if self.by_source.len() >= REMEMBERED_SOURCES {
-            self.by_source.clear();
+        if let Some(found) = self.sources.iter().position(|(known, _)| known == source) {
+            self.last = found;
+            return self.sources[found].1;
+        }
+        if self.sources.len() >= REMEMBERED_SOURCES {
+            self.sources.clear();
             self.classes.clear();
         }
         let class = self.set.class(source);
@@ -79,7 +85,8 @@ impl Scratch {
             category: owned(&source.category),
             service: owned(&source.service),
         };
-        self.by_source.insert(source, index);
+        self.last = self.sources.len();
+        self.sources.push((source, index));
         index
     }
 
@@ -153,8 +160,8 @@ fn read<'e, F: Fields + ?Sized>(
 
 /// Marks the rules of which a witness was seen.
 fn nominate(class: &Class, bits: &[u64], candidates: &mut [u64]) {
-    for (word, bits) in bits.iter().enumerate() {
-        for_each_bit(*bits, |bit| {
+    for (word, (bits, watched)) in bits.iter().zip(&class.watched).enumerate() {
+        for_each_bit(bits & watched, |bit| {
             for rule in class.witnessed(word * 64 + bit) {
                 set(candidates, *rule);
             }

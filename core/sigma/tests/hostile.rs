@@ -107,9 +107,9 @@ fn oversized_rules_are_refused() {
         "S002"
     );
     assert_eq!(code(&rule_of(&format!("  sel:\n    a: {}\n  condition: sel\n", "x".repeat(40_000)))), "S002");
-    let many: String = (0..60_000).map(|i| format!("      - x{i}\n")).collect();
+    let many: String = (0..60_000).map(|i| format!("      - x{i}\n")).collect::<Vec<_>>().concat();
     assert_eq!(code(&rule_of(&format!("  sel:\n    a:\n{many}  condition: sel\n"))), "S002");
-    let regexes: String = (0..300).map(|i| format!("      - x{i}\n")).collect();
+    let regexes: String = (0..300).map(|i| format!("      - x{i}\n")).collect::<Vec<_>>().concat();
     assert_eq!(code(&rule_of(&format!("  sel:\n    a|re:\n{regexes}  condition: sel\n"))), "S002");
     let long = "sel or ".repeat(5000);
     assert_eq!(code(&rule_of(&format!("  sel:\n    a: b\n  condition: {long} sel\n"))), "S002");
@@ -127,7 +127,7 @@ fn oversized_rules_are_refused() {
 
 #[test]
 fn many_selections_behind_selectors_are_counted() {
-    let selections: String = (0..200).map(|i| format!("  sel{i}:\n    a: b\n")).collect();
+    let selections: String = (0..200).map(|i| format!("  sel{i}:\n    a: b\n")).collect::<Vec<_>>().concat();
     let condition = vec!["1 of them"; 30].join(" and ");
     assert_eq!(code(&rule_of(&format!("{selections}  condition: {condition}\n"))), "S002");
 }
