@@ -45,6 +45,7 @@ pub(crate) fn console() -> Router<Kernel> {
     Router::new()
         .merge(wardline_kernel::auth::console())
         .merge(wardline_kernel::live::console())
+        .merge(wardline_kernel::page::console())
         .merge(wardline_devices::console::console())
         .merge(wardline_incidents::console::console())
         .merge(wardline_actions::console::console())
@@ -54,6 +55,7 @@ pub(crate) fn console() -> Router<Kernel> {
 pub fn console_routes() -> Vec<(&'static str, &'static str)> {
     [
         &[("POST", "/signin/{code}"), ("POST", "/signout"), ("GET", "/live")],
+        wardline_kernel::page::ROUTES,
         wardline_devices::console::ROUTES,
         wardline_incidents::console::ROUTES,
         wardline_actions::console::ROUTES,

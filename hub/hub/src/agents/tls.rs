@@ -20,7 +20,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use wardline_event::DeviceId;
 use wardline_kernel::{Kernel, Scope};
-use wardline_wire::HUB_TLS_NAME;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::stats::{Counters, add};
@@ -33,7 +32,7 @@ type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes the acceptor, with a fresh certificate of the hub's authority.
 pub(crate) fn acceptor(kernel: &Kernel, further_names: &[String]) -> Result<TlsAcceptor, SetupError> {
-    let mut names: Vec<String> = [HUB_TLS_NAME, "localhost", "127.0.0.1", "::1"].map(String::from).to_vec();
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).to_vec();
     // A host name that is no DNS name cannot stand in a certificate, and agents do not look for it.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

@@ -1,0 +1,161 @@
+//! Orders: signed, sent until answered, tracked until confirmed.
+
+use prost::Message;
+use wardline_event::{ActionState, ActionUpdate, Timestamp};
+use wardline_wire::make_batch;
+use wardline_wire::proto::command::Kind;
+use wardline_wire::proto::{Command, Heartbeat, RecordKind};
+
+use crate::house::{Device, House, Line, process, real_now, record, until};
+
+async fn order(house: &House, bearer: &str, device: &Device, wish: &str) -> String {
+    let body = format!(r#"{{"device": "{}", {wish}, "reason": "spreading"}}"#, device.id);
+    let made = house.call(bearer, "POST", "/api/v1/actions", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    made.json()["id"].as_str().unwrap().to_owned()
+}
+
+async fn state(house: &House, bearer: &str, id: &str) -> String {
+    let action = house.call(bearer, "GET", &format!("/api/v1/actions/{id}"), "").await.json();
+    action["state"].as_str().unwrap().to_owned()
+}
+
+/// Tells the hub a state, as record `seq`.
+async fn tell(line: &mut Line, seq: u64, id: &str, state: ActionState) {
+    let update = ActionUpdate {
+        action_id: id.into(),
+        state,
+        at: Timestamp(1_000),
+        detail: format!("now {}", state.as_str()),
+    };
+    let body = serde_json::to_string(&update).unwrap();
+    line.store(make_batch([9; 16], seq, vec![record(RecordKind::ActionUpdate, body)])).await;
+}
+
+#[tokio::test]
+async fn an_order_goes_to_its_device_and_comes_back_confirmed() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let mut line = device.connect(&house.hub).await;
+    let key = process(42, "/tmp/x").key;
+    let id =
+        order(&house, &bearer, &device, &format!(r#""kind": "kill_process", "process_key": "{key}""#)).await;
+    let signed = line.hear_command().await;
+    let command = device.command_key.verify(&signed, device.id, real_now()).unwrap();
+    assert_eq!(command.get().action_id, id);
+    assert_eq!(command.get().reason, "spreading");
+    assert!(matches!(&command.get().kind, Some(Kind::KillProcess(k)) if k.process_key == key.to_string()));
+
+    assert_eq!(state(&house, &bearer, &id).await, "Pending");
+    tell(&mut line, 1, &id, ActionState::InProgress).await;
+    assert_eq!(state(&house, &bearer, &id).await, "InProgress");
+    tell(&mut line, 2, &id, ActionState::Succeeded).await;
+    // Told again, and told otherwise: what is proved stays.
+    tell(&mut line, 3, &id, ActionState::Succeeded).await;
+    tell(&mut line, 4, &id, ActionState::Failed).await;
+    let shown = house.call(&bearer, "GET", &format!("/api/v1/actions/{id}"), "").await.json();
+    assert_eq!(shown["state"], "Succeeded");
+    let steps: Vec<&str> =
+        shown["history"].as_array().unwrap().iter().map(|s| s["state"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["Pending", "InProgress", "Succeeded"]);
+    let verified = house.call(&bearer, "GET", "/api/v1/audit/verify", "").await.json();
+    assert_eq!(verified["whole"], true);
+}
+
+#[tokio::test]
+async fn an_order_waits_for_its_device_and_is_sent_until_it_is_answered() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let id = order(&house, &bearer, &device, r#""kind": "isolate", "for_s": 600"#).await;
+    for _ in 0..2 {
+        let signed = device.connect(&house.hub).await.hear_command().await;
+        assert_eq!(Command::decode(signed.command.as_slice()).unwrap().action_id, id);
+    }
+    let mut line = device.connect(&house.hub).await;
+    line.hear_command().await;
+    tell(&mut line, 1, &id, ActionState::InProgress).await;
+    // Nothing waits now: the next thing that a fresh connection hears is the acknowledgement.
+    let mut line = device.connect(&house.hub).await;
+    tell(&mut line, 2, &id, ActionState::Succeeded).await;
+}
+
+#[tokio::test]
+async fn no_device_speaks_for_another() {
+    let house = House::open().await;
+    let (device, other, bearer) = (house.device().await, house.device().await, house.bearer().await);
+    let id = order(&house, &bearer, &device, r#""kind": "release""#).await;
+    let mut line = other.connect(&house.hub).await;
+    tell(&mut line, 1, &id, ActionState::Succeeded).await;
+    assert_eq!(state(&house, &bearer, &id).await, "Pending");
+    let signed = device.connect(&house.hub).await.hear_command().await;
+    assert!(other.command_key.verify(&signed, other.id, real_now()).is_err());
+}
+
+#[tokio::test]
+async fn an_order_expires_and_late_proof_still_counts() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let id = order(&house, &bearer, &device, r#""kind": "isolate", "for_s": 600"#).await;
+    house.clock.advance(61 * 60 * 1000);
+    until("the order times out", async || state(&house, &bearer, &id).await == "TimedOut").await;
+    let mut line = device.connect(&house.hub).await;
+    tell(&mut line, 1, &id, ActionState::Succeeded).await;
+    assert_eq!(state(&house, &bearer, &id).await, "Succeeded");
+}
+
+#[tokio::test]
+async fn a_cancelled_order_is_not_sent_and_a_device_that_had_begun_is_heard() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let id = order(&house, &bearer, &device, r#""kind": "isolate", "for_s": 600"#).await;
+    let path = format!("/api/v1/actions/{id}/cancel");
+    assert_eq!(house.call(&bearer, "POST", &path, "").await.status, 204);
+    assert_eq!(house.call(&bearer, "POST", &path, "").await.status, 409);
+    let mut line = device.connect(&house.hub).await;
+    // The acknowledgement, and no command before it.
+    tell(&mut line, 1, &id, ActionState::Succeeded).await;
+    let shown = house.call(&bearer, "GET", &format!("/api/v1/actions/{id}"), "").await.json();
+    assert_eq!(shown["state"], "Cancelled");
+    assert!(shown["detail"].as_str().unwrap().contains("cancelled too late"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_policy_forbids_is_not_signed() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    for (wish, reason, status) in [
+        (r#""kind": "isolate", "for_s": 10"#, "spreading", 400),
+        (r#""kind": "isolate", "for_s": 90000"#, "spreading", 400),
+        (r#""kind": "release""#, " ", 400),
+        (r#""kind": "explode""#, "spreading", 422),
+    ] {
+        let body = format!(r#"{{"device": "{}", {wish}, "reason": "{reason}"}}"#, device.id);
+        assert_eq!(house.call(&bearer, "POST", "/api/v1/actions", &body).await.status, status, "{body}");
+    }
+    let body = r#"{"device": "0", "kind": "release", "reason": "x"}"#;
+    assert_eq!(house.call(&bearer, "POST", "/api/v1/actions", body).await.status, 404);
+    assert_eq!(house.count("SELECT COUNT(*) FROM action").await, 0);
+}
+
+#[tokio::test]
+async fn a_new_policy_goes_to_the_device_once_and_is_shown_when_it_is_in_force() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let mut line = device.connect(&house.hub).await;
+    let path = format!("/api/v1/devices/{}", device.id);
+    let body = r#"{"mode": "protect", "reason": "trained"}"#;
+    assert_eq!(house.call(&bearer, "PUT", &format!("{path}/mode"), body).await.status, 204);
+    let signed = line.hear_command().await;
+    let command = device.command_key.verify(&signed, device.id, real_now()).unwrap();
+    assert!(matches!(&command.get().kind, Some(Kind::SetPolicy(_))));
+    let digest = ring::digest::digest(&ring::digest::SHA256, &signed.command).as_ref().to_vec();
+    line.beat(Heartbeat { mode: "protect".into(), policy_digest: digest, ..Heartbeat::default() }).await;
+    until("the policy is confirmed", async || {
+        house.call(&bearer, "GET", &path, "").await.json()["policy_confirmed"] == true
+    })
+    .await;
+    // It is not sent again: the next thing to be heard is an acknowledgement.
+    assert_eq!(line.store(crate::house::events(1, 1)).await, 1);
+    // A device that still has the old one gets it when it connects.
+    assert_eq!(device.connect(&house.hub).await.hear_command().await, signed);
+}
