@@ -192,3 +192,21 @@ pub(crate) fn connections(
     });
     ReceiverStream::new(receiver)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (error, said) in [
+            (TlsError::InvalidCertificate(CertificateError::Expired), "has expired; enrol that device again"),
+            (TlsError::InvalidCertificate(CertificateError::UnknownIssuer), "not issued by this hub"),
+            (TlsError::InvalidCertificate(CertificateError::BadSignature), "not issued by this hub"),
+            (TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "does not speak TLS"),
+        ] {
+            let text = explain(&io::Error::new(io::ErrorKind::InvalidData, error));
+            assert!(text.contains(said), "{text}");
+        }
+    }
+}

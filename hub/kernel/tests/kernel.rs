@@ -1,0 +1,174 @@
+//! The kernel's promises, against real databases.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+use wardline_event::Timestamp;
+use wardline_kernel::audit::{self, Act};
+use wardline_kernel::store::MIGRATIONS;
+use wardline_kernel::{Kernel, KernelConfig, ManualClock, Migration, Scope, Store, StoreError};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+async fn kernel() -> (Kernel, ManualClock, TempDir) {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new(NOW));
+    let config = KernelConfig {
+        clock: Arc::new(clock.clone()),
+        ..KernelConfig::new(folder.path(), MIGRATIONS.to_vec())
+    };
+    (Kernel::open(config).await.unwrap(), clock, folder)
+}
+
+async fn write(kernel: &Kernel, scope: &Scope, target: &str) {
+    let mut tx = kernel.store().write().await.unwrap();
+    let act = Act { actor: "ann".into(), act: "test.done", target: target.into(), detail: json!({"n": 1}) };
+    audit::append(&mut tx, scope, kernel.now(), act).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// Changes the audit log as somebody would who has the database in their hands.
+async fn tamper(kernel: &Kernel, sql: &str) {
+    let mut tx = kernel.store().write().await.unwrap();
+    sqlx::raw_sql("DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_removed;")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let changed = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *tx).await.unwrap();
+    assert!(changed.rows_affected() > 0, "{sql} changed nothing");
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn tampering_with_the_audit_log_is_found_where_it_begins() {
+    for (sql, at, because) in [
+        ("UPDATE audit SET actor = 'bob' WHERE number = 3", 3, "its content was changed"),
+        ("UPDATE audit SET detail = '{\"n\":2}' WHERE number = 5", 5, "its content was changed"),
+        ("UPDATE audit SET time_ms = time_ms + 1 WHERE number = 1", 1, "its content was changed"),
+        ("DELETE FROM audit WHERE number = 2", 2, "is missing"),
+        ("DELETE FROM audit WHERE number = 1", 1, "is missing"),
+        ("DELETE FROM audit WHERE number > 3", 4, "the newest entries were removed"),
+        ("DELETE FROM audit", 1, "the newest entries were removed"),
+        // Two entries change places.
+        (
+            "UPDATE audit SET number = 99 WHERE number = 2; UPDATE audit SET number = 2 WHERE number = 3; \
+             UPDATE audit SET number = 3 WHERE number = 99;",
+            2,
+            "does not name the entry before it",
+        ),
+        // One is taken out and the others close up.
+        (
+            "DELETE FROM audit WHERE number = 4; UPDATE audit SET number = 4 WHERE number = 5;",
+            4,
+            "does not name the entry before it",
+        ),
+        // One is added at the end without its head.
+        (
+            "INSERT INTO audit SELECT organisation, 6, time_ms, actor, act, target, detail, hash, hash FROM audit \
+             WHERE number = 5",
+            6,
+            "its content was changed",
+        ),
+    ] {
+        let (kernel, _, _folder) = kernel().await;
+        for n in 0..5 {
+            write(&kernel, kernel.home(), &n.to_string()).await;
+        }
+        assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(5));
+        tamper(&kernel, sql).await;
+        let broken = audit::verify(kernel.store().read(), kernel.home()).await.unwrap().unwrap_err();
+        assert_eq!(broken.at, at, "{sql}: {broken:?}");
+        assert!(broken.because.contains(because), "{sql}: {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_refuses_to_be_changed() {
+    let (kernel, _, _folder) = kernel().await;
+    write(&kernel, kernel.home(), "x").await;
+    for sql in ["UPDATE audit SET actor = 'bob'", "DELETE FROM audit"] {
+        let mut tx = kernel.store().write().await.unwrap();
+        let error = sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_and_its_act_are_stored_together_or_not_at_all() {
+    let (kernel, _, _folder) = kernel().await;
+    let mut tx = kernel.store().write().await.unwrap();
+    let act = Act { actor: "ann".into(), act: "test.done", target: String::new(), detail: json!({}) };
+    audit::append(&mut tx, kernel.home(), NOW, act).await.unwrap();
+    drop(tx);
+    write(&kernel, kernel.home(), "kept").await;
+    let entries = audit::list(kernel.store().read(), kernel.home(), None, 10).await.unwrap();
+    assert_eq!(entries.iter().map(|e| (e.number, e.target.as_str())).collect::<Vec<_>>(), [(1, "kept")]);
+}
+
+#[tokio::test]
+async fn organisations_have_chains_of_their_own_and_see_no_others() {
+    let (kernel, _, _folder) = kernel().await;
+    let mut tx = kernel.store().write().await.unwrap();
+    sqlx::raw_sql("INSERT INTO organisation VALUES ('o2', 'Another Trust', 1)")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let other = Scope::of_organisation("o2");
+    write(&kernel, kernel.home(), "ours").await;
+    write(&kernel, &other, "theirs").await;
+    let seen = audit::list(kernel.store().read(), &other, None, 10).await.unwrap();
+    assert_eq!(seen.iter().map(|e| (e.number, e.target.as_str())).collect::<Vec<_>>(), [(1, "theirs")]);
+    for scope in [kernel.home(), &other] {
+        assert_eq!(audit::verify(kernel.store().read(), scope).await.unwrap(), Ok(1));
+    }
+}
+
+#[tokio::test]
+async fn writers_wait_for_each_other_and_readers_for_nobody() {
+    let (kernel, _, _folder) = kernel().await;
+    let writers: Vec<_> = (0..20)
+        .map(|n| {
+            let kernel = kernel.clone();
+            tokio::spawn(async move { write(&kernel, kernel.home(), &n.to_string()).await })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(20));
+    // While one transaction is open, reads answer from before it.
+    let open = kernel.store().write().await.unwrap();
+    assert_eq!(audit::list(kernel.store().read(), kernel.home(), None, 50).await.unwrap().len(), 20);
+    drop(open);
+    // And what reads cannot write.
+    let refused = sqlx::query("DELETE FROM session").execute(kernel.store().read()).await;
+    assert!(refused.is_err());
+}
+
+#[tokio::test]
+async fn a_step_that_fails_or_differs_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = |version, sql| Migration { capability: "test", version, name: "t", sql };
+    let one = [step(1, "CREATE TABLE t (a TEXT)")];
+    Store::open(folder.path(), &one, NOW).await.unwrap().close().await;
+
+    let broken = [one[0], step(2, "CREATE TABLE u (a TEXT); INSERT INTO nowhere VALUES (1)")];
+    let error = Store::open(folder.path(), &broken, NOW).await.unwrap_err();
+    assert!(matches!(error, StoreError::Migrate { capability: "test", version: 2, .. }), "{error}");
+    let differs = Store::open(folder.path(), &[step(1, "CREATE TABLE t (b TEXT)")], NOW).await.unwrap_err();
+    assert!(matches!(differs, StoreError::Differs { version: 1, .. }), "{differs}");
+
+    let two = [one[0], step(2, "CREATE TABLE u (a TEXT)")];
+    let store = Store::open(folder.path(), &two, NOW).await.unwrap();
+    let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('t', 'u')")
+        .fetch_one(store.read())
+        .await
+        .unwrap();
+    assert_eq!(tables, 2);
+    // This build knows one step: the folder is newer.
+    store.close().await;
+    let newer = Store::open(folder.path(), &one, NOW).await.unwrap_err();
+    assert!(matches!(newer, StoreError::Newer { found: 2, known: 1, .. }), "{newer}");
+}
