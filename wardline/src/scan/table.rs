@@ -106,14 +106,24 @@ fn what(record: &LogRecord) -> String {
 /// The columns' widths.
 pub struct Layout {
     width: usize,
+    time: usize,
     rule: usize,
     what: usize,
 }
 
-/// The columns of a fixed width: two blanks, level, time, record, and the blanks between.
+/// The columns of a fixed width.
 const LEVEL: usize = 8;
+const TIMES: usize = 5;
+const RECORD: usize = 9;
+/// `2024-11-03 10:01:01`, and without its seconds.
 const TIME: usize = 19;
-const RECORD: usize = 12;
+const SHORT_TIME: usize = 16;
+/// Fewer columns than these call for the short time.
+const NARROW: usize = 100;
+/// Columns of a heading that the file's name always has.
+const FILE_NAME: usize = 40;
+/// Longest name of a computer that is shown whole.
+const COMPUTER: usize = 30;
 
 impl Layout {
     /// As wide as the terminal; 120 columns where there is none.
@@ -126,14 +136,16 @@ impl Layout {
     /// For so many columns, within what is readable.
     pub fn new(width: usize) -> Self {
         let width = width.clamp(80, 200);
-        let free = width - 2 - LEVEL - TIME - RECORD - 4;
+        let time = if width < NARROW { SHORT_TIME } else { TIME };
+        // Two blanks before the columns, one between each.
+        let free = width - 2 - LEVEL - time - TIMES - RECORD - 5;
         // A rule's title is seldom longer than 60 characters; what happened may be of any length.
         let rule = (free / 2).min(60);
-        Self { width, rule, what: free - rule }
+        Self { width, time, rule, what: free - rule }
     }
 
-    fn line(&self, cells: [&str; 5]) -> String {
-        let widths = [LEVEL, TIME, self.rule, self.what, RECORD];
+    fn line(&self, cells: [&str; 6]) -> String {
+        let widths = [LEVEL, self.time, self.rule, self.what, TIMES, RECORD];
         let mut out = String::from("  ");
         for (text, width) in cells.into_iter().zip(widths) {
             let cut = truncate_str(text, width, "…");
@@ -147,7 +159,7 @@ impl Layout {
 
     /// The names of the columns.
     pub fn heading(&self) -> String {
-        let line = self.line(["LEVEL", "TIME (UTC)", "RULE", "WHAT", "RECORD"]);
+        let line = self.line(["LEVEL", "TIME (UTC)", "RULE", "WHAT", "TIMES", "RECORD"]);
         Style::new().dim().apply_to(line.trim_end()).to_string() + "\n"
     }
 
@@ -159,23 +171,30 @@ impl Layout {
             // A file is mostly one computer's: its name stands in the heading, and again where it changes.
             if computer != Some(&row.computer) {
                 computer = Some(&row.computer);
-                let of =
-                    if row.computer.is_empty() { String::new() } else { format!("  on {}", row.computer) };
-                let name = shortened(&printable(file), self.width.saturating_sub(measure_text_width(&of)));
+                let of = if row.computer.is_empty() {
+                    String::new()
+                } else {
+                    format!("  on {}", truncate_str(&row.computer, COMPUTER, "…"))
+                };
+                let room = self.width.saturating_sub(measure_text_width(&of)).max(FILE_NAME);
+                let name = shortened(&printable(file), room);
                 let _ = writeln!(out, "\n{}{of}", Style::new().bold().apply_to(name));
             }
             let rule = &rules.rules()[row.rule];
             let time = row.time.map(|t| t.to_string().replace('T', " ")).unwrap_or_default();
-            let record = match row.count {
-                1 => row.record_id.to_string(),
-                n => format!("{} (+{})", row.record_id, n - 1),
+            let times = match row.count {
+                1 => String::new(),
+                n @ ..=99_999 => n.to_string(),
+                n @ ..=9_999_999 => format!("{}k", n / 1000),
+                n => format!("{}M", n / 1_000_000),
             };
             out.push_str(&self.line([
                 &style_of(rule.level).apply_to(rule.level_word()).to_string(),
-                time.get(..TIME).unwrap_or(&time),
+                time.get(..self.time).unwrap_or(&time),
                 &printable(&rule.title),
                 &row.what,
-                &record,
+                &times,
+                &row.record_id.to_string(),
             ]));
         }
         out
@@ -216,4 +235,41 @@ fn shortened(path: &str, width: usize) -> String {
         tail.remove(0);
     }
     format!("…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wardline_sigma::Rule;
+
+    const RULE: &str = "title: A title that is much longer than the column which it stands in, as titles are\n\
+        id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f600bb\nlevel: critical\nlogsource:\n  product: windows\n\
+        detection:\n  a:\n    EventID: 1\n  condition: a\n";
+
+    #[test]
+    fn every_line_fits_the_terminal_whatever_the_record_holds() {
+        let (rules, _) = RuleSet::compile_lossy(Rule::parse(RULE, "test").unwrap());
+        for (computer, command) in
+            [("WARD-PC-7", "a\u{1b}[31mb\r\n".repeat(90)), (&*"x".repeat(500), "病院".repeat(200))]
+        {
+            let mut record = LogRecord { time: Some(Timestamp(1_730_628_061_123)), ..LogRecord::default() };
+            record.source.category = "process_creation".into();
+            record.fields.insert("Computer".to_owned(), computer.into());
+            record.fields.insert("CommandLine".to_owned(), command.into());
+            record.record_id = 123_456_789;
+            let row = Row { count: 1_234_567, ..Row::new(0, &record) };
+            for width in [0, 80, 99, 100, 160, 500] {
+                let layout = Layout::new(width);
+                let text = layout.heading()
+                    + &layout.file(&"/long/path".repeat(60), std::slice::from_ref(&row), &rules);
+                let lines: Vec<&str> = text.lines().collect();
+                assert_eq!(lines.len(), 4, "{text}");
+                assert!(lines[3].contains(" 1234k 123456789"), "{text}");
+                assert!(!text.contains('\u{1b}'), "{text}");
+                for line in [lines[0], lines[2], lines[3]] {
+                    assert!(measure_text_width(line) <= width.clamp(80, 200), "{width}: {line}");
+                }
+            }
+        }
+    }
 }
