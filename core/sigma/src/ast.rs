@@ -13,6 +13,26 @@ pub(crate) struct Detection {
     pub condition: Condition,
 }
 
+impl Detection {
+    /// Bytes of text that the index has to hold for this rule, all spellings counted.
+    pub fn weight(&self) -> usize {
+        self.selections.iter().map(|s| s.body.weight()).sum()
+    }
+}
+
+impl Node {
+    fn weight(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::weight).sum(),
+            Self::Test(test) => match &test.matcher {
+                Matcher::Text(pattern) => pattern.weight(),
+                Matcher::Regex(pattern) => pattern.required.as_ref().map_or(1, String::len),
+                _ => 1,
+            },
+        }
+    }
+}
+
 /// A condition over selections. `And([])` is true, `Or([])` false; the parser makes neither.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Condition {

@@ -22,3 +22,5 @@ pub(crate) const WINDASH_VARIANTS: usize = 125;
 pub(crate) const SHOWN_CHARS: usize = 1000;
 /// Regular expressions of one rule.
 pub(crate) const RULE_REGEXES: usize = 100;
+/// Bytes of text that the rules of one set look for, all spellings counted. The public rules have half a million.
+pub(crate) const SET_BYTES: usize = 16 << 20;

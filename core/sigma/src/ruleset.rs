@@ -8,6 +8,7 @@ use wardline_event::{Fields, LogSource, MatchedField};
 use crate::class::Class;
 use crate::error::RuleError;
 use crate::eval;
+use crate::limits;
 use crate::matching::Scratch;
 use crate::rule::Rule;
 
@@ -34,7 +35,8 @@ impl RuleSet {
     /// Compiles rules.
     ///
     /// # Errors
-    /// Every fault that one rule alone does not show: two rules with one id.
+    /// Every fault that one rule alone does not show: two rules with one id, or more text to look for than a set
+    /// may hold.
     pub fn compile(rules: Vec<Rule>) -> Result<Self, Vec<RuleError>> {
         let (set, faults) = Self::compile_lossy(rules);
         if faults.is_empty() { Ok(set) } else { Err(faults) }
@@ -43,6 +45,7 @@ impl RuleSet {
     /// Compiles the rules that can be, and reports the others, which are left out.
     pub fn compile_lossy(rules: Vec<Rule>) -> (Self, Vec<RuleError>) {
         let mut faults = Vec::new();
+        let mut bytes = 0;
         let mut kept: Vec<Rule> = Vec::with_capacity(rules.len());
         let mut ids: HashMap<String, usize> = HashMap::new();
         for rule in rules {
@@ -60,6 +63,22 @@ impl RuleSet {
                 });
                 continue;
             }
+            let weight = rule.detection.weight();
+            if bytes + weight > limits::SET_BYTES {
+                faults.push(RuleError {
+                    code: "S002",
+                    origin: rule.origin.clone(),
+                    line: rule.line,
+                    column: 1,
+                    message: format!(
+                        "with this rule the set looks for more than {} bytes of text",
+                        limits::SET_BYTES
+                    ),
+                    hint: "load fewer rules; long lists of indicators belong in an indicator feed".to_owned(),
+                });
+                continue;
+            }
+            bytes += weight;
             ids.insert(rule.id.clone(), kept.len());
             kept.push(rule);
         }

@@ -126,6 +126,18 @@ fn oversized_rules_are_refused() {
 }
 
 #[test]
+fn a_set_takes_only_so_much_text() {
+    // 24 bytes a value in 25 spellings each, in many rules.
+    let values: Vec<String> = (0..20_000).map(|i| format!("      - ' -abcdefgh{i:06} /qrst'\n")).collect();
+    let rule = rule_of(&format!("  sel:\n    a|windash:\n{}  condition: sel\n", values.concat()));
+    let rules = Rule::parse(&rule, "hostile").unwrap();
+    let many: Vec<Rule> = rules.iter().cycle().take(4).cloned().collect();
+    let (set, errors) = RuleSet::compile_lossy(many);
+    assert_eq!((set.rules().len(), errors.len()), (1, 3));
+    assert!(errors.iter().all(|e| e.code == "S002"));
+}
+
+#[test]
 fn many_selections_behind_selectors_are_counted() {
     let selections: String = (0..200).map(|i| format!("  sel{i}:\n    a: b\n")).collect::<Vec<_>>().concat();
     let condition = vec!["1 of them"; 30].join(" and ");
