@@ -38,10 +38,10 @@ Examples:
   wardline scan /var/log/audit/audit.log --json | jq -r .rule_title | sort | uniq -c
       Linux audit records; one JSON object for each match.
 
-Reads EVTX, JSON lines and arrays (flat, winlogbeat, EvtxECmd, evtx dumps), Windows events as XML, Sysmon for
+Reads EVTX, JSON lines and arrays (flat, winlogbeat, EvtxECmd, evtx dumps), Windows events as XML, Sysmon for \
 Linux (syslog or XML) and auditd text. The format is told by the content, not by the name.
 
-Exit code: 0 everything was read; 1 something could not be read (it is named on standard error, the rest was
+Exit code: 0 everything was read; 1 something could not be read (it is named on standard error, the rest was \
 scanned); 2 wrong usage, or nothing to read, or no rule to read it with. Matches do not change the exit code.";
 
 /// Match Sigma rules against log files.
