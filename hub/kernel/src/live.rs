@@ -26,7 +26,7 @@ use crate::scope::Scope;
 const GATHER: Duration = Duration::from_millis(200);
 
 /// A stream ends after this time; the browser connects again, and its session is looked at again.
-const STREAM_LIFE: Duration = Duration::from_secs(10 * 60);
+const STREAM_LIFE: Duration = Duration::from_mins(10);
 
 /// `GET /live`: for the console. Named events `findings`, `devices`, `actions`, each saying only that something
 /// changed; the page then fetches what it shows.

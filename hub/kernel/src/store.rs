@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -144,7 +145,7 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // 13 is SQLITE_FULL: the disk is full, or `max_page_count` is reached. https://www.sqlite.org/rescode.html
-        let full = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "13");
+        let full = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "13");
         if full { Self::Full } else { Self::Query(error) }
     }
 }

@@ -1,4 +1,5 @@
 //! The kernel's promises, against real databases.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 use std::sync::Arc;
 

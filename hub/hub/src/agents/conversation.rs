@@ -29,7 +29,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// A command without an answer is sent again after this time.
 const SEND_AGAIN: Duration = Duration::from_secs(2 * HEARTBEAT_S as u64);
 /// A conversation ends after this time, so that the certificate is looked at again.
-const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(12);
 /// When to send again what a full hub could not store.
 const RETRY_FULL_MS: u64 = 5_000;
 const RETRY_MS: u64 = 1_000;

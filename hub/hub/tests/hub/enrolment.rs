@@ -2,7 +2,6 @@
 
 use rcgen::KeyPair;
 use tonic::Code;
-use wardline_event::Timestamp;
 use wardline_hub::TokenSpec;
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_wire::proto::command::Kind;
@@ -90,9 +89,8 @@ async fn a_certificate_is_renewed_by_its_holder_only() {
     assert_eq!(stranger.renew(request.clone()).await.unwrap_err().code(), Code::Unauthenticated);
 
     house.clock.advance(1000);
-    let mut holder = HubClient::new(channel(&house.hub, device.identity()).await.unwrap());
+    let mut holder = HubClient::new(channel(&house.hub, Some(device.identity())).await.unwrap());
     let chain = holder.renew(request).await.unwrap().into_inner().certificate_chain;
     let renewed = crate::house::Device { chain, key: key.serialize_der(), ..device };
     renewed.connect(&house.hub).await;
-    assert!(real_now() > Timestamp(0));
 }

@@ -1,5 +1,6 @@
 //! A hub in a temporary folder, and clients for both of its ports.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -175,13 +176,14 @@ pub struct Line {
 }
 
 impl Device {
-    pub fn identity(&self) -> Option<(&[Vec<u8>], &[u8])> {
-        Some((&self.chain, &self.key))
+    pub fn identity(&self) -> (&[Vec<u8>], &[u8]) {
+        (&self.chain, &self.key)
     }
 
     /// Opens a conversation and says nothing yet.
     pub async fn dial(&self, hub: &RunningHub) -> Result<Line, Status> {
-        let channel = channel(hub, self.identity()).await.map_err(|e| Status::unknown(format!("{e:?}")))?;
+        let channel =
+            channel(hub, Some(self.identity())).await.map_err(|e| Status::unknown(format!("{e:?}")))?;
         let (up, messages) = mpsc::channel(16);
         let down = HubClient::new(channel).connect(ReceiverStream::new(messages)).await?.into_inner();
         Ok(Line { up, down })
@@ -337,7 +339,7 @@ pub async fn http(
         body.len()
     );
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        write!(request, "{name}: {value}\r\n").unwrap();
     }
     request.push_str("\r\n");
     request.push_str(body);

@@ -1,4 +1,5 @@
 //! The hub against real TLS on loopback and real databases in temporary folders.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 mod agents;
 mod commands;
