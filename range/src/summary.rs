@@ -166,7 +166,7 @@ impl Summary {
     pub fn to_text(&self) -> String {
         let mut out =
             String::from("Measured in this exercise (the machines are simulated; all else is real):\n");
-        let mut line = |name: &str, text: String| out += &format!("  {name:<22}{text}\n");
+        let mut line = |name: &str, text: String| out += &format!("  {name:<24}{text}\n");
         line(
             "events",
             format!(

@@ -139,10 +139,9 @@ impl Courier {
                         Err(why) => return End::Lost(why),
                     }
                 }
-                Err(error) => warn!(
-                    error = &error as &dyn std::error::Error,
-                    "renewing the certificate failed; trying again later"
-                ),
+                Err(error) => {
+                    warn!("renewing the certificate failed; trying again later: {}", crate::chain(&error))
+                }
             }
         }
         let (to_hub, outgoing) = mpsc::channel::<AgentMessage>(8);
@@ -237,10 +236,7 @@ impl Courier {
                         continue;
                     }
                     if let Err(error) = spool.ack(ack.up_to_seq) {
-                        warn!(
-                            error = &error as &dyn std::error::Error,
-                            "an acknowledgement could not be noted"
-                        );
+                        warn!("an acknowledgement could not be noted: {}", crate::chain(&error));
                     }
                     if place.awaited.is_some_and(|seq| seq <= ack.up_to_seq) {
                         place.awaited = None;

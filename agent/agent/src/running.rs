@@ -73,6 +73,7 @@ pub struct Setup {
 /// A running agent. [`Running::stop`] ends it cleanly.
 pub struct Running {
     guard: Arc<Mutex<Guard>>,
+    outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
     stop_courier: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -112,6 +113,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     let (stop_courier, stopped) = watch::channel(false);
     let mut running = Running {
         guard: Arc::clone(&guard),
+        outbox: Arc::clone(&outbox),
         stopping: Arc::clone(&stopping),
         stop_courier,
         threads: Vec::new(),
@@ -124,6 +126,14 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     for (n, sensor) in setup.sensors.into_iter().enumerate() {
         let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
         running.spawn(&format!("sensor-{n}"), move || watch_sensor(sensor, &guard, &stopping))?;
+    }
+    {
+        let (outbox, stopping) = (Arc::clone(&outbox), Arc::clone(&stopping));
+        running.spawn("scribe", move || {
+            while !stopping.load(Ordering::Relaxed) {
+                outbox.write(POLL);
+            }
+        })?;
     }
     let (commands, orders) = mpsc::channel();
     {
@@ -176,6 +186,8 @@ impl Running {
                 error!("a thread of the agent had panicked");
             }
         }
+        // Nobody adds any more: what came since the scribe's last round.
+        self.outbox.write(Duration::ZERO);
     }
 }
 

@@ -199,8 +199,8 @@ impl Guard {
 
     fn put(&self, kind: RecordKind, json: &impl serde::Serialize) {
         match serde_json::to_vec(json) {
-            Ok(body) => self.parts.outbox.put(kind, &body),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "a record could not be encoded"),
+            Ok(body) => self.parts.outbox.put(kind, body),
+            Err(error) => warn!("a record could not be encoded: {error}"),
         }
     }
 
