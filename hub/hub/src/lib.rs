@@ -5,14 +5,16 @@
 
 mod agents;
 mod api;
+mod beside;
 mod config;
 mod jobs;
 mod rooms;
 mod running;
 mod stats;
 
+pub use beside::{BesideError, make_enrolment_token, make_link, verify_audit};
 pub use config::HubConfig;
 pub use rooms::{console_routes, migrations, openapi};
-pub use running::{RunningHub, StartError, make_link, start};
+pub use running::{RunningHub, StartError, start};
 pub use stats::AgentStats;
 pub use wardline_devices::TokenSpec;

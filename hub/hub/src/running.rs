@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use axum::Extension;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wardline_devices::TokenSpec;
-use wardline_kernel::{Clock, make_link_beside, web};
-use wardline_kernel::{FIRST_PERSON, Kernel, KernelConfig, KeyError, OpenError, StoreError, SystemClock};
+use wardline_kernel::web;
+use wardline_kernel::{FIRST_PERSON, Kernel, KernelConfig, KeyError, OpenError, StoreError};
 use wardline_wire::EnrolmentToken;
 
 use crate::api::Shared;
@@ -176,12 +175,6 @@ impl RunningHub {
         }
         self.kernel.store().close().await;
     }
-}
-
-/// Makes a one-time sign-in code on the data folder of a hub, running or not. The link is
-/// `http://ADDRESS/signin/CODE`, with the address on which that hub's console listens.
-pub async fn make_link(data_dir: &Path) -> Result<String, StoreError> {
-    make_link_beside(data_dir, &rooms::migrations(), SystemClock.now()).await
 }
 
 impl From<KeyError> for StartError {

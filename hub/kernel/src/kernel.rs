@@ -76,18 +76,35 @@ impl Kernel {
         let store = Store::open(&config.data_dir, &config.migrations, now).await?;
         let keys = Keys::open(&config.data_dir, now)?;
         let (home, organisation) = first_organisation(&store, &config.organisation, now).await?;
+        Ok(Self::new(store, keys, home, organisation, config.clock))
+    }
+
+    /// Opens the data folder of a hub that may be running, for the command line: nothing is made and nothing is
+    /// migrated. [`StoreError::NoHub`] if there is no hub of this version.
+    pub async fn open_beside(config: KernelConfig) -> Result<Self, OpenError> {
+        let store = Store::open_beside(&config.data_dir, &config.migrations).await?;
+        let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
+            .fetch_optional(store.read())
+            .await
+            .map_err(StoreError::from)?
+            .ok_or(StoreError::NoHub { path: config.data_dir.clone() })?;
+        let keys = Keys::open(&config.data_dir, config.clock.now())?;
+        Ok(Self::new(store, keys, Scope::of_organisation(row.get::<String, _>(0)), row.get(1), config.clock))
+    }
+
+    fn new(store: Store, keys: Keys, home: Scope, organisation: String, clock: Arc<dyn Clock>) -> Self {
         let events = Arc::new(SqliteEvents::new(store.read().clone()));
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             store,
             events,
-            clock: config.clock,
+            clock,
             bus: Bus::default(),
             keys,
             home,
             organisation,
             limiter: Limiter::default(),
             stopping: watch::channel(false).0,
-        })))
+        }))
     }
 
     /// The state.
@@ -144,24 +161,6 @@ impl Kernel {
         // The sender lives as long as this kernel, so waiting cannot fail.
         let _ = self.0.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
-}
-
-/// Makes a one-time sign-in code on the data folder of a hub that may be running.
-pub async fn make_link_beside(
-    data_dir: &std::path::Path,
-    migrations: &[Migration],
-    now: Timestamp,
-) -> Result<String, StoreError> {
-    let store = Store::open_beside(data_dir, migrations).await?;
-    let no_hub = || StoreError::NoHub { path: data_dir.to_owned() };
-    let id: Option<String> =
-        sqlx::query_scalar("SELECT id FROM organisation ORDER BY created_ms, id LIMIT 1")
-            .fetch_optional(store.read())
-            .await?;
-    let scope = Scope::of_organisation(id.ok_or_else(no_hub)?);
-    let code = crate::auth::make_link(&store, &scope, FIRST_PERSON, now).await?;
-    store.close().await;
-    Ok(code)
 }
 
 /// The organisation that runs the hub; made when the data folder is new.

@@ -14,7 +14,7 @@ use rcgen::{
 use ring::digest;
 use time::OffsetDateTime;
 use wardline_event::{DeviceId, Timestamp};
-use wardline_wire::CommandSigner;
+use wardline_wire::{CommandSigner, HUB_TLS_NAME};
 
 use crate::clock::{hex, random_bytes};
 use crate::scope::Scope;
@@ -138,10 +138,12 @@ impl Keys {
         Ok(certificate.der().to_vec())
     }
 
-    /// A fresh key and certificate for the agent port, valid for these DNS names and addresses.
+    /// A fresh key and certificate for the agent port, valid for the name that agents ask for and for these DNS
+    /// names and addresses.
     pub fn server_identity(&self, names: &[String], now: Timestamp) -> Result<ServerIdentity, KeyError> {
         let key = KeyPair::generate().map_err(KeyError::Certificate)?;
-        let mut params = CertificateParams::new(names.to_vec()).map_err(KeyError::Certificate)?;
+        let names = std::iter::once(HUB_TLS_NAME.to_owned()).chain(names.iter().cloned());
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).map_err(KeyError::Certificate)?;
         params.distinguished_name = name("Wardline hub", "");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
