@@ -83,7 +83,8 @@ async fn load(visit: &Visit, id: &str) -> Result<FindingRecord, ApiError> {
 }
 
 async fn one(visit: Visit, Path(id): Path<String>) -> Response {
-    let result = read_one(&visit, &id).await.map(|(title, page)| visit.page(Section::Findings, &title, &page));
+    let result =
+        read_one(&visit, &id).await.map(|(title, page)| visit.page(Section::Findings, &title, &page));
     visit.answer(Section::Findings, result)
 }
 
@@ -95,11 +96,13 @@ async fn read_one(visit: &Visit, id: &str) -> Result<(String, FindingPage), ApiE
     let tree = story::tree(kernel, scope, &record).await?;
     let stored = story::timeline(kernel, scope, &record, &tree).await?;
     let events: Vec<Event> = stored.iter().filter_map(|e| ocsf::event_from_json(&e.body).ok()).collect();
-    let about = ActionQuery { device: Some(record.device.clone()), limit: MOST_ACTIONS, ..ActionQuery::default() };
+    let about =
+        ActionQuery { device: Some(record.device.clone()), limit: MOST_ACTIONS, ..ActionQuery::default() };
     // What was ordered before it happened says nothing about it.
     let actions = views::actions(pool, scope, &about).await?;
     let since = record.finding.time.0.min(record.received_ms);
-    let actions = actions.iter().filter(|a| a.created_ms >= since).map(|a| action_row(a, visit.now)).collect();
+    let actions =
+        actions.iter().filter(|a| a.created_ms >= since).map(|a| action_row(a, visit.now)).collect();
     name_device(&mut record, device.as_ref().map(|d| d.hostname.as_str()));
     let page = FindingPage::of(Parts {
         finding: &record.finding,

@@ -7,6 +7,7 @@ use wardline_kernel::views::{DeviceSummary, Presence};
 
 /// A device in the list.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // What the template asks, yes or no.
 pub struct Row {
     /// Its id.
     pub id: String,
@@ -54,9 +55,11 @@ impl ListPage {
 fn summary(devices: &[DeviceSummary]) -> String {
     let count = |presence| devices.iter().filter(|d| d.presence == presence).count();
     let mut parts = vec![format!("{} online", count(Presence::Live))];
-    for (presence, word) in
-        [(Presence::Silent, "silent"), (Presence::NeverConnected, "never seen"), (Presence::Revoked, "revoked")]
-    {
+    for (presence, word) in [
+        (Presence::Silent, "silent"),
+        (Presence::NeverConnected, "never seen"),
+        (Presence::Revoked, "revoked"),
+    ] {
         if count(presence) > 0 {
             parts.push(format!("{} {word}", count(presence)));
         }

@@ -72,7 +72,12 @@ impl Account {
         let lines = vec![
             line("Stored at this hub", "", stored, false),
             line("Waiting on the device", "sent when the hub can be reached", waiting, false),
-            line("Used on the device and not sent", "short-lived copies of processes, which only make the tree", count(a.kept_local), false),
+            line(
+                "Used on the device and not sent",
+                "short-lived copies of processes, which only make the tree",
+                count(a.kept_local),
+                false,
+            ),
             line("Lost in the kernel", "came faster than they could be read", count(a.kernel_lost), true),
             line("Lost in reading", "could not be understood", count(a.decode_lost), true),
             line("Lost from the disk queue", "its space was used up while the hub was away", dropped, true),
@@ -81,7 +86,9 @@ impl Account {
         let sum: u64 = lines.iter().map(|l| l.count).sum();
         let difference = match produced.checked_sub(sum) {
             Some(0) => None,
-            Some(n) => Some(format!("{n} more were on their way between sensor and queue when this was counted.")),
+            Some(n) => {
+                Some(format!("{n} more were on their way between sensor and queue when this was counted."))
+            }
             None => Some(format!(
                 "{} more are accounted for than were produced: the device's own findings and answers travel in the \
                  same queue.",
@@ -95,6 +102,7 @@ impl Account {
 /// The page.
 #[derive(Template)]
 #[template(path = "device.html")]
+#[allow(clippy::struct_excessive_bools)] // What the template asks, yes or no.
 pub struct DevicePage {
     id: String,
     here: String,
@@ -106,7 +114,6 @@ pub struct DevicePage {
     simulated: bool,
     silent: bool,
     revoked: bool,
-    stale: bool,
     isolated_until: Option<Exact>,
     mode: String,
     facts: Vec<Fact>,
@@ -123,7 +130,12 @@ pub struct DevicePage {
 
 impl DevicePage {
     /// Puts a device into a page.
-    pub fn of(device: &DeviceDetail, findings: &[FindingSummary], actions: Vec<ActionRow>, now: Timestamp) -> Self {
+    pub fn of(
+        device: &DeviceDetail,
+        findings: &[FindingSummary],
+        actions: Vec<ActionRow>,
+        now: Timestamp,
+    ) -> Self {
         let s = &device.summary;
         let silent = s.presence != Presence::Live;
         Self {
@@ -137,7 +149,6 @@ impl DevicePage {
             simulated: s.simulated,
             silent,
             revoked: s.presence == Presence::Revoked,
-            stale: silent,
             isolated_until: s.isolated_until_ms.map(|ms| Exact(Timestamp(ms))),
             mode: s.mode.clone(),
             facts: facts(device),
@@ -190,7 +201,9 @@ fn now_line(device: &DeviceDetail, now: Timestamp) -> String {
         _ => "It joined and has never been heard. Whether it is protected is unknown.".to_owned(),
     };
     let isolated = match s.isolated_until_ms {
-        Some(ms) => format!(" It is cut off from everything except this hub until {}.", absolute(Timestamp(ms))),
+        Some(ms) => {
+            format!(" It is cut off from everything except this hub until {}.", absolute(Timestamp(ms)))
+        }
         None => String::new(),
     };
     let mode = match (s.mode_in_force.as_deref(), s.mode.as_str()) {

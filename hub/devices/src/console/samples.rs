@@ -167,7 +167,8 @@ fn a_device_shows_its_state_its_sight_and_its_losses() {
 
 #[test]
 fn what_is_unknown_is_said_to_be() {
-    let mut device = detail(summary(6, "LAB-ANALYSER-2", "pathology analyser's PC", "clinical", Presence::NeverConnected));
+    let mut device =
+        detail(summary(6, "LAB-ANALYSER-2", "pathology analyser's PC", "clinical", Presence::NeverConnected));
     (device.sensors, device.accounting, device.heartbeat_ms) = (Vec::new(), None, None);
     (device.policy_confirmed, device.clock_ahead_ms) = (None, None);
     let html = framed("device-unknown", &DevicePage::of(&device, &[], Vec::new(), NOW));

@@ -53,6 +53,7 @@ pub struct Parts<'a> {
 /// The page.
 #[derive(Template)]
 #[template(path = "finding.html")]
+#[allow(clippy::struct_excessive_bools)] // What the template asks, yes or no.
 pub struct FindingPage {
     id: String,
     here: String,
@@ -103,7 +104,8 @@ pub struct FindingPage {
 impl FindingPage {
     /// Tells the finding.
     pub fn of(parts: Parts<'_>) -> Self {
-        let Parts { finding, device_id, device, tree, events, handling, actions, received, evidence, now } = parts;
+        let Parts { finding, device_id, device, tree, events, handling, actions, received, evidence, now } =
+            parts;
         let process = finding.event.process();
         let hostname = device.map_or_else(
             || "a device that is not known here".to_owned(),
@@ -156,7 +158,8 @@ impl FindingPage {
             steps: steps(finding, events, later),
             actions,
             evidence,
-            may_kill: finding.action.disposition != Disposition::Stopped && tree.iter().all(|n| n.role != NodeRole::Subject || n.ended_ms.is_none()),
+            may_kill: finding.action.disposition != Disposition::Stopped
+                && tree.iter().all(|n| n.role != NodeRole::Subject || n.ended_ms.is_none()),
             clinical: device.is_some_and(|d| d.class == "clinical"),
             silent: device.is_none_or(|d| d.presence != Presence::Live),
         }

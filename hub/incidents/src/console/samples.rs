@@ -174,8 +174,8 @@ fn summary(
         image: finding.event.process().image.clone(),
         command_line: finding.event.process().command_line.clone(),
         disposition: disposition.into(),
-        state: if id % 3 == 0 { "acknowledged" } else { "new" }.into(),
-        simulated: id % 2 == 0,
+        state: if id.is_multiple_of(3) { "acknowledged" } else { "new" }.into(),
+        simulated: id.is_multiple_of(2),
     }
 }
 
@@ -317,7 +317,7 @@ fn a_fork_bomb_makes_a_page_of_bearable_size() {
     for pid in 10_000..13_000 {
         let child = process(pid, u64::from(pid), "/bin/sh", "sh -c :", "root");
         events.push(launched(&child, &parent));
-        if pid % 2 == 0 {
+        if pid.is_multiple_of(2) {
             parent = child;
         }
     }

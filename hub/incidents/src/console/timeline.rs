@@ -119,11 +119,8 @@ fn network_peer(n: &NetworkActivity) -> String {
 /// The steps of a finding: the device's events around it, the match, the decision and its end, and `later`.
 pub fn steps(finding: &Finding, events: &[Event], later: Vec<Step>) -> Vec<Step> {
     let mut steps = ancestry(finding);
-    let device_steps = events
-        .iter()
-        .filter(|event| event.id != finding.event.id)
-        .take(MOST_EVENTS)
-        .filter_map(|event| {
+    let device_steps =
+        events.iter().filter(|event| event.id != finding.event.id).take(MOST_EVENTS).filter_map(|event| {
             sentence(event).map(|(text, code)| Step::new(event.time, Mark::Plain, text, code))
         });
     steps.extend(device_steps);
@@ -140,7 +137,8 @@ pub fn steps(finding: &Finding, events: &[Event], later: Vec<Step>) -> Vec<Step>
 /// When the process's ancestors started, as far as that is known.
 fn ancestry(finding: &Finding) -> Vec<Step> {
     let line = &finding.ancestors;
-    let starter = |i: usize| line.get(i + 1).map_or_else(String::new, |parent| format!("{} started ", who(parent)));
+    let starter =
+        |i: usize| line.get(i + 1).map_or_else(String::new, |parent| format!("{} started ", who(parent)));
     line.iter()
         .enumerate()
         .filter(|(_, process)| process.started.0 > 0)

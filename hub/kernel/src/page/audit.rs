@@ -67,19 +67,16 @@ fn deed(act: &str) -> String {
         "api_token.made" => "Made an API token",
         "api_token.revoked" => "Revoked an API token",
         "enrolment_token.made" => "Made an enrolment token",
-        "device.enrolled" => "Enrolled a device",
-        "device.renewed" => "Renewed a device's certificate",
+        "enrolment_token.revoked" => "Revoked an enrolment token",
+        "device.enrolled" => "A device joined",
+        "device.certificate_renewed" => "A device renewed its certificate",
         "device.revoked" => "Revoked a device",
-        "device.policy_set" | "policy.set" | "policy.changed" | "device.policy_changed" => {
-            "Changed a device's policy"
-        }
+        "device.policy_changed" => "Changed a device's policy",
         "action.ordered" => "Ordered an action",
         "action.cancelled" => "Took back an action",
-        "action.updated" | "action.changed" => "An action changed its state",
-        "finding.acknowledged" => "Acknowledged a finding",
-        "finding.closed" => "Closed a finding",
-        "finding.reopened" => "Reopened a finding",
-        "finding.changed" => "Changed a finding's state",
+        "action.ended" => "A device answered an order",
+        "action.timed_out" => "Gave up waiting for a device",
+        "finding.state_changed" => "Changed a finding's state",
         _ => return act.to_owned(),
     };
     words.to_owned()
@@ -90,7 +87,7 @@ fn details(json: &str) -> Vec<(String, String)> {
     match serde_json::from_str(json) {
         Ok(Value::Object(map)) => map
             .into_iter()
-            .filter(|(_, value)| !value.is_null())
+            .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
             .map(|(name, value)| {
                 let time = value.as_i64().filter(|_| name.ends_with("_ms"));
                 let text = match (time, value) {
@@ -98,7 +95,8 @@ fn details(json: &str) -> Vec<(String, String)> {
                     (None, Value::String(text)) => text,
                     (None, other) => other.to_string(),
                 };
-                (name.trim_end_matches("_ms").replace('_', " "), text)
+                let text = if name.ends_with("_s") { format!("{text} seconds") } else { text };
+                (name.trim_end_matches("_ms").trim_end_matches("_s").replace('_', " "), text)
             })
             .collect(),
         _ => vec![("detail".to_owned(), json.to_owned())],
@@ -119,4 +117,69 @@ async fn read(visit: &Visit, asked: &Asked) -> Result<AuditPage, ApiError> {
         None => None,
     };
     Ok(AuditPage::of(entries, asked.before.is_some(), chain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::{Frame, Theme};
+    use wardline_event::Timestamp;
+
+    fn entry(number: i64, act: &str, detail: &str) -> Entry {
+        Entry {
+            number,
+            time_ms: 1_795_450_800_000 + number * 1000,
+            actor: "administrator".into(),
+            act: act.into(),
+            target: "00000000000000000000000000000005".into(),
+            detail: detail.into(),
+            previous: String::new(),
+            hash: String::new(),
+        }
+    }
+
+    fn framed(title: &str, body: &impl Template) -> String {
+        let frame = Frame {
+            title,
+            section: Section::Audit,
+            person: Some("administrator"),
+            organisation: "Northfield Hospitals",
+            theme: Theme::System,
+            here: "/audit",
+            notice: None,
+        };
+        let html = frame.render(body).unwrap();
+        // For a look without a hub: `WARDLINE_PAGES=DIR cargo test` writes each page there.
+        if let Some(folder) = std::env::var_os("WARDLINE_PAGES") {
+            std::fs::write(std::path::Path::new(&folder).join(format!("{title}.html")), &html).unwrap();
+        }
+        html
+    }
+
+    #[test]
+    fn the_log_is_told_in_words_and_says_whether_it_is_whole() {
+        let entries = vec![
+            entry(3, "action.ordered", r#"{"kind":"isolate","target":"3600","reason":"spread"}"#),
+            entry(2, "session.begun", r#"{"by":"link"}"#),
+            entry(1, "sign_in_link.made", r#"{"expires_ms":1795450800000}"#),
+        ];
+        let html = framed("audit", &AuditPage::of(entries, false, Some(Ok(1234))));
+        for part in ["Ordered an action", "Made a sign-in link", "All 1,234 entries", "spread"] {
+            assert!(html.contains(part), "the page lacks: {part}");
+        }
+        assert!(html.contains(&crate::page::absolute(Timestamp(1_795_450_800_000))));
+        let broken = Broken { at: 2, because: "its content was changed after it was written".into() };
+        let html = framed("audit-broken", &AuditPage::of(vec![], true, Some(Err(broken))));
+        assert!(html.contains("tampered with or damaged. Entry 2: its content was changed"));
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let evil = "<script>alert(1)</script>\u{202e}".repeat(300);
+        let mut hostile = entry(1, &evil, &serde_json::json!({ evil.as_str(): evil.as_str() }).to_string());
+        (hostile.actor, hostile.target) = (evil.clone(), evil.clone());
+        let broken = entry(2, "x", &evil);
+        let html = framed("audit-hostile", &AuditPage::of(vec![broken, hostile], false, None));
+        assert!(!html.contains("<script>alert") && !html.contains('\u{202e}'));
+    }
 }

@@ -123,7 +123,7 @@ pub fn deed_in_words(kind: &str, target: &str) -> String {
         },
         "release" => "Release from isolation".to_owned(),
         "kill_process" => match target.rsplit_once('-') {
-            Some((_, pid)) => format!("Kill process {} and what it started", pid),
+            Some((_, pid)) => format!("Kill process {pid} and what it started"),
             None => "Kill a process and what it started".to_owned(),
         },
         other => other.to_owned(),

@@ -71,6 +71,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_pages_say_how_to_get_in() {
+        let frame = |body: &dyn Fn(&Frame) -> String| {
+            let frame = Frame {
+                title: "Sign in",
+                section: Section::None,
+                person: None,
+                organisation: "",
+                theme: Theme::System,
+                here: "/signin",
+                notice: None,
+            };
+            body(&frame)
+        };
+        let write = |name: &str, html: &str| {
+            // For a look without a hub: `WARDLINE_PAGES=DIR cargo test` writes each page there.
+            if let Some(folder) = std::env::var_os("WARDLINE_PAGES") {
+                std::fs::write(std::path::Path::new(&folder).join(name), html).unwrap();
+            }
+        };
+        let html = frame(&|f| f.render(&SignInPage { refused: false }).unwrap());
+        assert!(
+            html.contains("wardline hub link") && !html.contains("sse-connect") && !html.contains("Sign out")
+        );
+        write("signin.html", &html);
+        let html = frame(&|f| f.render(&SignInPage { refused: true }).unwrap());
+        assert!(html.contains("Your link can no longer be used") && html.contains("wardline hub link"));
+        write("signin-refused.html", &html);
+        let html = frame(&|f| f.render(&LinkPage { code: "abc" }).unwrap());
+        assert!(html.contains("action=\"/signin/abc\""));
+        write("signin-link.html", &html);
+    }
+
+    #[test]
     fn a_code_is_found_in_what_was_pasted() {
         for (pasted, code) in [
             ("abc123", Some("abc123")),

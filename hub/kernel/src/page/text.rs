@@ -171,6 +171,7 @@ pub trait Markup: Display {}
 impl<T: Markup + ?Sized> Markup for &T {}
 
 /// Filters that templates of every room use (`use wardline_kernel::page::filters;`).
+#[allow(clippy::inline_always)] // askama's macro writes it.
 pub mod filters {
     use super::{Markup, Safe, Values, grouped as grouped_text, short as short_text};
 

@@ -58,6 +58,7 @@ impl Theme {
     }
 
     /// What the button leads to.
+    #[must_use]
     pub fn next(self) -> Self {
         match self {
             Self::System => Self::Dark,
@@ -83,7 +84,7 @@ pub async fn choose(Form(choice): Form<Choice>) -> Response {
 }
 
 /// Whether an address stays on this hub: a path, and nothing that a browser would read as another host.
-fn is_local(address: &str) -> bool {
+pub(super) fn is_local(address: &str) -> bool {
     address.starts_with('/')
         && !address.starts_with("//")
         && address.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')

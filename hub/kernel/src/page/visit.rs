@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use wardline_event::Timestamp;
 
+use super::theme::is_local;
 use super::{Frame, Notice, Section, Theme};
 use crate::auth::Session;
 use crate::error::ApiError;
@@ -105,8 +106,9 @@ impl Visit {
         self.framed(error.status, section, title, &body)
     }
 
-    /// After a form: back to `path` with a word of what was done.
+    /// After a form: back to `path` with a word of what was done. A path that leaves the hub leads to the start.
     pub fn done(&self, path: &str, word: &str) -> Response {
+        let path = path.split('?').next().filter(|path| is_local(path)).unwrap_or("/");
         Redirect::to(&format!("{path}?done={word}")).into_response()
     }
 }
