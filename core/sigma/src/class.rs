@@ -4,7 +4,7 @@
 //! and set one bit each; everything else (regular expressions, wildcards inside a value, networks, numbers) is a
 //! *slow* atom, worked out only when a condition asks for it. Each rule has *witnesses*: bits of which at least one
 //! is set whenever the rule matches. A condition is looked at only if a witness was seen, so an event never walks
-//! through all rules.
+//! through all rules. Fields without a witness are read only when such a condition asks for them.
 
 use std::collections::HashMap;
 
@@ -21,6 +21,8 @@ pub(crate) enum Expr {
     Not(Box<Expr>),
     /// A bit that reading the event has set or not.
     Bit(u32),
+    /// The same for a bit (first) of a field (second) that is read only when a condition asks for it.
+    Late(u32, u32),
     /// An index into [`Class::slow`].
     Slow(u32),
 }
@@ -48,6 +50,8 @@ pub(crate) struct FieldPlan {
     pub null: u32,
     /// Whether slow atoms need the value.
     pub keep: bool,
+    /// Whether it is read for every event: no rule is nominated by the others' bits.
+    pub eager: bool,
 }
 
 /// Rules compiled for one log source.
@@ -78,7 +82,7 @@ impl Class {
     /// Compiles rules, given with their indices in ascending order.
     pub fn build<'a>(rules: impl Iterator<Item = (usize, &'a Detection)>) -> Self {
         let mut builder = Builder::default();
-        let compiled: Vec<(usize, Expr)> = rules
+        let mut compiled: Vec<(usize, Expr)> = rules
             .map(|(index, detection)| (index, builder.condition(&detection.condition, detection)))
             .collect();
         let witnesses: Vec<Option<Witness>> =
@@ -94,6 +98,15 @@ impl Class {
                 None => always[rule / 64] |= 1 << (rule % 64),
             }
         }
+        let mut eager = vec![false; builder.fields.len()];
+        for (bit, rules) in by_bit.iter().enumerate() {
+            if let (false, Some(field)) = (rules.is_empty(), builder.bit_fields[bit]) {
+                eager[field as usize] = true;
+            }
+        }
+        for (_, expr) in &mut compiled {
+            expr.defer(&builder.bit_fields, &eager);
+        }
         let mut class = Self { rules: compiled, bits, always, slow: builder.slow, ..Self::default() };
         class.witness_starts.push(0);
         class.watched = vec![0; bits.div_ceil(64)];
@@ -106,12 +119,14 @@ impl Class {
         class.fields = builder
             .fields
             .into_iter()
-            .map(|f| FieldPlan {
+            .zip(eager)
+            .map(|(f, eager)| FieldPlan {
                 name: f.name,
                 index: build(f.index),
                 has: f.has,
                 null: f.null,
                 keep: f.keep,
+                eager,
             })
             .collect();
         class.keywords = Some(build(builder.keywords)).filter(|index| !index.is_empty());
@@ -147,12 +162,26 @@ struct Builder {
     slow_text: HashMap<(Option<u32>, TextPattern), u32>,
     /// For each bit, how rare it is thought to be.
     scores: Vec<u32>,
+    /// For each bit, its field; `None` for keywords.
+    bit_fields: Vec<Option<u32>>,
 }
 
-/// Makes a new bit.
-fn fresh(scores: &mut Vec<u32>, score: u32) -> u32 {
-    scores.push(score);
-    scores.len() as u32 - 1
+impl Expr {
+    /// Marks the bits of fields that are not read for every event.
+    fn defer(&mut self, bit_fields: &[Option<u32>], eager: &[bool]) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter_mut().for_each(|part| part.defer(bit_fields, eager));
+            }
+            Self::Not(part) => part.defer(bit_fields, eager),
+            Self::Bit(bit) => {
+                if let Some(field) = bit_fields[*bit as usize].filter(|field| !eager[*field as usize]) {
+                    *self = Self::Late(*bit, field);
+                }
+            }
+            Self::Late(..) | Self::Slow(_) => {}
+        }
+    }
 }
 
 /// How rare a literal is thought to be: long ones are rarer, whole values rarer still, numbers (event ids) common.
@@ -172,8 +201,10 @@ impl Builder {
             return *id;
         }
         let id = self.fields.len() as u32;
-        let has = fresh(&mut self.scores, 0);
-        let null = fresh(&mut self.scores, 1);
+        let has = self.scores.len() as u32;
+        let null = has + 1;
+        self.scores.extend([0, 1]);
+        self.bit_fields.extend([Some(id); 2]);
         self.fields.push(FieldDraft {
             name: name.into(),
             index: IndexBuilder::default(),
@@ -190,7 +221,11 @@ impl Builder {
             Some(id) => &mut self.fields[id as usize].index,
             None => &mut self.keywords,
         };
-        index.bit(place, literal, || fresh(&mut self.scores, rarity(place, literal)))
+        index.bit(place, literal, || {
+            self.scores.push(rarity(place, literal));
+            self.bit_fields.push(field);
+            self.scores.len() as u32 - 1
+        })
     }
 
     fn condition(&mut self, c: &Condition, detection: &Detection) -> Expr {
@@ -269,7 +304,9 @@ impl Builder {
     /// `None` if the expression can hold though nothing in particular was seen.
     fn witness(&self, expr: &Expr) -> Option<Witness> {
         match expr {
-            Expr::Bit(bit) => Some(Witness { bits: vec![*bit], score: self.scores[*bit as usize] }),
+            Expr::Bit(bit) | Expr::Late(bit, _) => {
+                Some(Witness { bits: vec![*bit], score: self.scores[*bit as usize] })
+            }
             Expr::Slow(slow) => {
                 let gate = self.slow[*slow as usize].gate?;
                 Some(Witness { bits: vec![gate], score: self.scores[gate as usize] })
@@ -324,7 +361,7 @@ fn finish(mut parts: Vec<Expr>, wrap: fn(Box<[Expr]>) -> Expr) -> Expr {
 
 fn cost(expr: &Expr) -> usize {
     match expr {
-        Expr::Bit(_) => 1,
+        Expr::Bit(_) | Expr::Late(..) => 1,
         Expr::Slow(_) => 1000,
         Expr::Not(part) => cost(part),
         Expr::And(parts) | Expr::Or(parts) => parts.iter().map(cost).fold(1, usize::saturating_add),

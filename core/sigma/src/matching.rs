@@ -33,6 +33,8 @@ pub struct Scratch {
 struct Buffers {
     /// One bit per literal and presence atom of the class.
     bits: Vec<u64>,
+    /// Fields that are read.
+    loaded: Vec<u64>,
     /// Slow atoms: whether they are worked out, and what came out.
     known: Vec<u64>,
     holds: Vec<u64>,
@@ -102,18 +104,22 @@ impl Scratch {
         reset(&mut buffers.holds, class.slow.len());
         buffers.candidates.clear();
         buffers.candidates.extend_from_slice(&class.always);
+        reset(&mut buffers.loaded, class.fields.len());
         let mut values = recycle(std::mem::take(&mut buffers.values));
-        read(class, event, &mut buffers.bits, &mut buffers.text, &mut values);
-        nominate(class, &buffers.bits, &mut buffers.candidates);
+        values.resize_with(class.fields.len(), || None);
 
         let mut run = Run {
             class,
             event,
-            bits: &buffers.bits,
+            bits: &mut buffers.bits,
+            loaded: &mut buffers.loaded,
             known: &mut buffers.known,
             holds: &mut buffers.holds,
-            values: &values,
+            values: &mut values,
+            text: &mut buffers.text,
         };
+        run.read();
+        nominate(class, run.bits, &mut buffers.candidates);
         for (word, candidates) in buffers.candidates.iter().enumerate() {
             for_each_bit(*candidates, |bit| {
                 let (rule, condition) = &class.rules[word * 64 + bit];
@@ -126,35 +132,6 @@ impl Scratch {
         if buffers.text.folded.capacity() > KEPT_TEXT_BYTES {
             buffers.text = Text::default();
         }
-    }
-}
-
-/// Reads every field that the class needs, once, and sets the bits of what was seen.
-fn read<'e, F: Fields + ?Sized>(
-    class: &Class,
-    event: &'e F,
-    bits: &mut [u64],
-    text: &mut Text,
-    values: &mut Vec<Option<Value<'e>>>,
-) {
-    for field in &class.fields {
-        let value = event.field(&field.name);
-        match &value {
-            None => set(bits, field.null),
-            Some(value) => {
-                set(bits, field.has);
-                if holds_null(value) {
-                    set(bits, field.null);
-                }
-                if !field.index.is_empty() {
-                    scan(&field.index, value, text, bits);
-                }
-            }
-        }
-        values.push(value.filter(|_| field.keep));
-    }
-    if let Some(keywords) = &class.keywords {
-        event.each_field(&mut |_, value| scan(keywords, &value, text, bits));
     }
 }
 
@@ -241,16 +218,58 @@ fn for_each_bit(mut word: u64, mut visit: impl FnMut(usize)) {
 struct Run<'a, 'e, F: ?Sized> {
     class: &'a Class,
     event: &'e F,
-    bits: &'a [u64],
+    bits: &'a mut [u64],
+    loaded: &'a mut [u64],
     known: &'a mut [u64],
     holds: &'a mut [u64],
-    values: &'a [Option<Value<'e>>],
+    values: &'a mut [Option<Value<'e>>],
+    text: &'a mut Text,
 }
 
 impl<F: Fields + ?Sized> Run<'_, '_, F> {
+    /// Reads what may nominate a rule.
+    fn read(&mut self) {
+        for (id, field) in self.class.fields.iter().enumerate() {
+            if field.eager {
+                self.load(id as u32);
+            }
+        }
+        if let Some(keywords) = &self.class.keywords {
+            let (bits, text) = (&mut *self.bits, &mut *self.text);
+            self.event.each_field(&mut |_, value| scan(keywords, &value, text, bits));
+        }
+    }
+
+    /// Reads a field, once, and sets the bits of what is seen in it.
+    fn load(&mut self, id: u32) {
+        if get(self.loaded, id) {
+            return;
+        }
+        set(self.loaded, id);
+        let field = &self.class.fields[id as usize];
+        let Some(value) = self.event.field(&field.name) else {
+            set(self.bits, field.null);
+            return;
+        };
+        set(self.bits, field.has);
+        if holds_null(&value) {
+            set(self.bits, field.null);
+        }
+        if !field.index.is_empty() {
+            scan(&field.index, &value, self.text, self.bits);
+        }
+        if field.keep {
+            self.values[id as usize] = Some(value);
+        }
+    }
+
     fn condition(&mut self, expr: &Expr) -> bool {
         match expr {
             Expr::Bit(bit) => get(self.bits, *bit),
+            Expr::Late(bit, field) => {
+                self.load(*field);
+                get(self.bits, *bit)
+            }
             Expr::And(parts) => parts.iter().all(|part| self.condition(part)),
             Expr::Or(parts) => parts.iter().any(|part| self.condition(part)),
             Expr::Not(part) => !self.condition(part),
@@ -263,6 +282,9 @@ impl<F: Fields + ?Sized> Run<'_, '_, F> {
             return get(self.holds, id);
         }
         let slow = &self.class.slow[id as usize];
+        for field in [slow.field, slow.other].into_iter().flatten() {
+            self.load(field);
+        }
         let holds = slow.gate.is_none_or(|gate| get(self.bits, gate)) && self.work_out(slow);
         set(self.known, id);
         if holds {
