@@ -91,14 +91,18 @@ pub async fn revoke_token(kernel: &Kernel, scope: &Scope, by: &str, id: &str) ->
 /// Enrols a device. A refused request uses nothing up.
 pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply, EnrolError> {
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
     let hash = sha256_hex(request.secret.as_bytes());
-    let token = store::use_token(&mut tx, &hash, now).await?;
+    // Looks before it locks: a stranger without a token holds nobody up.
+    let token = store::usable_token(kernel.store().read(), &hash, now).await?;
     let scope = token.scope;
     let facts = request.facts.clone().unwrap_or_default();
     let device = DeviceId::from_bytes(random_bytes());
     let certificate =
         kernel.keys().certify(&request.csr_der, device, &scope, now).map_err(EnrolError::Request)?;
+    let mut tx = kernel.store().write().await?;
+    // Somebody else may have used it meanwhile.
+    store::usable_token(&mut *tx, &hash, now).await?;
+    store::use_token(&mut tx, &scope, &token.id).await?;
     let policy = DevicePolicy { mode: token.mode, class: token.class, ..DevicePolicy::default() };
     let signed = policy::sign(kernel.keys().signer(), device, &policy, &token.made_by, "enrolment", now);
     let role = if token.role.is_empty() { fact(&facts.role) } else { token.role };

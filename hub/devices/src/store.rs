@@ -1,7 +1,7 @@
 //! Devices and tokens in the store.
 
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
 use wardline_kernel::{Scope, StoreError, WriteTx, views};
@@ -40,8 +40,8 @@ pub(crate) async fn insert_token(
     Ok(())
 }
 
-/// A token that was just used.
-pub(crate) struct UsedToken {
+/// A token that can be used.
+pub(crate) struct UsableToken {
     pub scope: Scope,
     pub id: String,
     pub role: String,
@@ -64,18 +64,18 @@ fn mode(text: &str) -> Result<Mode, StoreError> {
         .ok_or(StoreError::Corrupt { what: "mode" })
 }
 
-/// Uses a token once. Needs no scope: the secret is how a device gains one.
-pub(crate) async fn use_token(
-    tx: &mut WriteTx,
+/// A token that can be used now. Needs no scope: the secret is how a device gains one.
+pub(crate) async fn usable_token<'e>(
+    database: impl SqliteExecutor<'e>,
     secret_hash: &str,
     now: Timestamp,
-) -> Result<UsedToken, EnrolError> {
+) -> Result<UsableToken, EnrolError> {
     let row = sqlx::query(
         "SELECT id, organisation, role, class, mode, made_by, expires_ms, uses_left, revoked_ms \
          FROM enrolment_token WHERE secret_hash = $1",
     )
     .bind(secret_hash)
-    .fetch_optional(&mut **tx)
+    .fetch_optional(database)
     .await
     .map_err(StoreError::from)?
     .ok_or(EnrolError::UnknownToken)?;
@@ -89,20 +89,24 @@ pub(crate) async fn use_token(
     if row.get::<i64, _>("uses_left") < 1 {
         return Err(EnrolError::UsedUp);
     }
-    let id: String = row.get("id");
-    sqlx::query("UPDATE enrolment_token SET uses_left = uses_left - 1 WHERE id = $1")
-        .bind(&id)
-        .execute(&mut **tx)
-        .await
-        .map_err(StoreError::from)?;
-    Ok(UsedToken {
+    Ok(UsableToken {
         scope: Scope::of_organisation(row.get::<String, _>("organisation")),
-        id,
+        id: row.get("id"),
         role: row.get("role"),
         class: class(row.get("class"))?,
         mode: mode(row.get("mode"))?,
         made_by: row.get("made_by"),
     })
+}
+
+/// Uses a token once, in the transaction that looked whether it can be used.
+pub(crate) async fn use_token(tx: &mut WriteTx, scope: &Scope, id: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE enrolment_token SET uses_left = uses_left - 1 WHERE organisation = $1 AND id = $2")
+        .bind(scope.organisation())
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn revoke_token(

@@ -53,7 +53,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The agent port's certificate or TLS settings.
-    #[error("cannot set up TLS for agents; check the names given with --name")]
+    #[error(
+        "cannot set up TLS for agents; check the further names of this hub, and its keys in the data folder"
+    )]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

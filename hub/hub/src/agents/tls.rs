@@ -14,6 +14,7 @@ use rustls::{CertificateError, Error as TlsError, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,6 +27,9 @@ use crate::stats::{Counters, add};
 
 /// Connections at the same time; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 4096;
+/// Of those, connections without a certificate. They may only enrol, and have to be done with it soon.
+const MOST_STRANGERS: usize = 128;
+const STRANGER_LIFE: Duration = Duration::from_mins(1);
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 type SetupError = Box<dyn std::error::Error + Send + Sync>;
@@ -75,6 +79,8 @@ pub(crate) struct Peer {
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
+    /// Until when a connection without a certificate may live, and its place among the strangers.
+    stranger: Option<(Pin<Box<Sleep>>, OwnedSemaphorePermit)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -92,6 +98,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some((end, _)) = &mut self.stranger
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -150,6 +161,7 @@ pub(crate) fn connections(
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(64);
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
     let accept = async move {
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
@@ -163,6 +175,7 @@ pub(crate) fn connections(
                 }
             };
             let (tls, sender, counters) = (tls.clone(), sender.clone(), counters.clone());
+            let strangers = strangers.clone();
             tokio::spawn(async move {
                 let _ = stream.set_nodelay(true);
                 let refused = |why: &str| {
@@ -180,7 +193,12 @@ pub(crate) fn connections(
                     return refused("its certificate names no device");
                 }
                 let peer = Peer { address, identity: identity.flatten() };
-                let _ = sender.send(Ok(Connection { stream, peer, _permit: permit })).await;
+                let stranger = match (&peer.identity, strangers.try_acquire_owned()) {
+                    (Some(_), _) => None,
+                    (None, Ok(place)) => Some((Box::pin(tokio::time::sleep(STRANGER_LIFE)), place)),
+                    (None, Err(_)) => return refused("too many connections without a certificate"),
+                };
+                let _ = sender.send(Ok(Connection { stream, peer, stranger, _permit: permit })).await;
             });
         }
     };

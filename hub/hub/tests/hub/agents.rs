@@ -10,7 +10,7 @@ use wardline_wire::PROTOCOL;
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::{Counters, Heartbeat, RecordKind, Sensor};
 
-use crate::house::{Device, House, events, record, until};
+use crate::house::{DEADLINE, Device, House, events, record, stranger, until};
 
 /// A certificate for this device's name, of an authority and a time of the test's choosing.
 fn certificate(
@@ -145,6 +145,16 @@ async fn hostile_talk_leaves_the_hub_up() {
     }
     until("both are refused", async || house.hub.agent_stats().refused_handshakes == 2).await;
 
+    // TLS, and then no HTTP/2; or HTTP/2's greeting, and then frames of nonsense.
+    for bytes in [vec![0; 4096], [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0xEE; 4096]].concat()] {
+        let mut stream = stranger(&house.hub).await;
+        // The hub may hang up before all is written.
+        let _ = stream.write_all(&bytes).await;
+        let mut answer = Vec::new();
+        let _ =
+            tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("the hub hangs up");
+    }
+
     // A message larger than any that is read.
     let mut line = device.connect(&house.hub).await;
     let huge = wardline_wire::make_batch([9; 16], 1, vec![record(RecordKind::Event, "x".repeat(5 << 20))]);
@@ -163,4 +173,18 @@ async fn hostile_talk_leaves_the_hub_up() {
     assert_eq!(line.hear().await.unwrap_err().code(), Code::FailedPrecondition);
 
     assert_eq!(device.connect(&house.hub).await.store(events(1, 3)).await, 3);
+}
+
+#[tokio::test]
+async fn strangers_cannot_crowd_out_devices() {
+    let house = House::open().await;
+    let device = house.device().await;
+    let mut crowd = Vec::new();
+    // As many as the hub lets in without a certificate, and some more.
+    for _ in 0..140 {
+        crowd.push(stranger(&house.hub).await);
+    }
+    until("some are refused", async || house.hub.agent_stats().refused_handshakes >= 12).await;
+    assert_eq!(device.connect(&house.hub).await.store(events(1, 3)).await, 3);
+    drop(crowd);
 }

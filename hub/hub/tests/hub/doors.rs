@@ -155,8 +155,10 @@ async fn the_description_is_valid_and_served() {
     for reference in found {
         assert!(served.pointer(&reference[1..]).is_some(), "{reference} leads nowhere");
     }
+    let mut ids = std::collections::BTreeSet::new();
     for (path, item) in paths {
         for call in item.as_object().unwrap().values() {
+            assert!(ids.insert(call["operationId"].as_str().unwrap()), "{path}: an id that another call has");
             assert!(call["responses"].get("401").is_some(), "{path} does not say that it may answer 401");
         }
     }

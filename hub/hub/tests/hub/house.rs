@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Status, Streaming};
@@ -112,11 +114,8 @@ pub fn csr(key: &KeyPair) -> Vec<u8> {
     CertificateParams::default().serialize_request(key).unwrap().der().to_vec()
 }
 
-/// A channel to the agent port; trusts the hub's authority, shows `identity` (chain and key) if there is one.
-pub async fn channel(
-    hub: &RunningHub,
-    identity: Option<(&[Vec<u8>], &[u8])>,
-) -> Result<Channel, tonic::transport::Error> {
+/// A client's TLS: trusts the hub's authority, shows `identity` (chain and key) if there is one.
+fn connector(hub: &RunningHub, identity: Option<(&[Vec<u8>], &[u8])>) -> TlsConnector {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(hub.kernel().keys().authority().to_vec())).unwrap();
@@ -133,15 +132,28 @@ pub async fn channel(
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let address = hub.agents_addr();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn secure(connector: TlsConnector, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    connector.connect(ServerName::try_from(HUB_TLS_NAME).unwrap(), tcp).await
+}
+
+/// A connection to the agent port, without a certificate and without gRPC.
+pub async fn stranger(hub: &RunningHub) -> TlsStream<TcpStream> {
+    secure(connector(hub, None), hub.agents_addr()).await.unwrap()
+}
+
+/// A channel to the agent port.
+pub async fn channel(
+    hub: &RunningHub,
+    identity: Option<(&[Vec<u8>], &[u8])>,
+) -> Result<Channel, tonic::transport::Error> {
+    let (connector, address) = (connector(hub, identity), hub.agents_addr());
     let dial = tower::service_fn(move |_: Uri| {
         let connector = connector.clone();
-        async move {
-            let tcp = TcpStream::connect(address).await?;
-            let name = ServerName::try_from(HUB_TLS_NAME).unwrap();
-            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
-        }
+        async move { Ok::<_, std::io::Error>(TokioIo::new(secure(connector, address).await?)) }
     });
     Endpoint::from_static("http://hub").connect_with_connector(dial).await
 }

@@ -1,4 +1,5 @@
 //! Signing in and out, and API tokens.
+#![allow(unused_qualifications)] // utoipa's macros write paths out in full.
 
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -61,7 +62,7 @@ async fn sign_out(State(kernel): State<Kernel>, session: Session) -> Result<Resp
 
 /// API tokens, under `/api/v1`.
 pub fn api() -> OpenApiRouter<Kernel> {
-    OpenApiRouter::new().routes(routes!(make_token)).routes(routes!(revoke_token))
+    OpenApiRouter::new().routes(routes!(list_tokens, make_token)).routes(routes!(revoke_token))
 }
 
 /// A wish for an API token.
@@ -80,6 +81,33 @@ pub struct ApiToken {
     pub id: String,
     /// The secret, for `Authorization: Bearer`. Shown this once.
     pub secret: String,
+}
+
+/// An API token in a list; never its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ApiTokenSummary {
+    /// By which it is revoked.
+    pub id: String,
+    /// What uses it.
+    pub name: String,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_ms: i64,
+    /// Until when it can be used.
+    pub expires_ms: i64,
+    /// When it was revoked, if it was.
+    pub revoked_ms: Option<i64>,
+}
+
+/// All API tokens, without their secrets.
+#[utoipa::path(get, path = "/api/v1/tokens/api", tag = "access",
+    responses((status = 200, body = Vec<ApiTokenSummary>), (status = 401, body = Problem)))]
+async fn list_tokens(
+    State(kernel): State<Kernel>,
+    session: Session,
+) -> Result<Json<Vec<ApiTokenSummary>>, ApiError> {
+    Ok(Json(store::api_tokens(kernel.store().read(), &session.scope).await?))
 }
 
 /// Makes an API token.

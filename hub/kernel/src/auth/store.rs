@@ -3,9 +3,11 @@
 //! These are the calls that need no scope, because proving something is how a scope is gained.
 
 use serde_json::json;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 use wardline_event::Timestamp;
 
+use super::routes::ApiTokenSummary;
 use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
 use crate::audit::{self, Act};
 use crate::clock::{hex, random_bytes, random_id, sha256_hex};
@@ -179,6 +181,26 @@ pub(crate) async fn revoke_api_token(
     audit::append(&mut tx, &session.scope, now, act).await?;
     tx.commit().await?;
     Ok(true)
+}
+
+/// All API tokens, newest first.
+pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<ApiTokenSummary>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token \
+         WHERE organisation = $1 ORDER BY created_ms DESC, id LIMIT 500",
+    )
+    .bind(scope.organisation())
+    .fetch_all(pool)
+    .await?;
+    let summary = |row: &SqliteRow| ApiTokenSummary {
+        id: row.get("id"),
+        name: row.get("name"),
+        created_by: row.get("created_by"),
+        created_ms: row.get("created_ms"),
+        expires_ms: row.get("expires_ms"),
+        revoked_ms: row.get("revoked_ms"),
+    };
+    Ok(rows.iter().map(summary).collect())
 }
 
 /// The program behind an API token.

@@ -67,7 +67,9 @@ impl EventStore for SqliteEvents {
                     .push_bind(event.body.as_str());
             });
             sql.push(" ON CONFLICT (device, spool, seq) DO NOTHING");
-            sql.build().execute(&mut **tx).await?;
+            // Only the full size comes often enough to be worth a prepared statement.
+            let often = chunk.len() == ROWS_PER_INSERT;
+            sql.build().persistent(often).execute(&mut **tx).await?;
         }
         Ok(())
     }
