@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Starts a hub. `link` signs in once; `order` speaks to the preview and is absent for a foreign hub. */
-export async function startHub() {
+export async function startHub(...options) {
   if (process.env.WARDLINE_URL) {
     return { link: process.env.WARDLINE_URL, order: null, stop: async () => {} };
   }
@@ -17,7 +17,7 @@ export async function startHub() {
   });
   if (build.status !== 0) throw new Error("the console's preview does not build");
   const target = process.env.CARGO_TARGET_DIR ?? `${root}/target`;
-  const child = spawn(`${target}/debug/examples/console_preview`, { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(`${target}/debug/examples/console_preview`, options, { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [link] = await Promise.race([
     once(lines, "line"),

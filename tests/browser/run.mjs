@@ -12,7 +12,7 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 const WAIT = 20_000;
 
 const hub = await startHub();
-const origin = new URL(hub.link).origin;
+let origin = new URL(hub.link).origin;
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -40,6 +40,9 @@ async function visitor(options = {}) {
   return page;
 }
 
+/** True if the device is simulated: only such ones are ordered about here. */
+const isSimulated = async (page) => (await page.locator("#tags", { hasText: "Simulated" }).count()) > 0;
+
 let passed = 0;
 let failed = 0;
 let skipped = 0;
@@ -47,7 +50,7 @@ async function check(name, work) {
   try {
     if ((await work()) === "skip") {
       skipped += 1;
-      console.log(`skipped  ${name}: needs the console's own preview`);
+      console.log(`skipped  ${name}: needs the preview or a simulated device`);
       return;
     }
     passed += 1;
@@ -196,8 +199,8 @@ await check("a finding is acknowledged and closed with a reason, by keyboard", a
 });
 
 await check("an isolation is ordered by keyboard alone, needs a reason, and is shown until confirmed", async () => {
-  if (!hub.order) return "skip";
   await main.goto(`${origin}${device}`);
+  if (!(await isSimulated(main))) return "skip";
   await tabTo(main, "Isolate this device", () => document.activeElement.textContent === "Isolate this device");
   await main.keyboard.press("Enter");
   assert.match(await main.textContent("details[open]"), /everything except this hub/);
@@ -216,11 +219,12 @@ await check("an isolation is ordered by keyboard alone, needs a reason, and is s
   await main.waitForSelector("#orders :text('Confirmed by device')");
   await main.waitForSelector("#tags :text('Isolated')");
   assert.ok(await main.evaluate(() => window.untouched), "the state came without a reload");
+  assert.match(await main.textContent("#say"), /Isolate for 15 minutes: Confirmed by device/);
 });
 
 await check("an isolated device can be released", async () => {
-  if (!hub.order) return "skip";
   await main.goto(`${origin}${device}`);
+  if (!(await isSimulated(main))) return "skip";
   assert.match(await main.textContent("#now-line"), /cut off from everything except this hub until/);
   await tabTo(main, "Release this device", () => document.activeElement.textContent === "Release this device");
   await main.keyboard.press("Enter");
@@ -259,8 +263,8 @@ await check("a device shows what it sees and where its events went", async () =>
 });
 
 await check("the mode of a device is changed with a reason", async () => {
-  if (!hub.order) return "skip";
   await main.goto(`${origin}${device}`);
+  if (!(await isSimulated(main))) return "skip";
   await main.locator("summary", { hasText: "Change what it does" }).press("Enter");
   await main.getByLabel("Monitor:").check();
   await main.fill("#mode-reason", "Pilot week");
@@ -353,6 +357,23 @@ await check("signing out ends the session", async () => {
   await main.waitForURL(`${origin}/signin`);
   await main.goto(`${origin}/findings`);
   assert.equal(new URL(main.url()).pathname, "/signin");
+});
+
+await check("an empty list explains itself until the first finding comes", async () => {
+  if (!hub.order) return "skip";
+  const empty = await startHub("--empty");
+  origin = new URL(empty.link).origin;
+  const page = await visitor();
+  await page.goto(empty.link);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#live[data-state=on]");
+  assert.match(await page.textContent("#empty"), /wardline drill[^]*wardline demo/);
+  await page.screenshot({ path: `${shots}/empty-light-1280.png`, fullPage: true });
+  empty.order("finding");
+  await page.waitForSelector("#rows tr");
+  assert.equal(await page.locator("#empty").count(), 0);
+  await page.context().close();
+  await empty.stop();
 });
 
 await check("no page asked anybody else for anything", async () => assert.deepEqual([...strangers], []));

@@ -86,7 +86,22 @@
     document.getElementById("announce").textContent =
       arrived === 1 ? "1 new finding since you opened this page." : `${arrived} new findings since you opened this page.`;
   });
-  document.body.addEventListener("htmx:afterSettle", (event) => refreshTimes(event.target));
+  // An order's new state is also said to those who listen to the page.
+  const said = new Map();
+  const listen = () => {
+    const news = [];
+    for (const action of document.querySelectorAll("[data-action]")) {
+      const before = said.get(action.dataset.action);
+      if (before !== undefined && before !== action.dataset.said) news.push(action.dataset.said);
+      said.set(action.dataset.action, action.dataset.said);
+    }
+    if (news.length) document.getElementById("say").textContent = news.join(". ");
+  };
+  listen();
+  document.body.addEventListener("htmx:afterSettle", () => {
+    refreshTimes(document);
+    listen();
+  });
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wardline_event::Timestamp;
 
-use super::{Exact, Section, Visit, filters};
+use super::{Exact, Section, Visit, deed_in_words, filters};
 use crate::audit::{self, Broken, Entry};
 use crate::error::ApiError;
 
@@ -27,6 +27,8 @@ pub(super) struct Row {
     actor: String,
     act: String,
     target: String,
+    /// The page about the target, if there is one.
+    href: Option<String>,
     details: Vec<(String, String)>,
 }
 
@@ -51,16 +53,22 @@ fn row(entry: Entry) -> Row {
     Row {
         number: entry.number,
         when: Exact(Timestamp(entry.time_ms)),
+        act: deed(&entry),
+        href: href(&entry),
         details: details(&entry.detail),
-        act: deed(&entry.act),
         actor: entry.actor,
         target: entry.target,
     }
 }
 
 /// An act's dotted name in words; what is not in the list is shown as it is.
-fn deed(act: &str) -> String {
-    let words = match act {
+fn deed(entry: &Entry) -> String {
+    let order = || {
+        let detail: Value = serde_json::from_str(&entry.detail).ok()?;
+        Some(format!("Ordered: {}", deed_in_words(detail["kind"].as_str()?, detail["target"].as_str()?)))
+    };
+    let words = match entry.act.as_str() {
+        "action.ordered" => return order().unwrap_or_else(|| "Ordered an action".to_owned()),
         "sign_in_link.made" => "Made a sign-in link",
         "session.begun" => "Signed in",
         "session.ended" => "Signed out",
@@ -72,14 +80,24 @@ fn deed(act: &str) -> String {
         "device.certificate_renewed" => "A device renewed its certificate",
         "device.revoked" => "Revoked a device",
         "device.policy_changed" => "Changed a device's policy",
-        "action.ordered" => "Ordered an action",
         "action.cancelled" => "Took back an action",
         "action.ended" => "A device answered an order",
         "action.timed_out" => "Gave up waiting for a device",
         "finding.state_changed" => "Changed a finding's state",
-        _ => return act.to_owned(),
+        other => other,
     };
     words.to_owned()
+}
+
+/// The page about what an entry is about.
+fn href(entry: &Entry) -> Option<String> {
+    let id = entry.target.len() == 32 && entry.target.bytes().all(|b| b.is_ascii_hexdigit());
+    let room = match entry.act.split('.').next()? {
+        "device" => "devices",
+        "finding" => "findings",
+        _ => return None,
+    };
+    id.then(|| format!("/{room}/{}", entry.target))
 }
 
 /// The members of the detail's JSON object, as name and text.
@@ -93,6 +111,15 @@ fn details(json: &str) -> Vec<(String, String)> {
                 let text = match (time, value) {
                     (Some(ms), _) => super::absolute(Timestamp(ms)),
                     (None, Value::String(text)) => text,
+                    // What it was and what it became.
+                    (None, Value::Array(pair)) if pair.len() == 2 && pair.iter().all(Value::is_string) => {
+                        let word = |i: usize| pair[i].as_str().unwrap_or_default();
+                        if pair[0] == pair[1] {
+                            format!("{} as before", word(0))
+                        } else {
+                            format!("{} → {}", word(0), word(1))
+                        }
+                    }
                     (None, other) => other.to_string(),
                 };
                 let text = if name.ends_with("_s") { format!("{text} seconds") } else { text };
@@ -164,7 +191,7 @@ mod tests {
             entry(1, "sign_in_link.made", r#"{"expires_ms":1795450800000}"#),
         ];
         let html = framed("audit", &AuditPage::of(entries, false, Some(Ok(1234))));
-        for part in ["Ordered an action", "Made a sign-in link", "All 1,234 entries", "spread"] {
+        for part in ["Ordered: Isolate for 1 hour", "Made a sign-in link", "All 1,234 entries", "spread"] {
             assert!(html.contains(part), "the page lacks: {part}");
         }
         assert!(html.contains(&crate::page::absolute(Timestamp(1_795_450_800_000))));

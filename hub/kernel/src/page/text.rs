@@ -62,6 +62,18 @@ pub fn short(text: &str, max: usize) -> String {
     }
 }
 
+/// Text with the ids in it cut to what a person can compare; the whole is in the page's tooltip and in the API.
+pub fn brief(text: &str) -> String {
+    let cut = |word: &str| {
+        if word.len() >= 32 && word.bytes().all(|b| b.is_ascii_hexdigit()) {
+            format!("{}…", &word[..10])
+        } else {
+            word.to_owned()
+        }
+    };
+    text.split(' ').map(cut).collect::<Vec<_>>().join(" ")
+}
+
 /// The last part of a path, Windows' or Unix': what people call a program. The whole text if there is none.
 pub fn base_name(path: &str) -> &str {
     match path.rsplit(['/', '\\']).next() {
@@ -173,7 +185,7 @@ impl<T: Markup + ?Sized> Markup for &T {}
 /// Filters that templates of every room use (`use wardline_kernel::page::filters;`).
 #[allow(clippy::inline_always)] // askama's macro writes it.
 pub mod filters {
-    use super::{Markup, Safe, Values, grouped as grouped_text, short as short_text};
+    use super::{Markup, Safe, Values, brief as brief_text, grouped as grouped_text, short as short_text};
 
     /// Leaves markup as it is.
     #[askama::filter_fn]
@@ -185,6 +197,12 @@ pub mod filters {
     #[askama::filter_fn]
     pub fn short(value: impl AsRef<str>, _: &dyn Values, max: usize) -> askama::Result<String> {
         Ok(short_text(value.as_ref(), max))
+    }
+
+    /// See [`super::brief`].
+    #[askama::filter_fn]
+    pub fn brief(value: impl AsRef<str>, _: &dyn Values) -> askama::Result<String> {
+        Ok(brief_text(value.as_ref()))
     }
 
     /// See [`super::grouped`].
@@ -253,6 +271,8 @@ mod tests {
         );
         assert_eq!(base_name("C:\\Windows\\System32\\vssadmin.exe"), "vssadmin.exe");
         assert_eq!(["/usr/bin/nc", "nc", "/", ""].map(base_name), ["nc", "nc", "/", ""]);
+        assert_eq!(brief("device 00000000000000000000000000000005"), "device 0000000000…");
+        assert_eq!(brief("deadbeef is short"), "deadbeef is short");
         assert_eq!(short("abcdef", 3), "abc… (3 more characters)");
     }
 }
