@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 /// Wardline sees an attack on the machine where it happens and stops it there.
 #[derive(Parser)]
-#[command(version, about, propagate_version = true, after_help = EXAMPLES)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

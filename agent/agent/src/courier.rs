@@ -140,7 +140,7 @@ impl Courier {
                     }
                 }
                 Err(error) => {
-                    warn!("renewing the certificate failed; trying again later: {}", crate::chain(&error))
+                    warn!("renewing the certificate failed; trying again later: {}", crate::chain(&error));
                 }
             }
         }

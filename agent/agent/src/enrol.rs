@@ -135,10 +135,13 @@ pub fn read_policy(
     DevicePolicy::from_json(&set.policy_json).map_err(|e| PolicyRefused::Policy(e.to_string()))
 }
 
+/// The signed policy in force, in the agent's folder.
+pub(crate) const POLICY_FILE: &str = "policy.bin";
+
 /// Stores the signed policy, so that it holds after a restart without the hub.
 pub fn store_policy(
     state: &StateDir,
     signed: &wardline_wire::proto::SignedCommand,
 ) -> Result<(), StateError> {
-    state.write("policy.bin", &prost::Message::encode_to_vec(signed))
+    state.write(POLICY_FILE, &prost::Message::encode_to_vec(signed))
 }

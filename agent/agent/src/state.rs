@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex, unhex};
 use wardline_wire::CommandKey;
 
 /// The format of the folder that this build writes.
@@ -91,18 +91,14 @@ struct Hex(Vec<u8>);
 
 impl Serialize for Hex {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.0.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        s.serialize_str(&hex(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        let pairs = text.as_bytes().chunks(2).map(|pair| {
-            let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?;
-            u8::from_str_radix(pair, 16).ok()
-        });
-        pairs.collect::<Option<_>>().map(Self).ok_or_else(|| de::Error::custom("not hexadecimal digits"))
+        unhex(&text).map(Self).ok_or_else(|| de::Error::custom("not hexadecimal digits"))
     }
 }
 

@@ -13,7 +13,7 @@ use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
     ActionState, ActionUpdate, Body, BootId, DeviceId, Disposition, Event, EventId, Finding, Process,
-    ProcessActivity, ProcessKey, ProcessOp, Timestamp, ocsf,
+    ProcessActivity, ProcessKey, ProcessOp, SensorKind, SensorState, SensorStatus, Timestamp, ocsf,
 };
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_respond::{
@@ -274,6 +274,32 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
         assert_eq!((counters.kept_local, counters.spooled, counters.findings), (1, 3, 1));
         assert_eq!(bench.drain(Lane::Telemetry).len(), 3, "what is counted as spooled is in the spool");
     }
+}
+
+#[test]
+fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let status = |produced, lost| SensorStatus {
+        kind: SensorKind::LinuxEbpf,
+        state: SensorState::Live,
+        produced,
+        lost,
+    };
+    for (produced, lost) in [(10, 0), (20, 4), (30, 4), (40, 7)] {
+        bench.guard.note_sensor(status(produced, lost));
+    }
+    let told: Vec<_> =
+        bench.drain(Lane::Telemetry).iter().map(|j| (j["count"].clone(), j["message"].clone())).collect();
+    assert_eq!(
+        told,
+        [
+            (4.into(), "sensor Linux eBPF lost 4 events".into()),
+            (3.into(), "sensor Linux eBPF lost 3 events".into())
+        ]
+    );
+    // The two events are accounted for like any other.
+    let counters = bench.guard.heartbeat().counters.unwrap();
+    assert_eq!((counters.produced, counters.kernel_lost, counters.spooled), (42, 7, 2));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::fields::{Fields, LogSource, Value};
 use crate::ids::{EventId, ProcessKey};
+use crate::sensor::SensorKind;
 use crate::time::Timestamp;
 
 /// One thing that happened on a device.
@@ -30,6 +31,8 @@ pub enum Body {
     File(FileActivity),
     /// Network Activity (class 4001).
     Network(NetworkActivity),
+    /// Application Error (class 6008): a sensor lost events.
+    Loss(SensorLoss),
 }
 
 /// A user as the operating system names it.
@@ -148,13 +151,27 @@ pub struct NetworkActivity {
     pub dst_host: String,
 }
 
+/// A sensor lost events: what is missing is known, and is told like anything else that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SensorLoss {
+    /// Which sensor.
+    pub sensor: SensorKind,
+    /// How many since the last such event.
+    pub lost: u64,
+    /// How many since the agent started.
+    pub total: u64,
+    /// The agent that tells it.
+    pub agent: Process,
+}
+
 impl Event {
-    /// The process that the event is about: the one started, or the one that acted.
+    /// The process that the event is about: the one started, the one that acted, or the agent itself.
     pub fn process(&self) -> &Process {
         match &self.body {
             Body::Process(p) => &p.process,
             Body::File(f) => &f.actor,
             Body::Network(n) => &n.actor,
+            Body::Loss(l) => &l.agent,
         }
     }
 
@@ -173,6 +190,7 @@ impl Event {
                 FileOp::Rename => "file_rename",
             },
             Body::Network(_) => "network_connection",
+            Body::Loss(_) => "",
         }
     }
 }
@@ -221,6 +239,7 @@ impl Fields for Event {
                 "ParentProcessGuid" => Some(Value::from(parent.key.to_string())),
                 _ => None,
             }),
+            Body::Loss(_) => None,
             Body::File(f) => match name {
                 "TargetFilename" => text(&f.path),
                 "SourceFilename" => f.old_path.as_deref().and_then(text),
@@ -245,6 +264,7 @@ impl Fields for Event {
             Body::Process(_) => PARENT_FIELDS,
             Body::File(_) => FILE_FIELDS,
             Body::Network(_) => NETWORK_FIELDS,
+            Body::Loss(_) => &[],
         };
         for name in PROCESS_FIELDS.iter().chain(own) {
             if let Some(value) = self.field(name) {

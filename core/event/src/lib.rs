@@ -12,6 +12,7 @@ pub mod action;
 pub mod activity;
 pub mod fields;
 pub mod finding;
+pub mod hex;
 pub mod ids;
 pub mod log_record;
 pub mod ocsf;
@@ -20,10 +21,12 @@ pub mod time;
 
 pub use action::{ActionState, ActionUpdate};
 pub use activity::{
-    Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp, User,
+    Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
+    SensorLoss, User,
 };
 pub use fields::{Fields, LogSource, Value};
 pub use finding::{ActionTaken, Disposition, Finding, MatchedField, RuleRef, Severity, Technique};
+pub use hex::{hex, unhex};
 pub use ids::{BootId, DeviceId, EventId, ProcessKey};
 pub use log_record::LogRecord;
 pub use sensor::{Losses, SensorKind, SensorState, SensorStatus};

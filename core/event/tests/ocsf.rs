@@ -8,7 +8,7 @@ use wardline_event::ocsf::{
 use wardline_event::{
     ActionTaken, Body, BootId, DeviceId, Disposition, Event, EventId, Fields, FileActivity, FileOp, Finding,
     MatchedField, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessKey, ProcessOp, RuleRef,
-    Severity, Technique, Timestamp, User,
+    SensorKind, SensorLoss, Severity, Technique, Timestamp, User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -63,6 +63,9 @@ fn event() -> impl Strategy<Value = Event> {
                 dst_host: "files.example".into(),
             })
         ),
+        (any::<(u64, u64)>(), process()).prop_map(|((lost, total), agent)| {
+            Body::Loss(SensorLoss { sensor: SensorKind::LinuxEbpf, lost, total, agent })
+        }),
     ];
     (any::<(u128, i64, bool)>(), body).prop_map(|((id, time, simulated), body)| Event {
         id: EventId(id),

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex};
 
 use crate::proto::command::Kind;
 use crate::proto::{Command, SignedCommand};
@@ -96,7 +96,7 @@ impl CommandKey {
         let command = Command::decode(signed.command.as_slice()).map_err(|_| Refusal::Unreadable)?;
         let Some(kind) = &command.kind else { return Err(Refusal::Unreadable) };
         if command.device_id != device.0.to_be_bytes() {
-            let named = command.device_id.iter().map(|b| format!("{b:02x}")).collect();
+            let named = hex(&command.device_id);
             return Err(Refusal::OtherDevice { named });
         }
         if command.issued_ms > now.0.saturating_add(CLOCK_SKEW_MS) {

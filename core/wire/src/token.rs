@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wardline_event::{hex, unhex};
+
 /// A token for enrolment: the secret, and the fingerprint of the hub's authority, so that the very first
 /// connection already knows whom it talks to.
 ///
@@ -35,19 +37,8 @@ impl EnrolmentToken {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut out = [0; N];
-    for (i, byte) in out.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(out)
+fn exactly<const N: usize>(text: &str) -> Option<[u8; N]> {
+    unhex(text)?.try_into().ok()
 }
 
 impl fmt::Display for EnrolmentToken {
@@ -74,7 +65,7 @@ impl FromStr for EnrolmentToken {
             Some(n) if n.parse::<u32>().is_ok() => return Err(TokenError::Newer),
             _ => return Err(TokenError::Form),
         }
-        let (Some(secret), Some(authority)) = (unhex(secret), unhex(authority)) else {
+        let (Some(secret), Some(authority)) = (exactly(secret), exactly(authority)) else {
             return Err(TokenError::Form);
         };
         Ok(Self { secret, authority })

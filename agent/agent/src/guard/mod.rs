@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use wardline_event::{
-    Body, BootId, Event, EventId, ProcessOp, SensorKind, SensorState, SensorStatus, Timestamp,
+    Body, BootId, Event, EventId, Process, ProcessOp, SensorKind, SensorLoss, SensorState, SensorStatus,
+    Timestamp,
 };
 use wardline_policy::{DevicePolicy, Response};
 use wardline_respond::Responder;
 use wardline_respond::record::{self, Reconciled};
 use wardline_sense::{ProcessTable, Sensed};
 use wardline_sigma::{Rule, RuleSet, Scratch};
-use wardline_wire::proto::{Counters, Heartbeat, Isolation, RecordKind, Sensor};
+use wardline_wire::proto::{Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand};
 
 use crate::clock::Clock;
-use crate::enrol::read_policy;
+use crate::enrol::{POLICY_FILE, read_policy};
 use crate::outbox::Outbox;
 use crate::state::{Identity, StateDir, StateError};
 pub use orders::Orders;
@@ -119,6 +120,8 @@ pub struct Guard {
     found: finding::Repeats,
     kept_local: u64,
     spooled: u64,
+    /// Events that the guard itself produced: losses.
+    told: u64,
     findings: u64,
     last_reconcile_ns: Option<u64>,
 }
@@ -139,23 +142,17 @@ impl Guard {
             found: finding::Repeats::default(),
             kept_local: 0,
             spooled: 0,
+            told: 0,
             findings: 0,
             last_reconcile_ns: None,
             parts,
         };
-        match guard.parts.state.read("policy.bin")? {
+        match guard.parts.state.read(POLICY_FILE)? {
             Some(bytes) => {
-                let signed = prost::Message::decode(bytes.as_slice());
-                let read = signed.map_err(|e: prost::DecodeError| e.to_string()).and_then(|signed| {
-                    let policy =
-                        read_policy(&guard.parts.identity, &signed, now).map_err(|e| e.to_string())?;
-                    Ok((policy, signed))
-                });
-                match read {
-                    Ok((policy, signed)) => guard.take_policy(policy, &signed),
-                    Err(why) => warn!(
+                if let Err(why) = guard.take_up(&bytes, now) {
+                    warn!(
                         "the stored policy cannot be used ({why}); monitoring only until the hub sends it again"
-                    ),
+                    );
                 }
             }
             None => warn!("no policy is stored; monitoring only until the hub sends one"),
@@ -169,7 +166,15 @@ impl Guard {
         &self.policy
     }
 
-    fn take_policy(&mut self, policy: DevicePolicy, signed: &wardline_wire::proto::SignedCommand) {
+    /// Takes up a stored policy; its signature is checked as if it had just arrived.
+    fn take_up(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), String> {
+        let signed: SignedCommand = prost::Message::decode(bytes).map_err(|e| e.to_string())?;
+        let policy = read_policy(&self.parts.identity, &signed, now).map_err(|e| e.to_string())?;
+        self.take_policy(policy, &signed);
+        Ok(())
+    }
+
+    fn take_policy(&mut self, policy: DevicePolicy, signed: &SignedCommand) {
         self.parts.responder.never_kill(policy.never_kill.clone());
         self.policy_digest = ring::digest::digest(&ring::digest::SHA256, &signed.command).as_ref().to_vec();
         self.policy = policy;
@@ -204,12 +209,35 @@ impl Guard {
         }
     }
 
-    /// A sensor's account of itself, after each poll.
+    /// A sensor's account of itself, after each poll. New losses become an event: what is missing is told like
+    /// anything else that happened.
     pub fn note_sensor(&mut self, status: SensorStatus) {
-        match self.sensors.iter_mut().find(|s| s.kind == status.kind) {
-            Some(known) => *known = status,
-            None => self.sensors.push(status),
+        let (kind, total) = (status.kind, status.lost);
+        let before = match self.sensors.iter_mut().find(|s| s.kind == kind) {
+            Some(known) => std::mem::replace(known, status).lost,
+            None => {
+                self.sensors.push(status);
+                0
+            }
+        };
+        if total > before {
+            let lost = total - before;
+            warn!(sensor = kind.title(), lost, total, "a sensor lost events");
+            let agent = self.own_process();
+            let body = Body::Loss(SensorLoss { sensor: kind, lost, total, agent });
+            let simulated = kind == SensorKind::Simulated;
+            let event =
+                Event { id: self.fresh_id(), time: self.now(), product: "linux".into(), simulated, body };
+            self.ship(&event);
+            self.told += 1;
         }
+    }
+
+    /// The agent's own process, as the sensors know it.
+    fn own_process(&self) -> Process {
+        let processes = self.processes();
+        let known = processes.live_with_pid(std::process::id()).and_then(|key| processes.get(&key));
+        known.unwrap_or_default()
     }
 
     /// Does what is due: ends an isolation in time, restores one after a reboot. Call it about once a second.
@@ -266,7 +294,7 @@ impl Guard {
             time_ms: self.now().0,
             sensors: self.sensors.iter().map(sensor).collect(),
             counters: Some(Counters {
-                produced: self.sensors.iter().map(|s| s.produced).sum(),
+                produced: self.sensors.iter().map(|s| s.produced).sum::<u64>() + self.told,
                 kernel_lost: self.sensors.iter().map(|s| s.lost).sum(),
                 decode_lost: 0,
                 kept_local: self.kept_local,

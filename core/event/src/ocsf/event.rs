@@ -2,17 +2,21 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::OcsfError;
 use super::parts::{base, file, int_at, process, read_base, read_process, str_at, uint_at};
 use crate::activity::{
     Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
+    SensorLoss,
 };
+use crate::sensor::SensorKind;
 
 const PROCESS: u64 = 1007;
 const FILE: u64 = 1001;
 const NETWORK: u64 = 4001;
+const APPLICATION_ERROR: u64 = 6008;
 
 /// OCSF `activity_id` and, for Launch, `launch_type_id` (2 Fork, 3 Exec).
 fn process_ids(op: ProcessOp) -> (u64, Option<u64>) {
@@ -92,6 +96,19 @@ pub fn event_to_json(event: &Event) -> Value {
             );
             out
         }
+        Body::Loss(l) => {
+            // activity_id 1: General Error.
+            let mut out = start(APPLICATION_ERROR, 1);
+            out.insert("severity_id".into(), json!(3));
+            out.insert("actor".into(), actor(Some(&l.agent)));
+            out.insert("count".into(), json!(l.lost));
+            out.insert(
+                "message".into(),
+                json!(format!("sensor {} lost {} events", l.sensor.title(), l.lost)),
+            );
+            out.insert("unmapped".into(), json!({"sensor": l.sensor, "total": l.total}));
+            out
+        }
     };
     Value::Object(out)
 }
@@ -164,6 +181,16 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
                 dst_ip: text("/dst_endpoint/ip"),
                 dst_port: port("/dst_endpoint/port", "dst_endpoint.port")?,
                 dst_host: text("/dst_endpoint/hostname"),
+            })
+        }
+        APPLICATION_ERROR => {
+            let sensor = json.pointer("/unmapped/sensor").ok_or(OcsfError::Attribute("unmapped.sensor"))?;
+            Body::Loss(SensorLoss {
+                sensor: SensorKind::deserialize(sensor)
+                    .map_err(|_| OcsfError::Attribute("unmapped.sensor"))?,
+                lost: uint_at(json, "/count", "count")?,
+                total: uint_at(json, "/unmapped/total", "unmapped.total")?,
+                agent: read_actor(json)?,
             })
         }
         other => return Err(OcsfError::Class(other)),

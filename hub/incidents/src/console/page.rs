@@ -241,6 +241,7 @@ fn happened(finding: &Finding) -> String {
                 format!("{name} connected to {} port {} as {by}", name_or(&n.dst_host, &n.dst_ip), n.dst_port)
             }
         },
+        Body::Loss(l) => format!("the sensor {} lost {} events", l.sensor.title(), l.lost),
     }
 }
 

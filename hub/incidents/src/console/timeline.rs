@@ -103,6 +103,10 @@ fn sentence(event: &Event) -> Option<(String, String)> {
             };
             Some((format!("{} {verb}", who(&n.actor)), network_peer(n)))
         }
+        Body::Loss(l) => Some((
+            format!("{} lost {} events", l.sensor.title(), l.lost),
+            format!("{} since the agent started", l.total),
+        )),
     }
 }
 
