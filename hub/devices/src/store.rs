@@ -1,154 +1,22 @@
-//! Devices and tokens in the store.
+//! Devices in the store.
+
+mod spools;
+mod tokens;
 
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use sqlx::{Row, SqliteConnection};
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
 use wardline_kernel::{Scope, StoreError, WriteTx, views};
-use wardline_policy::{DeviceClass, DevicePolicy, Mode};
-use wardline_wire::proto::{DeviceFacts, Heartbeat, Record, SignedCommand};
+use wardline_policy::DevicePolicy;
+use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
-use crate::domain::{Accounting, DeviceDetail, Placement, SensorRow, TokenSpec, TokenSummary, count, fact};
-use crate::enrol::EnrolError;
+use crate::domain::{Accounting, DeviceDetail, SensorRow, count, fact};
 use crate::policy::SignedPolicy;
 
-pub(crate) async fn insert_token(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    id: &str,
-    secret_hash: &str,
-    by: &str,
-    spec: &TokenSpec,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO enrolment_token (id, organisation, secret_hash, role, class, mode, made_by, created_ms, \
-         expires_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(id)
-    .bind(scope.organisation())
-    .bind(secret_hash)
-    .bind(fact(&spec.role))
-    .bind(spec.class.as_str())
-    .bind(spec.mode.as_str())
-    .bind(by)
-    .bind(now.0)
-    .bind(now.0 + count(spec.life_s) * 1000)
-    .bind(i64::from(spec.uses))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// A token that can be used.
-pub(crate) struct UsableToken {
-    pub scope: Scope,
-    pub id: String,
-    pub role: String,
-    pub class: DeviceClass,
-    pub mode: Mode,
-    pub made_by: String,
-}
-
-fn class(text: &str) -> Result<DeviceClass, StoreError> {
-    [DeviceClass::Workstation, DeviceClass::Server, DeviceClass::Clinical]
-        .into_iter()
-        .find(|c| c.as_str() == text)
-        .ok_or(StoreError::Corrupt { what: "device class" })
-}
-
-fn mode(text: &str) -> Result<Mode, StoreError> {
-    [Mode::Monitor, Mode::Protect]
-        .into_iter()
-        .find(|m| m.as_str() == text)
-        .ok_or(StoreError::Corrupt { what: "mode" })
-}
-
-/// A token that can be used now. Needs no scope: the secret is how a device gains one.
-pub(crate) async fn usable_token<'e>(
-    database: impl SqliteExecutor<'e>,
-    secret_hash: &str,
-    now: Timestamp,
-) -> Result<UsableToken, EnrolError> {
-    let row = sqlx::query(
-        "SELECT id, organisation, role, class, mode, made_by, expires_ms, uses_left, revoked_ms \
-         FROM enrolment_token WHERE secret_hash = $1",
-    )
-    .bind(secret_hash)
-    .fetch_optional(database)
-    .await
-    .map_err(StoreError::from)?
-    .ok_or(EnrolError::UnknownToken)?;
-    let expires = Timestamp(row.get("expires_ms"));
-    if row.get::<Option<i64>, _>("revoked_ms").is_some() {
-        return Err(EnrolError::Revoked);
-    }
-    if expires <= now {
-        return Err(EnrolError::Expired { at: expires });
-    }
-    if row.get::<i64, _>("uses_left") < 1 {
-        return Err(EnrolError::UsedUp);
-    }
-    Ok(UsableToken {
-        scope: Scope::of_organisation(row.get::<String, _>("organisation")),
-        id: row.get("id"),
-        role: row.get("role"),
-        class: class(row.get("class"))?,
-        mode: mode(row.get("mode"))?,
-        made_by: row.get("made_by"),
-    })
-}
-
-/// Uses a token once, in the transaction that looked whether it can be used.
-pub(crate) async fn use_token(tx: &mut WriteTx, scope: &Scope, id: &str) -> Result<(), StoreError> {
-    sqlx::query("UPDATE enrolment_token SET uses_left = uses_left - 1 WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn revoke_token(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let changed = sqlx::query(
-        "UPDATE enrolment_token SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 \
-         AND revoked_ms IS NULL",
-    )
-    .bind(scope.organisation())
-    .bind(id)
-    .bind(now.0)
-    .execute(&mut **tx)
-    .await?;
-    Ok(changed.rows_affected() > 0)
-}
-
-/// All tokens, newest first.
-pub async fn tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<TokenSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, role, class, mode, made_by, created_ms, expires_ms, uses_left, revoked_ms \
-         FROM enrolment_token WHERE organisation = $1 ORDER BY created_ms DESC, id LIMIT 500",
-    )
-    .bind(scope.organisation())
-    .fetch_all(pool)
-    .await?;
-    let summary = |row: &sqlx::sqlite::SqliteRow| TokenSummary {
-        id: row.get("id"),
-        role: row.get("role"),
-        class: row.get("class"),
-        mode: row.get("mode"),
-        made_by: row.get("made_by"),
-        created_ms: row.get("created_ms"),
-        expires_ms: row.get("expires_ms"),
-        uses_left: row.get("uses_left"),
-        revoked_ms: row.get("revoked_ms"),
-    };
-    Ok(rows.iter().map(summary).collect())
-}
+pub(crate) use spools::{advance, high, set_aside};
+pub use tokens::tokens;
+pub(crate) use tokens::{insert_token, revoke_token, usable_token, use_token};
 
 pub(crate) struct NewDevice {
     pub id: String,
@@ -396,92 +264,6 @@ pub(crate) async fn heartbeat(
         .execute(&mut **tx)
         .await?;
     }
-    Ok(())
-}
-
-pub(crate) async fn high(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    device: &str,
-    spool: &str,
-) -> Result<Option<u64>, StoreError> {
-    let high: Option<i64> =
-        sqlx::query_scalar("SELECT high FROM spool WHERE organisation = $1 AND device = $2 AND spool = $3")
-            .bind(scope.organisation())
-            .bind(device)
-            .bind(spool)
-            .fetch_optional(&mut **tx)
-            .await?;
-    Ok(high.map(|h| u64::try_from(h).unwrap_or(0)))
-}
-
-#[allow(clippy::too_many_arguments)] // One row's columns; a struct would only repeat them.
-pub(crate) async fn advance(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    device: &str,
-    spool: &str,
-    high: u64,
-    placement: &Placement,
-    records: u64,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO spool (organisation, device, spool, high, stored, missing, unreadable, first_ms, last_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $7) ON CONFLICT (device, spool) DO UPDATE SET \
-         high = excluded.high, stored = spool.stored + excluded.stored, \
-         missing = spool.missing + excluded.missing, last_ms = excluded.last_ms",
-    )
-    .bind(scope.organisation())
-    .bind(device)
-    .bind(spool)
-    .bind(count(high))
-    .bind(count(records - placement.skip))
-    .bind(count(placement.missing))
-    .bind(now.0)
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query("UPDATE device SET last_seen_ms = $3 WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
-        .bind(device)
-        .bind(now.0)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn set_aside(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    device: &str,
-    (spool, seq): (&str, u64),
-    record: &Record,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO unreadable_record (organisation, device, spool, seq, received_ms, kind, reason, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device, spool, seq) DO NOTHING",
-    )
-    .bind(scope.organisation())
-    .bind(device)
-    .bind(spool)
-    .bind(count(seq))
-    .bind(now.0)
-    .bind(i64::from(record.kind))
-    .bind(reason)
-    .bind(hex(&record.body))
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "UPDATE spool SET unreadable = unreadable + 1, stored = stored - 1 \
-         WHERE organisation = $1 AND device = $2 AND spool = $3",
-    )
-    .bind(scope.organisation())
-    .bind(device)
-    .bind(spool)
-    .execute(&mut **tx)
-    .await?;
     Ok(())
 }
 

@@ -74,8 +74,13 @@ impl Kernel {
     pub async fn open(config: KernelConfig) -> Result<Self, OpenError> {
         let now = config.clock.now();
         let store = Store::open(&config.data_dir, &config.migrations, now).await?;
-        let keys = Keys::open(&config.data_dir, now)?;
-        let (home, organisation) = first_organisation(&store, &config.organisation, now).await?;
+        let known = home(&store).await?;
+        // The keys come before the organisation: a first start that is cut off in between begins again.
+        let keys = Keys::open(&config.data_dir, known.is_none().then_some(now))?;
+        let (home, organisation) = match known {
+            Some(known) => known,
+            None => first_organisation(&store, &config.organisation, now).await?,
+        };
         Ok(Self::new(store, keys, home, organisation, config.clock))
     }
 
@@ -83,13 +88,10 @@ impl Kernel {
     /// migrated. [`StoreError::NoHub`] if there is no hub of this version.
     pub async fn open_beside(config: KernelConfig) -> Result<Self, OpenError> {
         let store = Store::open_beside(&config.data_dir, &config.migrations).await?;
-        let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
-            .fetch_optional(store.read())
-            .await
-            .map_err(StoreError::from)?
-            .ok_or(StoreError::NoHub { path: config.data_dir.clone() })?;
-        let keys = Keys::open(&config.data_dir, config.clock.now())?;
-        Ok(Self::new(store, keys, Scope::of_organisation(row.get::<String, _>(0)), row.get(1), config.clock))
+        let known = home(&store).await?;
+        let (home, organisation) = known.ok_or(StoreError::NoHub { path: config.data_dir.clone() })?;
+        let keys = Keys::open(&config.data_dir, None)?;
+        Ok(Self::new(store, keys, home, organisation, config.clock))
     }
 
     fn new(store: Store, keys: Keys, home: Scope, organisation: String, clock: Arc<dyn Clock>) -> Self {
@@ -163,19 +165,21 @@ impl Kernel {
     }
 }
 
-/// The organisation that runs the hub; made when the data folder is new.
+/// The organisation that runs the hub; `None` when the data folder is new.
+async fn home(store: &Store) -> Result<Option<(Scope, String)>, StoreError> {
+    let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
+        .fetch_optional(store.read())
+        .await?;
+    Ok(row.map(|row| (Scope::of_organisation(row.get::<String, _>(0)), row.get(1))))
+}
+
+/// Makes the organisation that runs the hub.
 async fn first_organisation(
     store: &Store,
     name: &str,
     now: Timestamp,
 ) -> Result<(Scope, String), StoreError> {
     let mut tx = store.write().await?;
-    let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
-        .fetch_optional(&mut *tx)
-        .await?;
-    if let Some(row) = row {
-        return Ok((Scope::of_organisation(row.get::<String, _>(0)), row.get(1)));
-    }
     let id = random_id();
     sqlx::query("INSERT INTO organisation (id, name, created_ms) VALUES ($1, $2, $3)")
         .bind(&id)

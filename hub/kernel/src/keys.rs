@@ -33,9 +33,9 @@ pub enum KeyError {
     /// A file could not be written or read.
     #[error(transparent)]
     Folder(#[from] StoreError),
-    /// A file holds something else.
+    /// A file is missing or holds something else.
     #[error(
-        "{path} does not hold {what}; put it back from a backup. A new key would lock every enrolled device out"
+        "{path} is missing or does not hold {what}; put it back from a backup. A new one would lock every enrolled device out"
     )]
     Damaged {
         /// The file.
@@ -77,26 +77,32 @@ pub struct ServerIdentity {
 }
 
 impl Keys {
-    /// Reads the keys of a data folder; makes them if there are none.
-    pub fn open(folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
+    /// Reads the keys of a data folder.
+    ///
+    /// `first_start` is the time of the hub's very first start, when they are made. Later, what is missing is an
+    /// error: a fresh authority would lock every device out, and a fresh seed would make them disobey.
+    pub fn open(folder: &Path, first_start: Option<Timestamp>) -> Result<Self, KeyError> {
         let folder = folder.join("keys");
-        create_private_folder(&folder)?;
         let (key_path, cert_path) = (folder.join("authority.key"), folder.join("authority.der"));
-        if !key_path.exists() && !cert_path.exists() {
-            make_authority(&key_path, &cert_path, now)?;
+        if let Some(now) = first_start {
+            create_private_folder(&folder)?;
+            // One without the other is left from a start that was cut off.
+            if !(key_path.exists() && cert_path.exists()) {
+                make_authority(&key_path, &cert_path, now)?;
+            }
         }
-        let pem = String::from_utf8(read(&key_path)?).unwrap_or_default();
+        let pem = String::from_utf8(read(&key_path, "a private key")?).unwrap_or_default();
         let key = KeyPair::from_pem(&pem)
             .map_err(|_| KeyError::Damaged { path: key_path, what: "a private key" })?;
-        let authority = read(&cert_path)?;
+        let authority = read(&cert_path, "a certificate authority")?;
         let issuer = Issuer::from_ca_cert_der(&authority.as_slice().into(), key)
             .map_err(|_| KeyError::Damaged { path: cert_path, what: "a certificate authority" })?;
 
         let seed_path = folder.join("command.seed");
-        if !seed_path.exists() {
+        if first_start.is_some() && !seed_path.exists() {
             write_private(&seed_path, &random_bytes::<32>())?;
         }
-        let seed: [u8; 32] = read(&seed_path)?
+        let seed: [u8; 32] = read(&seed_path, "a seed of 32 bytes")?
             .try_into()
             .map_err(|_| KeyError::Damaged { path: seed_path, what: "a seed of 32 bytes" })?;
         Ok(Self { issuer, authority, signer: CommandSigner::from_seed(&seed) })
@@ -184,22 +190,24 @@ fn make_authority(key_path: &Path, cert_path: &Path, now: Timestamp) -> Result<(
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid_for(&mut params, now, AUTHORITY_DAYS);
     let certificate = params.self_signed(&key).map_err(KeyError::Certificate)?;
-    // The certificate last: if the hub is stopped in between, the next start sees a key alone and says so.
     write_private(key_path, key.serialize_pem().as_bytes())?;
     write_private(cert_path, certificate.der())?;
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
+fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, KeyError> {
+    if !path.exists() {
+        return Err(KeyError::Damaged { path: path.to_owned(), what });
+    }
     std::fs::read(path)
         .map_err(|source| StoreError::Folder { doing: "read", path: path.to_owned(), source }.into())
 }
 
-/// Writes a new file that only its owner may read, and waits for the disk.
+/// Writes a file that only its owner may read, and waits for the disk.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     use std::io::Write;
     let mut options = std::fs::File::options();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(path).and_then(|mut file| {
@@ -218,8 +226,8 @@ mod tests {
     #[test]
     fn keys_are_made_once_and_are_private() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Keys::open(folder.path(), NOW).unwrap();
-        let again = Keys::open(folder.path(), NOW).unwrap();
+        let first = Keys::open(folder.path(), Some(NOW)).unwrap();
+        let again = Keys::open(folder.path(), None).unwrap();
         assert_eq!(first.fingerprint(), again.fingerprint());
         assert_eq!(first.signer().key(), again.signer().key());
         #[cfg(unix)]
@@ -231,20 +239,44 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_named_and_never_replaced() {
+    fn a_damaged_or_missing_key_is_named_and_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Keys::open(folder.path(), NOW).unwrap());
-        let seed = folder.path().join("keys/command.seed");
-        std::fs::write(&seed, b"short").unwrap();
-        let error = Keys::open(folder.path(), NOW).unwrap_err();
-        assert!(error.to_string().contains("command.seed does not hold a seed of 32 bytes"), "{error}");
-        assert_eq!(std::fs::read(&seed).unwrap(), b"short");
+        drop(Keys::open(folder.path(), Some(NOW)).unwrap());
+        for (file, what) in [
+            ("keys/command.seed", "a seed of 32 bytes"),
+            ("keys/authority.der", "a certificate authority"),
+            ("keys/authority.key", "a private key"),
+        ] {
+            let path = folder.path().join(file);
+            let kept = std::fs::read(&path).unwrap();
+            std::fs::write(&path, b"short").unwrap();
+            let damaged = Keys::open(folder.path(), None).unwrap_err().to_string();
+            assert!(damaged.contains(file) && damaged.contains(what), "{damaged}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"short");
+            std::fs::remove_file(&path).unwrap();
+            let missing = Keys::open(folder.path(), None).unwrap_err().to_string();
+            assert!(missing.contains(file) && missing.contains(what), "{missing}");
+            assert!(!path.exists());
+            std::fs::write(&path, kept).unwrap();
+        }
+        Keys::open(folder.path(), None).unwrap();
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_off_is_finished_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Keys::open(folder.path(), Some(NOW)).unwrap());
+        for file in ["authority.der", "authority.key", "command.seed"] {
+            std::fs::remove_file(folder.path().join("keys").join(file)).unwrap();
+            drop(Keys::open(folder.path(), Some(NOW)).unwrap());
+            Keys::open(folder.path(), None).unwrap();
+        }
     }
 
     #[test]
     fn a_request_must_prove_that_the_sender_holds_the_key() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Keys::open(folder.path(), NOW).unwrap();
+        let keys = Keys::open(folder.path(), Some(NOW)).unwrap();
         let scope = Scope::of_organisation("o1");
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();

@@ -289,10 +289,13 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         for step in missing {
-            sqlx::raw_sql(step.sql).execute(&mut *tx).await.map_err(|source| StoreError::Migrate {
-                capability: step.capability,
-                version: step.version,
-                source,
+            sqlx::raw_sql(step.sql).execute(&mut *tx).await.map_err(|error| {
+                match StoreError::from(error) {
+                    StoreError::Query(source) => {
+                        StoreError::Migrate { capability: step.capability, version: step.version, source }
+                    }
+                    full => full,
+                }
             })?;
             sqlx::query(
                 "INSERT INTO migration (capability, version, name, digest, applied_ms) \
