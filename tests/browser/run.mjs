@@ -156,6 +156,16 @@ await check("filters narrow the list and can be shared as an address", async () 
   assert.match(await main.textContent("main"), /No finding fits these filters/);
 });
 
+await check("a wrong address gets a page that says what to do", async () => {
+  expectLoss = true; // Chromium itself notes the 404
+  await main.goto(`${origin}/findings/ffffffffffffffffffffffffffffffff`);
+  assert.match(await main.textContent("main"), /There is no finding .+Check the address/s);
+  await main.goto(`${origin}/nowhere`);
+  assert.match(await main.textContent("main"), /There is nothing at \/nowhere/);
+  await accessible(main);
+  expectLoss = false;
+});
+
 let finding;
 let device;
 await check("a finding tells what, where, what was done and how fast, then why", async () => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use crate::auth;
 use crate::error::ApiError;
 use crate::kernel::Kernel;
+use crate::page::{Section, Visit};
 
 /// The most bytes that a request's body may have: forms and small JSON.
 const MAX_BODY: usize = 256 << 10;
@@ -33,15 +34,23 @@ pub fn protect(routes: Router<Kernel>, kernel: Kernel) -> Router {
         .with_state(kernel)
 }
 
-async fn nothing_here(request: Request) -> Response {
+/// Programs get JSON, people a page.
+async fn nothing_here(State(kernel): State<Kernel>, request: Request) -> Response {
     let path = request.uri().path();
-    ApiError::new(
+    let error = ApiError::new(
         StatusCode::NOT_FOUND,
         "not_found",
         format!("there is nothing at {path}"),
         "the console begins at /, the API is described at /api/v1/openapi.json",
-    )
-    .into_response()
+    );
+    if path.starts_with("/api/") {
+        return error.into_response();
+    }
+    let (mut parts, _) = request.into_parts();
+    match Visit::from_request_parts(&mut parts, &kernel).await {
+        Ok(visit) => visit.answer(Section::None, Err(error)),
+        Err(to_sign_in) => to_sign_in.into_response(),
+    }
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -100,7 +100,11 @@ impl Visit {
         let body = ProblemPage {
             title,
             detail: &sentence(&error.problem.detail),
-            hint: &sentence(&error.problem.hint),
+            // The API's hint speaks of the API.
+            hint: &match error.status {
+                StatusCode::NOT_FOUND => "Check the address, or start from a list above.".to_owned(),
+                _ => sentence(&error.problem.hint),
+            },
             back: section.href(),
         };
         self.framed(error.status, section, title, &body)
