@@ -164,36 +164,31 @@ impl Summary {
 
     /// For people.
     pub fn to_text(&self) -> String {
-        let mut out =
-            String::from("Measured in this exercise (the machines are simulated; all else is real):\n");
-        let mut line = |name: &str, text: String| out += &format!("  {name:<24}{text}\n");
-        line(
-            "events",
-            format!(
-                "{} produced = {} stored + {} kept on devices + {} dropped{}",
-                self.produced,
-                self.stored,
-                self.kept_local,
-                self.dropped,
-                if self.accounts() { "" } else { "  (does NOT add up)" }
+        let adds_up = if self.accounts() { "" } else { "  (does NOT add up)" };
+        let words = self.dispositions().iter().map(|(word, n)| format!("{n} {word}")).collect::<Vec<_>>();
+        let mut rows = vec![
+            (
+                "events",
+                format!(
+                    "{} produced = {} stored + {} kept on devices + {} dropped{adds_up}",
+                    self.produced, self.stored, self.kept_local, self.dropped
+                ),
             ),
-        );
-        let list = self.dispositions().iter().map(|(word, n)| format!("{n} {word}")).collect::<Vec<_>>();
-        line("findings", format!("{}: {}", self.findings.len(), list.join(", ")));
+            ("findings", format!("{}: {}", self.findings.len(), words.join(", "))),
+        ];
         if let Some((p50, max)) = self.decided() {
-            line("event to decision", format!("{p50:.2} ms median, {max:.2} ms worst"));
+            rows.push(("event to decision", format!("{p50:.2} ms median, {max:.2} ms worst")));
         }
         if let Some((p50, max)) = self.stopped() {
-            line(
-                "event to confirmed kill",
-                format!("{p50:.2} ms median, {max:.2} ms worst (a simulated process)"),
-            );
+            let text = format!("{p50:.2} ms median, {max:.2} ms worst (simulated processes)");
+            rows.push(("event to confirmed kill", text));
         }
         for ((kind, state), n) in &self.actions {
-            line("action", format!("{n} × {} {state}", kind.replace('_', " ")));
+            rows.push(("action", format!("{n} × {} {state}", kind.replace('_', " "))));
         }
-        line("attack", format!("{} steps happened, {} were prevented", self.steps.0, self.steps.1));
-        line("took", format!("{:.1} s, preparation included", self.took.as_secs_f64()));
-        out
+        rows.push(("attack", format!("{} steps happened, {} were prevented", self.steps.0, self.steps.1)));
+        rows.push(("took", format!("{:.1} s, preparation included", self.took.as_secs_f64())));
+        let title = "Measured in this exercise (the machines are simulated; all else is real):\n".to_owned();
+        rows.into_iter().fold(title, |text, (name, value)| text + &format!("  {name:<25}{value}\n"))
     }
 }

@@ -1,7 +1,7 @@
 //! `wardline agent`: enrol, run, release.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use wardline_policy::DevicePolicy;
 use wardline_respond::{LinuxResponder, Protected};
 use wardline_wire::EnrolmentToken;
 
-use crate::{data, logging};
+use crate::data::{self, Folder};
+use crate::logging;
 
 #[derive(Subcommand)]
 pub enum AgentCommand {
@@ -32,22 +33,6 @@ pub enum AgentCommand {
     /// Undo an isolation at the machine; needs root, and neither hub nor network
     #[command(after_help = "Example:\n  sudo wardline agent release --local --data /var/lib/wardline/agent")]
     Release(ReleaseArgs),
-}
-
-#[derive(Args)]
-pub struct Folder {
-    /// The agent's folder [default: agent below the user's data folder]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-impl Folder {
-    fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.data {
-            Some(path) => Ok(path.clone()),
-            None => Ok(data::folder(None)?.join("agent")),
-        }
-    }
 }
 
 #[derive(Args)]
@@ -88,7 +73,7 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
     match command {
         AgentCommand::Enrol(args) => {
             logging::start(false);
-            enrol(&args.hub, &args.token, args.folder.path()?)?;
+            enrol(&args.hub, &args.token, &args.folder.path("agent")?)?;
             println!("enrolled with {}; start with: wardline agent run", args.hub);
         }
         AgentCommand::Run(args) => {
@@ -96,7 +81,7 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
             watch(args)?;
         }
         AgentCommand::Release(args) => {
-            let path = args.folder.path()?;
+            let path = args.folder.path("agent")?;
             let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
             let by = if by.is_empty() {
                 "someone at the machine".to_owned()
@@ -118,9 +103,9 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Enrols this machine; used by `wardline up` as well.
-pub fn enrol(hub: &str, token: &str, folder: PathBuf) -> anyhow::Result<()> {
+pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
     let token: EnrolmentToken = token.parse()?;
-    let state = StateDir::open(&folder)?;
+    let state = StateDir::open(folder)?;
     if state.is_enrolled() {
         // An unreadable or newer identity is reported, never overwritten.
         let known = state.identity()?;
@@ -166,7 +151,7 @@ fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
 }
 
 fn watch(args: &RunArgs) -> anyhow::Result<()> {
-    let state = StateDir::open(&args.folder.path()?)?;
+    let state = StateDir::open(&args.folder.path("agent")?)?;
     let mut identity = state.identity()?;
     if let Some(hub) = args.hub.as_ref().filter(|h| **h != identity.hub) {
         identity.hub.clone_from(hub);

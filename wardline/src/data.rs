@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::Args;
 
 /// The folder given, or `wardline` in the user's data folder (XDG base directory specification).
 pub fn folder(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
@@ -13,6 +14,24 @@ pub fn folder(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     match absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|h| h.join(".local/share"))) {
         Some(base) => Ok(base.join("wardline")),
         None => bail!("no data folder: HOME is not set; name one with --data DIR"),
+    }
+}
+
+/// The option that names the folder of a hub or an agent.
+#[derive(Args)]
+pub struct Folder {
+    /// Where its data is [default: `hub` or `agent` below the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Folder {
+    /// The folder given, or the one of this part below the user's data folder.
+    pub fn path(&self, part: &str) -> anyhow::Result<PathBuf> {
+        match &self.data {
+            Some(path) => Ok(path.clone()),
+            None => Ok(folder(None)?.join(part)),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,7 +10,8 @@ use tracing::info;
 use wardline_hub::{HubConfig, TokenSpec};
 use wardline_policy::{DeviceClass, Mode};
 
-use crate::{data, logging};
+use crate::data::{self, Folder};
+use crate::logging;
 
 #[derive(Subcommand)]
 pub enum HubCommand {
@@ -27,22 +27,6 @@ pub enum HubCommand {
     Token(TokenArgs),
     /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
     Verify(Folder),
-}
-
-#[derive(Args)]
-pub struct Folder {
-    /// The hub's folder [default: hub below the user's data folder]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-impl Folder {
-    fn path(&self) -> anyhow::Result<PathBuf> {
-        match &self.data {
-            Some(path) => Ok(path.clone()),
-            None => Ok(data::folder(None)?.join("hub")),
-        }
-    }
 }
 
 #[derive(Args)]
@@ -144,7 +128,7 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
             runtime.block_on(serve(args))?;
         }
         HubCommand::Link(args) => {
-            let code = runtime.block_on(wardline_hub::make_link(&args.folder.path()?))?;
+            let code = runtime.block_on(wardline_hub::make_link(&args.folder.path("hub")?))?;
             println!("http://{}/signin/{code}", args.http);
         }
         HubCommand::Token(args) => {
@@ -157,11 +141,11 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
             };
             println!(
                 "{}",
-                runtime.block_on(wardline_hub::make_enrolment_token(&args.folder.path()?, &spec))?
+                runtime.block_on(wardline_hub::make_enrolment_token(&args.folder.path("hub")?, &spec))?
             );
         }
         HubCommand::Verify(folder) => {
-            return match runtime.block_on(wardline_hub::verify_audit(&folder.path()?))? {
+            return match runtime.block_on(wardline_hub::verify_audit(&folder.path("hub")?))? {
                 Ok(entries) => {
                     println!("the audit log is whole: {entries} entries");
                     Ok(ExitCode::SUCCESS)
@@ -181,7 +165,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         http: args.http,
         agents: args.agents,
         organisation: args.organisation.clone(),
-        ..HubConfig::new(args.folder.path()?)
+        ..HubConfig::new(args.folder.path("hub")?)
     };
     let hub = wardline_hub::start(config).await?;
     let link = hub.make_link().await?;

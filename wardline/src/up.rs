@@ -42,7 +42,7 @@ pub struct UpArgs {
 }
 
 /// How long a part may take to get ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// How long a part may take to stop cleanly before it is ended.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -127,7 +127,7 @@ pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let field = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
     let hub_address = reachable(&field("agents"));
     if !enrolled {
-        agent::enrol(&hub_address, &field("token"), agent_dir)?;
+        agent::enrol(&hub_address, &field("token"), &agent_dir)?;
     }
     let agent_args = ["agent", "run", "--supervised", "--data", &agent_path, "--hub", &hub_address];
     let (mut agent, watching) = Part::start("agent", &agent_args)?;
@@ -233,7 +233,7 @@ fn start_drill(live: bool) {
             time.as_secs_f64() * 1000.0
         ),
         Ok(None) => {
-            println!("  Drill: it was not stopped (policy monitor?). See what was recorded in the console.")
+            println!("  Drill: it was not stopped (policy monitor?). See what was recorded in the console.");
         }
         Err(error) => println!("  Drill: {error:#}"),
     });
