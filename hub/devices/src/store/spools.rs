@@ -58,6 +58,10 @@ pub(crate) async fn advance(
     Ok(())
 }
 
+/// How many unreadable records of one device are kept to look at. Further ones are only counted, or a hostile
+/// device could fill the disk with them.
+const KEPT_UNREADABLE: i64 = 1000;
+
 pub(crate) async fn set_aside(
     tx: &mut WriteTx,
     scope: &Scope,
@@ -69,7 +73,9 @@ pub(crate) async fn set_aside(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO unreadable_record (organisation, device, spool, seq, received_ms, kind, reason, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device, spool, seq) DO NOTHING",
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
+         WHERE (SELECT COUNT(*) FROM unreadable_record WHERE device = $2) < $9 \
+         ON CONFLICT (device, spool, seq) DO NOTHING",
     )
     .bind(scope.organisation())
     .bind(device)
@@ -79,6 +85,7 @@ pub(crate) async fn set_aside(
     .bind(i64::from(record.kind))
     .bind(reason)
     .bind(hex(&record.body))
+    .bind(KEPT_UNREADABLE)
     .execute(&mut **tx)
     .await?;
     sqlx::query(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use wardline_devices::{link, policy};
 use wardline_kernel::views::HEARTBEAT_S;
 use wardline_kernel::{Kernel, StoreError, Topic};
@@ -56,7 +56,11 @@ pub(crate) async fn converse(
         sent: BTreeMap::new(),
     };
     if let Err(status) = conversation.run().await {
-        tracing::info!(device = %id, "ended a conversation: {}", status.message());
+        match status.code() {
+            // What the transport reports when the other side is gone: it stopped, or its network did.
+            Code::Unknown => tracing::info!(device = %id, "the device hung up"),
+            _ => tracing::info!(device = %id, "ended a conversation: {}", status.message()),
+        }
         let _ = timeout(SEND_WITHIN, out.send(Err(status))).await;
     }
 }
@@ -175,7 +179,7 @@ impl Conversation {
                     tracing::warn!(
                         device = %self.device.id,
                         records = stored.unreadable,
-                        "records could not be read; they are kept in the table unreadable_record"
+                        "records could not be read; the first thousand of a device are kept in the table unreadable_record"
                     );
                 }
                 self.send(FromHub::Ack(Ack { spool_id: stored.spool.to_vec(), up_to_seq: stored.up_to }))

@@ -80,6 +80,16 @@ async fn an_unreadable_record_is_kept_aside_and_blocks_nothing() {
 }
 
 #[tokio::test]
+async fn a_flood_of_unreadable_records_is_counted_and_not_kept() {
+    let house = House::open().await;
+    let device = house.device().await;
+    let flood = (0..1500).map(|_| record(RecordKind::Event, "{not json")).collect();
+    assert_eq!(device.connect(&house.hub).await.store(make_batch([9; 16], 1, flood)).await, 1500);
+    assert_eq!(house.count("SELECT unreadable FROM spool").await, 1500);
+    assert_eq!(house.count("SELECT COUNT(*) FROM unreadable_record").await, 1000);
+}
+
+#[tokio::test]
 async fn a_full_disk_puts_the_device_off_and_loses_nothing() {
     let house = House::open().await;
     let device = house.device().await;
