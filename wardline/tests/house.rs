@@ -24,6 +24,7 @@ const LEVELS: &[(u32, &[&str])] = &[
     (4, &["wardline-hub"]),
     (5, &["wardline-range"]),
     (6, &["wardline"]),
+    (7, &["wardline-fuzz"]),
 ];
 
 fn root() -> PathBuf {

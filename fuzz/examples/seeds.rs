@@ -1,0 +1,74 @@
+//! Writes the seeds whose formats are binary: `cargo run -p wardline-fuzz --example seeds`.
+#![allow(clippy::unwrap_used, reason = "a tool for developers stops where it fails")]
+
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+use wardline_agent::spool::Spool;
+use wardline_event::DeviceId;
+use wardline_wire::make_batch;
+use wardline_wire::proto::command::Kind;
+use wardline_wire::proto::{
+    AgentMessage, Batch, Command, Isolate, KillProcess, Record, RecordKind, Release, SetPolicy, agent_message,
+};
+
+fn main() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let put = |path: &str, bytes: &[u8]| fs::write(corpus.join(path), bytes).unwrap();
+
+    let body = |path: &str| fs::read(corpus.join(path)).unwrap();
+    let record = |kind: RecordKind, body| Record { kind: kind.into(), body };
+    let batch = make_batch(
+        [9; 16],
+        1,
+        vec![
+            record(RecordKind::Event, body("ocsf/exec.json")),
+            record(RecordKind::ActionUpdate, body("action_update/succeeded.json")),
+        ],
+    );
+    put("wire_batch/whole", &batch.encode_to_vec());
+    put("wire_batch/cut_short", &Batch { count: 3, ..batch.clone() }.encode_to_vec());
+    let message = AgentMessage { body: Some(agent_message::Body::Batch(batch)) };
+    put("wire_batch/message", &message.encode_to_vec());
+    let last = make_batch([9; 16], i64::MAX as u64, vec![record(RecordKind::Unspecified, Vec::new())]);
+    put("wire_batch/last_number", &last.encode_to_vec());
+
+    let key = "3f0c9b526f0e4b7e9d1f0a2b3c4d5e6f-1a2b-4242".to_owned();
+    let policy = body("policy/default.json");
+    let kinds = [
+        ("kill", Kind::KillProcess(KillProcess { process_key: key })),
+        ("isolate", Kind::Isolate(Isolate { for_s: 3600 })),
+        ("release", Kind::Release(Release {})),
+        ("policy", Kind::SetPolicy(SetPolicy { policy_json: policy })),
+    ];
+    for (name, kind) in kinds {
+        let command = Command {
+            action_id: "a1".into(),
+            // The device and the clock of the target `command`.
+            device_id: DeviceId(77).0.to_be_bytes().to_vec(),
+            issued_ms: 999_999_990,
+            expires_ms: if name == "policy" { 0 } else { 1_000_060_000 },
+            requested_by: "analyst".into(),
+            reason: "test".into(),
+            kind: Some(kind),
+        };
+        put(&format!("command/{name}"), &command.encode_to_vec());
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path(), 1 << 20, [9; 16]).unwrap();
+    for (kind, body) in [(1, &b"first"[..]), (2, b""), (3, &[0xFF; 40])] {
+        spool.append(kind, body).unwrap();
+    }
+    spool.sync().unwrap();
+    let segment = fs::read(folder.path().join("0000000000000001.seg")).unwrap();
+    put("spool/whole", &segment);
+    put("spool/two", &[&segment[..], &segment].concat());
+    put("spool/torn", &segment[..segment.len() - 7]);
+    put("spool/older_torn", &[&segment[..segment.len() - 7], &segment].concat());
+    let mut damaged = segment.clone();
+    damaged[20] ^= 1;
+    put("spool/damaged", &damaged);
+    put("spool/empty", b"WLSPOOL1");
+}

@@ -1,0 +1,49 @@
+//! One function for each door through which bytes come in from outside. Each takes any bytes at all and panics if
+//! something that must hold for all bytes does not; an ordinary refusal of the bytes is not a fault.
+//!
+//! The functions serve two masters: coverage-guided fuzzing (`targets/`, see `README.md`), and the replay of the
+//! committed corpus on every test run (`tests/replay.rs`).
+
+mod commands;
+mod logs;
+mod netlink;
+mod ocsf;
+mod policy;
+mod sigma;
+mod spool;
+mod state;
+mod wire;
+
+/// Takes one input; panics if a promise is broken.
+pub type Target = fn(&[u8]);
+
+/// Every target under the name of its corpus folder and its fuzzing binary.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("action_update", ocsf::action_update),
+    ("command", commands::verify),
+    ("enrolment_token", wire::token),
+    ("isolation_record", state::isolation_record),
+    ("log_evtx", logs::evtx),
+    ("log_json", logs::json),
+    ("log_lines", logs::lines),
+    ("log_xml", logs::xml),
+    ("netlink", netlink::messages),
+    ("ocsf", ocsf::objects),
+    ("policy", policy::read),
+    ("sigma_match", sigma::matching),
+    ("sigma_rule", sigma::rule),
+    ("spool", spool::segments),
+    ("spool_notes", spool::notes),
+    ("state", state::files),
+    ("wire_batch", wire::batch),
+];
+
+/// Runs the target with this name on one input.
+///
+/// # Panics
+/// If the target finds a broken promise, or there is no such target.
+pub fn run(name: &str, data: &[u8]) {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, target) = found.unwrap_or_else(|| panic!("there is no target `{name}`"));
+    target(data);
+}

@@ -1,0 +1,57 @@
+//! Logs of other programs, in every format that is read.
+
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use wardline_event::Fields;
+use wardline_sense::log::{Format, detect, read};
+
+/// EVTX; the header need not be right for the fuzzer to get past it.
+pub fn evtx(data: &[u8]) {
+    read_as(Format::Evtx, data);
+}
+
+/// JSON, however it is laid out.
+pub fn json(data: &[u8]) {
+    read_as(Format::JsonLines, data);
+    read_as(Format::JsonValues, data);
+}
+
+/// Windows events and Sysmon for Linux as XML.
+pub fn xml(data: &[u8]) {
+    read_as(Format::Xml, data);
+}
+
+/// auditd's own log, and syslog with lines of auditd and Sysmon for Linux.
+pub fn lines(data: &[u8]) {
+    read_as(Format::Auditd, data);
+    read_as(Format::Syslog, data);
+}
+
+fn read_as(format: Format, data: &[u8]) {
+    let _ = detect(data);
+    let mut handed_over = 0_usize;
+    read(Path::new("log"), format, Cursor::new(data), &mut |item| {
+        handed_over += 1;
+        match item {
+            // What is read can be asked for.
+            Ok(read) => read
+                .record
+                .each_field(&mut |name, value| assert!(read.record.field(name) == Some(value), "{name}")),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+        ControlFlow::Continue(())
+    });
+    // EVTX stores a value once and refers to it; elsewhere everything that is handed over stood there.
+    if format != Format::Evtx {
+        assert!(handed_over <= data.len() + 1, "{handed_over} records out of {} bytes", data.len());
+    }
+    // A sink that has enough is not asked again.
+    let mut asked = 0;
+    read(Path::new("log"), format, Cursor::new(data), &mut |_| {
+        asked += 1;
+        ControlFlow::Break(())
+    });
+    assert!(asked <= 1, "the reader went on after the sink had enough");
+}

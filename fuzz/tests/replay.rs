@@ -1,0 +1,195 @@
+//! Every target on its whole corpus, and on some thousand inputs made from it by a fixed sequence of changes.
+//!
+//! This finds less than coverage-guided fuzzing (see `README.md`), but it runs with the other tests, and a fault that
+//! was found once and lies in the corpus never comes back unseen.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use wardline_fuzz::TARGETS;
+
+/// Changed inputs for each target, unless time is up before.
+const MUTATIONS: usize = 3000;
+/// Time for them; it bounds how much is tried, never the verdict.
+const AT_MOST: Duration = Duration::from_secs(5);
+/// Longest input that is made.
+const LONGEST: usize = 256 << 10;
+
+macro_rules! replay {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { replay(stringify!($name)); })*
+
+        /// A target without a test, a corpus, or a fuzzing binary would be thought to be covered.
+        #[test]
+        fn every_target_is_whole() {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let expected: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let tested: BTreeSet<String> = [$(stringify!($name)),*].map(str::to_owned).into();
+            assert_eq!(expected, tested, "the list in tests/replay.rs");
+            assert_eq!(expected, names(&root.join("corpus"), ""), "the folders in corpus/");
+            assert_eq!(expected, names(&root.join("targets/bin"), ".rs"), "the files in targets/bin/");
+            let manifest = fs::read_to_string(root.join("targets/Cargo.toml")).unwrap();
+            for name in &expected {
+                let entry = format!("[[bin]]\nname = \"{name}\"\npath = \"bin/{name}.rs\"\n");
+                assert!(manifest.contains(&entry), "targets/Cargo.toml has no [[bin]] {name}");
+                let bin = fs::read_to_string(root.join(format!("targets/bin/{name}.rs"))).unwrap();
+                assert!(bin.contains(&format!("run(\"{name}\", data)")), "targets/bin/{name}.rs runs another target");
+            }
+        }
+    };
+}
+
+replay!(
+    action_update,
+    command,
+    enrolment_token,
+    isolation_record,
+    log_evtx,
+    log_json,
+    log_lines,
+    log_xml,
+    netlink,
+    ocsf,
+    policy,
+    sigma_match,
+    sigma_rule,
+    spool,
+    spool_notes,
+    state,
+    wire_batch,
+);
+
+fn names(folder: &Path, suffix: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    entries.filter_map(|name| name.strip_suffix(suffix).map(str::to_owned)).collect()
+}
+
+fn replay(name: &str) {
+    let mut seeds = Vec::new();
+    for path in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)) {
+        let bytes = fs::read(&path).unwrap();
+        try_one(name, &path.display().to_string(), &bytes);
+        seeds.push(bytes);
+    }
+    if name == "log_evtx" {
+        seeds.extend(shared_event_logs());
+    }
+    assert!(!seeds.is_empty(), "corpus/{name} is empty");
+    let mut random = Random(0x5EED);
+    let end = Instant::now() + AT_MOST;
+    let mut tried = 0;
+    while tried < MUTATIONS && Instant::now() < end {
+        let input = mutate(&seeds, &mut random);
+        try_one(name, &format!("mutation {tried}"), &input);
+        tried += 1;
+    }
+    println!("{name}: {} seeds, {tried} mutations", seeds.len());
+}
+
+/// Runs the target; an input that breaks it is kept for whoever looks into it.
+fn try_one(name: &str, origin: &str, input: &[u8]) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| wardline_fuzz::run(name, input))) {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
+        let told = match fs::write(&kept, input) {
+            Ok(()) => format!("the input is in {}", kept.display()),
+            Err(error) => format!("the input could not be kept: {error}"),
+        };
+        eprintln!("target {name} failed on {origin}; {told}");
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Small files of the shared test data, which are others' work and not in this repository.
+fn shared_event_logs() -> Vec<Vec<u8>> {
+    let shared =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/evtx/attack-samples/Execution");
+    let mut logs: Vec<Vec<u8>> = files(&shared)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "evtx"))
+        .filter_map(|path| fs::read(path).ok().filter(|bytes| bytes.len() < 80_000))
+        .take(4)
+        .collect();
+    if logs.is_empty() {
+        println!("skipped: no shared data");
+    }
+    for log in &mut logs {
+        try_one("log_evtx", "a shared event log", log);
+        // The header and the beginning of the first chunk: changes in the empty rest would change nothing.
+        log.truncate(24 << 10);
+    }
+    logs
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).filter(|p| p.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// A seed with up to eight changes.
+fn mutate(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let mut bytes = seeds[random.below(seeds.len())].clone();
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len() + 1);
+        let reach = 1 << random.below(7);
+        let to = (at + random.below(reach)).min(bytes.len());
+        match random.below(8) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            1 if at < bytes.len() => bytes[at] = random.below(256) as u8,
+            2 => drop(bytes.drain(at..to)),
+            3 => {
+                let again = bytes[at..to].repeat(1 << random.below(6));
+                bytes.splice(to..to, again);
+            }
+            4 => bytes.truncate(at),
+            5 => {
+                let other = &seeds[random.below(seeds.len())];
+                let from = random.below(other.len() + 1);
+                let until = (from + random.below(200)).min(other.len());
+                bytes.splice(at..to, other[from..until].iter().copied());
+            }
+            6 => {
+                let word: [u8; 8] =
+                    [0, 1, u64::MAX, 1 << 63, 0xFFFF_FFFF, 0x7FFF_FFFF][random.below(6)].to_le_bytes();
+                bytes.splice(at..to, word.into_iter().take(1 << random.below(4)));
+            }
+            _ => {
+                const WORDS: &[&str] = &[
+                    "",
+                    "-1",
+                    "18446744073709551615",
+                    "1e999",
+                    "\"",
+                    "\\",
+                    "{",
+                    "[",
+                    "<",
+                    "\u{e9}",
+                    "*",
+                    "0",
+                ];
+                bytes.splice(at..to, WORDS[random.below(WORDS.len())].bytes());
+            }
+        }
+        bytes.truncate(LONGEST);
+    }
+    bytes
+}
+
+/// xorshift64 (Marsaglia, "Xorshift RNGs", 2003): the same sequence on every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
