@@ -82,6 +82,10 @@ pub struct Spool {
     dropped: u64,
 }
 
+/// No number is larger: the hub stores them as signed 64-bit integers, and half of those last for ever. A note or a
+/// file name beyond it was damaged.
+const LAST_SEQ: u64 = 1 << 62;
+
 /// The format of the folder; the number in the `version` line of `spool.id`.
 const VERSION: u32 = 1;
 
@@ -123,7 +127,7 @@ impl Spool {
         }
         let acked = dir.join("acked");
         if let Ok(text) = fs::read_to_string(&acked) {
-            spool.acked = text.trim().parse().unwrap_or(0);
+            spool.acked = text.trim().parse().ok().filter(|seq| *seq <= LAST_SEQ).unwrap_or(0);
         }
         // Numbers up to `acked` were certainly given away, even if their segments are gone.
         spool.next_seq = spool.next_seq.max(spool.acked + 1);

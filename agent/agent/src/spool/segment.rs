@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Kind, SpoolError};
+use super::{Kind, LAST_SEQ, SpoolError};
 
 const MAGIC: &[u8; 8] = b"WLSPOOL1";
 const HEAD: u64 = 9;
@@ -40,7 +40,10 @@ pub struct Opened {
 /// The first sequence number that a path names, if it is a segment's path.
 pub fn first_seq_of(path: &Path) -> Option<u64> {
     let stem = path.file_name()?.to_str()?.strip_suffix(".seg")?;
-    if stem.len() == 16 { u64::from_str_radix(stem, 16).ok() } else { None }
+    if stem.len() != 16 {
+        return None;
+    }
+    u64::from_str_radix(stem, 16).ok().filter(|seq| *seq <= LAST_SEQ)
 }
 
 /// A new or renamed file is only there after a power cut if its folder was synced.
