@@ -139,6 +139,7 @@ await check("a new finding appears by itself; scroll and focus stay", async () =
   const [before, count] = [await where(), await main.locator("#rows tr").count()];
   hub.order("finding");
   await main.waitForFunction((n) => document.querySelectorAll("#rows tr").length === n + 1, count);
+  await main.waitForSelector("#announce:not(:empty)");
   const after = await where();
   assert.equal(after.focus, before.focus);
   assert.ok(Math.abs(after.top - before.top) <= 2, `what was read moved from ${before.top} to ${after.top}`);
@@ -213,7 +214,7 @@ await check("an isolation is ordered by keyboard alone, needs a reason, and is s
   if (!(await isSimulated(main))) return "skip";
   await tabTo(main, "Isolate this device", () => document.activeElement.textContent === "Isolate this device");
   await main.keyboard.press("Enter");
-  assert.match(await main.textContent("details[open]"), /everything except this hub/);
+  assert.match(await main.textContent("details[open]:visible"), /everything except this hub/);
   await main.keyboard.press("Tab");
   await main.keyboard.press("ArrowUp"); // 15 minutes
   await main.keyboard.press("Tab");
@@ -229,7 +230,10 @@ await check("an isolation is ordered by keyboard alone, needs a reason, and is s
   await main.waitForSelector("#orders :text('Confirmed by device')");
   await main.waitForSelector("#tags :text('Isolated')");
   assert.ok(await main.evaluate(() => window.untouched), "the state came without a reload");
-  assert.match(await main.textContent("#say"), /Isolate for 15 minutes: Confirmed by device/);
+  await main.locator("summary", { hasText: "Release this device" }).waitFor();
+  await main.locator("summary", { hasText: "Isolate this device" }).waitFor({ state: "hidden" });
+  await main.waitForFunction(() =>
+    document.getElementById("say").textContent.includes("Isolate for 15 minutes: Confirmed by device"));
 });
 
 await check("an isolated device can be released", async () => {

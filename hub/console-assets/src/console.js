@@ -97,10 +97,18 @@
     }
     if (news.length) document.getElementById("say").textContent = news.join(". ");
   };
+  // What can be ordered follows the device's state, unless somebody is typing in it.
+  const offer = () => {
+    const state = document.querySelector("[data-isolated]")?.dataset.isolated;
+    for (const form of document.querySelectorAll("[data-when-isolated]")) {
+      if (!form.contains(document.activeElement)) form.hidden = form.dataset.whenIsolated !== state;
+    }
+  };
   listen();
   document.body.addEventListener("htmx:afterSettle", () => {
     refreshTimes(document);
     listen();
+    offer();
   });
 
   document.addEventListener("click", async (event) => {

@@ -184,7 +184,8 @@ fn what_is_unknown_is_said_to_be() {
     let mut isolated = detail(summary(7, "PACS-01", "PACS server", "server", Presence::Silent));
     isolated.summary.isolated_until_ms = Some(NOW.0 + 3_000_000);
     let html = framed("device-isolated", &DevicePage::of(&isolated, &[], Vec::new(), NOW));
-    assert!(html.contains("Release this device") && !html.contains("Isolate this device"));
+    assert!(html.contains(r#"<div data-when-isolated="true"><details"#), "it can be released");
+    assert!(html.contains(r#"<div data-when-isolated="false" hidden>"#), "and not isolated again");
     assert!(html.contains("As of its last heartbeat."));
 }
 
