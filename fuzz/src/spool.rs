@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use wardline_agent::spool::{Kind, Spool};
+use wardline_agent::spool::{Kind, Spool, SpoolError};
 
 const MAGIC: &[u8] = b"WLSPOOL1";
 const BUDGET: u64 = 64 << 20;
@@ -56,7 +56,13 @@ pub fn notes(data: &[u8]) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path();
         fs::write(dir.join(name), data).expect("a temporary file");
-        let Ok((mut spool, _)) = Spool::open(dir, BUDGET, ID) else { continue };
+        let mut spool = match Spool::open(dir, BUDGET, ID) {
+            Ok((spool, _)) => spool,
+            Err(error) => {
+                assert!(matches!(error, SpoolError::Newer(_)), "damage keeps the spool shut: {error:?}");
+                continue;
+            }
+        };
         let seq = spool.append(1, b"a").expect("a temporary file");
         let expected = vec![(seq, 1, b"a".to_vec())];
         assert_eq!(read_all(&mut spool), expected, "{name}");

@@ -263,8 +263,9 @@ impl Drop for Spool {
 
 fn read_or_make_id(dir: &Path, fresh: [u8; 16]) -> Result<[u8; 16], SpoolError> {
     let path = dir.join("spool.id");
-    match fs::read_to_string(&path) {
-        Ok(text) => {
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
             let mut words = text.split_whitespace();
             let version = words.next().and_then(|v| v.parse::<u32>().ok());
             if version.is_some_and(|v| v > VERSION) {
