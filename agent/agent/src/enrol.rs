@@ -96,9 +96,10 @@ pub async fn renew(
     state: &StateDir,
 ) -> Result<Identity, EnrolError> {
     let (key, csr_der) = key_and_request()?;
-    let refused = |status: tonic::Status| EnrolError::Refused {
-        hub: identity.hub.clone(),
-        why: status.message().to_owned(),
+    let hub = &identity.hub;
+    let refused = |status: tonic::Status| match status.code() {
+        Code::Unavailable | Code::Unknown => EnrolError::Connect(tls::explain(hub, &status)),
+        _ => EnrolError::Refused { hub: hub.clone(), why: status.message().to_owned() },
     };
     let reply = client.renew(RenewRequest { csr_der }).await.map_err(refused)?.into_inner();
     let Some(certificate) = reply.certificate_chain.first() else {

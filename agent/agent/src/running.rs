@@ -77,6 +77,8 @@ pub struct Running {
     stopping: Arc<AtomicBool>,
     stop_courier: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    /// Keeps other agents out of the folder for as long as this one runs.
+    _lock: std::fs::File,
 }
 
 /// How long a sensor may wait for events. Also how long stopping takes at most.
@@ -89,6 +91,7 @@ fn lock(guard: &Mutex<Guard>) -> std::sync::MutexGuard<'_, Guard> {
 /// Starts the agent.
 pub fn start(setup: Setup) -> Result<Running, StartError> {
     let identity = setup.state.identity()?;
+    let held = setup.state.lock()?;
     let outbox = Arc::new(Outbox::open(&setup.state.path().join("spool"), setup.budget, setup.random)?);
     let mut guard = Guard::new(Parts {
         state: setup.state.clone(),
@@ -117,6 +120,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         stopping: Arc::clone(&stopping),
         stop_courier,
         threads: Vec::new(),
+        _lock: held,
     };
 
     // The roots first, so that the first event already has its ancestors.

@@ -7,6 +7,7 @@
 //! | `orders.json` | the orders already carried out, so that none is carried out twice |
 //! | `isolation.json` | the isolation in force |
 //! | `spool/` | records that wait for the hub |
+//! | `agent.lock` | held by the agent that works here |
 
 use std::fs;
 use std::io::{self, Write};
@@ -45,6 +46,9 @@ pub enum StateError {
         /// What is wrong.
         what: String,
     },
+    /// Another agent works in the folder.
+    #[error("another agent is already using {path}; stop it first, or give this one a folder of its own with --data DIR", path = .0.display())]
+    InUse(PathBuf),
     /// Written by a newer build.
     #[error("{path} was written by a newer version of Wardline (format {found}, this build reads {VERSION}): update this one; nothing was changed", path = path.display())]
     Newer {
@@ -120,6 +124,21 @@ impl StateDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Takes the folder for one agent, until the file is dropped or the process ends. Two agents would give the same
+    /// numbers to different records.
+    pub fn lock(&self) -> Result<fs::File, StateError> {
+        let path = self.0.join("agent.lock");
+        let failed = |source| StateError::Io { doing: "locking", path: path.clone(), source };
+        let mut options = fs::OpenOptions::new();
+        let file =
+            options.create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(StateError::InUse(self.0.clone())),
+            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
     }
 
     /// True if the device was enrolled.

@@ -3,8 +3,11 @@
 //! The hub's own authority is the only root. Before enrolment the device knows just its fingerprint, from the
 //! token; afterwards it has the certificate itself.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use ring::digest;
@@ -15,12 +18,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
 };
+use tokio::io::AsyncBufRead;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use wardline_wire::HUB_TLS_NAME;
 
 use crate::state::Identity;
+
+/// How long a hub may take to say its first word. One that waits for ours instead is spoken to after that.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -62,14 +70,22 @@ pub async fn connect(hub: &str, mut config: ClientConfig) -> Result<Channel, ton
             let tcp = TcpStream::connect(&address).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from(HUB_TLS_NAME).map_err(io::Error::other)?;
-            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+            let mut tls = connector.connect(name, tcp).await?;
+            // In TLS 1.3 the hub judges this device's certificate only after the handshake has ended on this side.
+            // Its first word is either its HTTP/2 settings or an alert; what is written before that could make the
+            // alert get lost, and with it the reason.
+            let first_word = poll_fn(|cx| Pin::new(&mut tls).poll_fill_buf(cx).map_ok(<[u8]>::len));
+            if let Ok(heard) = timeout(FIRST_WORD, first_word).await {
+                heard?;
+            }
+            Ok::<_, io::Error>(TokioIo::new(tls))
         }
     });
     // The address given here is only a name for the HTTP/2 `:authority`; `dial` decides where to go.
     Endpoint::from_static("http://hub")
-        .connect_timeout(std::time::Duration::from_secs(10))
-        .http2_keep_alive_interval(std::time::Duration::from_secs(20))
-        .keep_alive_timeout(std::time::Duration::from_secs(20))
+        .connect_timeout(Duration::from_secs(10))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true)
         .connect_with_connector(dial)
         .await

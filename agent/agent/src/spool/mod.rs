@@ -18,6 +18,7 @@ mod segment;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use segment::Segment;
@@ -125,9 +126,11 @@ impl Spool {
                 opened.segment.remove()?;
             }
         }
-        let acked = dir.join("acked");
-        if let Ok(text) = fs::read_to_string(&acked) {
-            spool.acked = text.trim().parse().ok().filter(|seq| *seq <= LAST_SEQ).unwrap_or(0);
+        match fs::read_to_string(dir.join("acked")) {
+            Ok(text) => spool.acked = text.trim().parse().ok().filter(|seq| *seq <= LAST_SEQ).unwrap_or(0),
+            // Made while there is room for it. Without it the spool works, until the disk is full.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => drop(spool.note_acked()),
+            Err(_) => {}
         }
         // Numbers up to `acked` were certainly given away, even if their segments are gone.
         spool.next_seq = spool.next_seq.max(spool.acked + 1);
@@ -227,21 +230,40 @@ impl Spool {
         self.forget_acked()
     }
 
-    /// The newest segment stays even if all of it is acknowledged: it is written on.
+    /// The newest segment stays even if all of it is acknowledged: it is written on. Unless it cannot be, because the
+    /// disk was full: then its space is needed.
     fn has_finished_segment(&self) -> bool {
-        self.segments.len() > 1 && self.segments.front().is_some_and(|s| s.end_seq() <= self.acked + 1)
+        self.segments
+            .front()
+            .is_some_and(|s| s.end_seq() <= self.acked + 1 && (self.segments.len() > 1 || !s.writable()))
     }
 
     fn note_acked(&self) -> Result<(), SpoolError> {
         let (path, temporary) = (self.dir.join("acked"), self.dir.join("acked.new"));
+        // Always the same length, see below.
+        let text = format!("{:020}\n", self.acked);
         let write = || {
             let mut file = fs::File::create(&temporary)?;
-            file.write_all(self.acked.to_string().as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_data()
         };
-        write().map_err(SpoolError::io("writing", &temporary))?;
-        fs::rename(&temporary, &path).map_err(SpoolError::io("renaming", &path))?;
-        segment::sync_folder(&self.dir)
+        match write() {
+            Ok(()) => {
+                fs::rename(&temporary, &path).map_err(SpoolError::io("renaming", &path))?;
+                segment::sync_folder(&self.dir)
+            }
+            // A full disk must not keep acknowledged segments from being removed. The old file has its block already;
+            // so few bytes go to the disk whole or not at all.
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                let overwrite = || {
+                    let file = fs::OpenOptions::new().write(true).open(&path)?;
+                    file.write_all_at(text.as_bytes(), 0)?;
+                    file.sync_data()
+                };
+                overwrite().map_err(|_: io::Error| SpoolError::io("writing", &temporary)(error))
+            }
+        }
     }
 
     fn forget_acked(&mut self) -> Result<(), SpoolError> {
