@@ -55,7 +55,7 @@ impl Running {
     /// Waits until it has said all these words in one line; gives the line.
     #[track_caller]
     pub fn says(&mut self, words: &[&str]) -> String {
-        until(&format!("it says {words:?}; said: {}", self.said()), || {
+        until(&format!("it says {words:?}"), || {
             let said = self.said();
             let line = said.lines().find(|l| words.iter().all(|w| l.contains(w))).map(str::to_owned);
             let ended = self.child.try_wait().unwrap();
