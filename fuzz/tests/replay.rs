@@ -76,8 +76,10 @@ fn replay(name: &str) {
         try_one(name, &path.display().to_string(), &bytes);
         seeds.push(bytes);
     }
-    if name == "log_evtx" {
-        seeds.extend(shared_event_logs());
+    match name {
+        "log_evtx" => seeds.extend(shared_event_logs()),
+        "sigma_match" => seeds.extend(golden_rules_with_events()),
+        _ => {}
     }
     assert!(!seeds.is_empty(), "corpus/{name} is empty");
     let mut random = Random(0x5EED);
@@ -102,6 +104,23 @@ fn try_one(name: &str, origin: &str, input: &[u8]) {
         eprintln!("target {name} failed on {origin}; {told}");
         std::panic::resume_unwind(panic);
     }
+}
+
+/// The rule engine's own golden cases, each rule with each of its events.
+fn golden_rules_with_events() -> Vec<Vec<u8>> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/sigma/tests/golden");
+    let mut seeds = Vec::new();
+    for path in files(&golden) {
+        let Some(base) = path.to_str().and_then(|p| p.strip_suffix(".rule.yml")) else { continue };
+        let rule = fs::read_to_string(&path).unwrap();
+        for event in fs::read_to_string(format!("{base}.events.jsonl")).unwrap().lines() {
+            let seed = format!("{rule}\n=== event ===\n{event}").into_bytes();
+            try_one("sigma_match", base, &seed);
+            seeds.push(seed);
+        }
+    }
+    assert!(seeds.len() > 100, "only {} golden cases in {}", seeds.len(), golden.display());
+    seeds
 }
 
 /// Small files of the shared test data, which are others' work and not in this repository.
