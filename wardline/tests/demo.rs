@@ -1,4 +1,5 @@
 //! `wardline demo`: needs no root, adds up, and leaves nothing behind.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 mod common;
 

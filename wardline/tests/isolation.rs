@@ -1,4 +1,5 @@
 //! Isolation, end to end, between two network namespaces of the test's own. Needs root.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! The main street, end to end: the built binary, the real kernel, real TLS, a real database.
 //!
 //! These tests need root. The processes that look like attacks are the tests' own; they only sleep.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 mod common;
 

@@ -1,10 +1,11 @@
 //! Bad input and bad luck: one clear message each – what, where, what to do – and nothing stored before is lost.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 mod common;
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -233,11 +234,13 @@ fn an_expired_certificate_is_told_and_a_fresh_enrolment_mends_it() {
     Running::start(&[], &run).says(&["connected to the hub"]);
 }
 
-/// The bytes of all segments of a spool.
-fn spooled(agent: &Path) -> u64 {
-    let telemetry = agent.join("spool/telemetry");
-    let files = fs::read_dir(telemetry).into_iter().flatten().map_while(Result::ok);
-    files.filter(|f| text(&f.path()).ends_with(".seg")).map(|f| f.metadata().unwrap().len()).sum()
+/// The segments of an agent's telemetry spool, oldest first.
+fn segments(agent: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(agent.join("spool/telemetry")).into_iter().flatten().map_while(Result::ok);
+    let mut segments: Vec<PathBuf> =
+        files.map(|f| f.path()).filter(|p| p.extension().is_some_and(|e| e == "seg")).collect();
+    segments.sort();
+    segments
 }
 
 #[test]
@@ -258,15 +261,15 @@ fn a_foreign_hub_gets_nothing_and_a_damaged_spool_loses_only_the_damage() {
     let marker = format!("kept-{}", std::process::id());
     let _attack = Tree::start(dir.path(), &marker, SHELL_WORDS);
     lost.says(&["Shell wired to the network through /dev/tcp", "(pid "]);
-    until("events wait on disk", || (spooled(&agent) > 20_000).then_some(()));
+    until("events wait on disk", || {
+        let bytes: u64 = segments(&agent).iter().map(|s| s.metadata().unwrap().len()).sum();
+        (bytes > 20_000).then_some(())
+    });
     assert_eq!(lost.interrupt().code(), Some(0));
     assert_eq!(theirs.client().get("/api/v1/status")["events"]["stored"], 0);
 
     // One byte in the middle of the telemetry is damaged while the agent is away.
-    let telemetry = agent.join("spool/telemetry");
-    let mut segments: Vec<_> = fs::read_dir(&telemetry).unwrap().map(|f| f.unwrap().path()).collect();
-    segments.retain(|p| p.extension().is_some_and(|e| e == "seg"));
-    let segment = segments.iter().min().unwrap();
+    let segment = &segments(&agent)[0];
     let mut bytes = fs::read(segment).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;

@@ -1,4 +1,5 @@
 //! The guard against a machine that notes what is done to it: who may kill, who may order, and what is recorded.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const WARDLINE: &str = env!("CARGO_BIN_EXE_wardline");
 
 /// How long anything may take before a test gives up. Never a measure of speed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// True as root. Otherwise says that the test is skipped – which must not happen in CI.
 pub fn is_root() -> bool {
