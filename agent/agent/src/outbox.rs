@@ -163,9 +163,14 @@ impl Outbox {
             spool.skip();
             warn!(bytes = body.len(), "a record was too large to send and was dropped");
         } else if let Err(error) = spool.append(kind as u8, body) {
+            let dropped = spool.dropped();
+            drop(spool);
+            // The other lane may hold space that it no longer needs.
+            for lane in Lane::ALL {
+                self.lane(lane).make_room();
+            }
             // One line for a hundred failures: a full disk must not fill the log as well.
             if self.failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
-                let dropped = spool.dropped();
                 warn!(dropped, "a record could not be kept, and is counted: {}", crate::chain(&error));
             }
         }

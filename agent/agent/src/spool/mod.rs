@@ -159,7 +159,10 @@ impl Spool {
     pub fn append(&mut self, kind: Kind, body: &[u8]) -> Result<u64, SpoolError> {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let written = self.try_append(seq, kind, body);
+        let mut written = self.try_append(seq, kind, body);
+        if written.is_err() && self.make_room() {
+            written = self.try_append(seq, kind, body);
+        }
         if written.is_err() {
             self.dropped += 1;
         }
@@ -236,6 +239,16 @@ impl Spool {
         self.segments
             .front()
             .is_some_and(|s| s.end_seq() <= self.acked + 1 && (self.segments.len() > 1 || !s.writable()))
+    }
+
+    /// Gives up the space that records still hold which the hub has; true if there was any. For a full disk: as long as
+    /// there is room, the newest segment is kept and written on.
+    pub fn make_room(&mut self) -> bool {
+        let all_acked = self.segments.len() == 1
+            && self.segments.front().is_some_and(|s| s.count() > 0 && s.end_seq() <= self.acked + 1);
+        all_acked
+            && self.note_acked().is_ok()
+            && self.segments.pop_front().is_some_and(|done| done.remove().is_ok())
     }
 
     fn note_acked(&self) -> Result<(), SpoolError> {

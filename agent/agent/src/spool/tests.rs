@@ -155,3 +155,28 @@ fn a_newer_spool_is_left_alone() {
     let error = Spool::open(dir.path(), 1 << 20, [1; 16]).unwrap_err().to_string();
     assert!(error.contains("newer version of Wardline"), "{error}");
 }
+
+#[test]
+fn room_is_made_of_what_the_hub_has_and_no_number_is_given_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Spool::open(dir.path(), 8 << 20, [1; 16]).unwrap().0;
+    let mut spool = open();
+    for n in 1..=3 {
+        assert_eq!(spool.append(1, b"record").unwrap(), n);
+    }
+    spool.ack(2).unwrap();
+    assert!(!spool.make_room(), "one still waits");
+    spool.ack(3).unwrap();
+    assert!(spool.make_room() && newest_segment(dir.path()).is_none());
+    // As if the machine had lost its power here.
+    std::mem::forget(spool);
+    let mut spool = open();
+    assert_eq!(spool.append(1, b"four").unwrap(), 4);
+
+    // A segment that cannot be written on goes as soon as the hub has it.
+    spool.append(1, &vec![0; 2 << 20]).unwrap_err();
+    spool.ack(4).unwrap();
+    assert!(newest_segment(dir.path()).is_none());
+    std::mem::forget(spool);
+    assert!(open().append(1, b"next").unwrap() > 4);
+}
