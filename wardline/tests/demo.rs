@@ -36,8 +36,8 @@ fn the_demonstration_works_without_root_and_adds_up() {
     assert_eq!(events["accounted_for"], true, "{events}");
     assert_eq!(number("dropped"), 0, "{events}");
     assert_eq!(number("produced"), number("stored") + number("kept_local"), "{events}");
-    // 38 roots and 36 ordinary processes alone, before the attack.
-    assert!(number("stored") > 74, "{events}");
+    // Three processes at the start and three of ordinary work on each of twelve devices, before the attack.
+    assert!(number("stored") > 72, "{events}");
 
     let findings = &summary["findings"];
     // Killed: the shell on ward 7's second PC, the shadow copies' end on the file server, the shell on the archive.

@@ -70,16 +70,14 @@ fn check_finding(hub: &common::http::Client, finding: &Value, tree: &Tree, marke
     }
 }
 
-/// Waits for a heartbeat whose account adds up, and for the hub to have stored all that it names.
-fn check_accounting(hub: &common::http::Client) {
+/// Waits for a heartbeat later than a finding whose account adds up, and for the hub to have stored all that it names.
+fn check_accounting(hub: &common::http::Client, finding: &Value) {
     let account = until("produced = stored + kept + lost", || {
         let device = hub.device();
         let number = |name: &str| device["accounting"][name].as_i64();
-        // A heartbeat in the middle of a burst has counted part of it; the next one tells all. The first knows only
-        // what was found at the start.
-        let whole = number("produced")?
-            == number("spooled")? + number("kept_local")? + number("kernel_lost")?
-            && number("kept_local")? > 0;
+        // A heartbeat in the middle of a burst has counted a part of it; the next one tells all.
+        let whole = device["heartbeat_ms"].as_i64()? > finding["time_ms"].as_i64()?
+            && number("produced")? == number("spooled")? + number("kept_local")? + number("kernel_lost")?;
         whole.then_some(device)
     });
     let number = |name: &str| account["accounting"][name].as_i64().unwrap();
@@ -121,7 +119,7 @@ fn an_attack_is_seen_killed_and_shown() {
         assert!(neighbour.lives(), "near miss {n} was killed");
         assert!(hub.findings(&format!("{marker}-near-{n}"), Some(SHELL_RULE)).is_empty());
     }
-    check_accounting(&hub);
+    check_accounting(&hub, &finding);
 
     // Ctrl-C for `up` alone ends all of it.
     let (parts, agents) = (up.parts(), up.agents.clone());

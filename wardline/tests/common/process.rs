@@ -1,6 +1,6 @@
 //! Harmless processes that look like an attack, or nearly so. They sleep, and belong to the test that made them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -61,12 +61,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Starts it. Child first, words later: the script makes the child, then runs the program anew with the words on
-    /// its command line, which keeps the pid. So the child is there however soon the rule fires.
+    /// Starts it. Child first, words later: the script makes the child and waits for a line; then it runs the program
+    /// anew with the words on its command line, which keeps the pid. So the child is there however soon the rule fires.
     pub fn start(dir: &Path, marker: &str, words: &str) -> Self {
         let (script, line) = (dir.join(format!("{marker}.sh")), dir.join(format!("{marker}.txt")));
         std::fs::write(&line, format!("read -r _; : {marker} # {words}")).unwrap();
-        let text = format!("sleep 300 & echo $!\nexec bash -c \"$(<'{}')\"\n", line.display());
+        let text = format!("sleep 300 & echo $!\nread -r _\nexec bash -c \"$(<'{}')\"\n", line.display());
         std::fs::write(&script, text).unwrap();
         let mut bash = Command::new("bash")
             .arg(&script)
@@ -78,8 +78,12 @@ impl Tree {
         let mut first = String::new();
         BufReader::new(bash.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let pid = first.trim().parse().unwrap();
-        // A tree that is killed at once may have gone already; a start of 0 then says so.
-        let sleep = Known::of(pid).unwrap_or(Known { pid, start_ticks: 0 });
+        let comm = format!("/proc/{pid}/comm");
+        until("the child runs sleep", || {
+            (std::fs::read_to_string(&comm).ok()?.trim() == "sleep").then_some(())
+        });
+        let sleep = Known::of(pid).unwrap();
+        bash.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
         Self { bash, sleep }
     }
 
