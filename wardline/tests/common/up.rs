@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -80,7 +81,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Asked first: its parts write to their folders until they have ended.
+        let deadline = Instant::now() + Duration::from_secs(15);
         if matches!(self.child.try_wait(), Ok(None)) {
+            signal(&self.child, Signal::INT);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
