@@ -1,6 +1,6 @@
 //! Measures one core: events per second through match, decision, encoding and spool.
 //!
-//! `cargo run --release -p wardline-agent --example throughput [EVENTS]` prints one JSON object. The events are
+//! `cargo run --release -p wardline --example throughput [EVENTS]` prints one JSON object. The events are
 //! process starts with the command lines of the rules' own benign corpus, repeated; the rules are all of
 //! Wardline's; the spool is on disk, in a temporary folder.
 
@@ -27,7 +27,7 @@ fn random() -> [u8; 16] {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let events: u32 = std::env::args().nth(1).map_or(Ok(300_000), |n| n.parse())?;
     let dir = tempfile::tempdir()?;
-    let corpus: Vec<serde_json::Value> = include_str!("../../../content/benign/linux.jsonl")
+    let corpus: Vec<serde_json::Value> = include_str!("../../content/benign/linux.jsonl")
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?;
