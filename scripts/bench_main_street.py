@@ -121,7 +121,7 @@ def scan(figures):
             check=False,
         ).stdout
         times.append(time.monotonic() - began)
-        found = re.search(r"([\d,]+) records", out)
+        found = re.search(r"Records\s+([\d,]+) read", out)
         records = int(found.group(1).replace(",", "")) if found else 0
     middle = sorted(times)[1]
     figures["scan_s"] = middle
