@@ -11,7 +11,7 @@ export async function startHub(...options) {
   if (process.env.WARDLINE_URL) {
     return { link: process.env.WARDLINE_URL, order: null, stop: async () => {} };
   }
-  const build = spawnSync("cargo", ["build", "--quiet", "-p", "wardline-hub", "--example", "console_preview"], {
+  const build = spawnSync("cargo", ["build", "--quiet", "--workspace", "--example", "console_preview"], {
     cwd: root,
     stdio: "inherit",
   });
