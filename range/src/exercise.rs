@@ -91,6 +91,7 @@ impl Exercise {
             }
             let agent = start(Setup {
                 state,
+                hub: None,
                 facts,
                 boot: machine.boot(),
                 rules,

@@ -14,7 +14,7 @@ use wardline_agent::guard::Ruleset;
 use wardline_agent::outbox::Budget;
 use wardline_agent::running::{Setup, facts, start};
 use wardline_agent::state::StateDir;
-use wardline_event::{SensorState, SensorStatus};
+use wardline_event::{SensorKind, SensorState, SensorStatus};
 use wardline_policy::DevicePolicy;
 use wardline_respond::{LinuxResponder, Protected};
 use wardline_wire::EnrolmentToken;
@@ -152,11 +152,6 @@ fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
 
 fn watch(args: &RunArgs) -> anyhow::Result<()> {
     let state = StateDir::open(&args.folder.path("agent")?)?;
-    let mut identity = state.identity()?;
-    if let Some(hub) = args.hub.as_ref().filter(|h| **h != identity.hub) {
-        identity.hub.clone_from(hub);
-        state.set_identity(&identity)?;
-    }
     let rules = load_rules(&args.rules)?;
     let rule_count = rules.len();
     let protected = Protected { executables: DevicePolicy::default().never_kill, ..Protected::default() };
@@ -168,6 +163,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
         sensors.iter().map(|s| s.status()).chain(others.iter().cloned()).collect();
     let running = start(Setup {
         state,
+        hub: args.hub.clone(),
         facts: facts(env!("CARGO_PKG_VERSION")),
         boot,
         rules,
@@ -208,5 +204,7 @@ fn words(status: &SensorStatus) -> (&'static str, &'static str, &str) {
 
 fn describe(status: &SensorStatus) -> serde_json::Value {
     let (title, state, reason) = words(status);
-    json!({"title": title, "state": state, "reason": reason})
+    // `/proc` is read once at the start: it watches nothing.
+    let watches = status.kind != SensorKind::LinuxProc && state != "off";
+    json!({"title": title, "state": state, "reason": reason, "watches": watches})
 }

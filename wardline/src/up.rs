@@ -206,7 +206,7 @@ fn show_sensors(watching: &Value) -> bool {
     for sensor in watching["sensors"].as_array().into_iter().flatten() {
         let text = |name: &str| sensor[name].as_str().unwrap_or_default();
         let mark = if text("state") == "off" { "✗" } else { "✓" };
-        any |= text("state") != "off";
+        any |= sensor["watches"] == true;
         let reason = text("reason");
         println!(
             "    {mark} {}: {}{}{reason}",

@@ -46,6 +46,8 @@ pub enum StartError {
 pub struct Setup {
     /// Its folder; the device is enrolled.
     pub state: StateDir,
+    /// The hub's address, if it is another one than at the enrolment. Kept once a renewal there has succeeded.
+    pub hub: Option<String>,
     /// What the device says about itself.
     pub facts: DeviceFacts,
     /// This boot.
@@ -90,7 +92,10 @@ fn lock(guard: &Mutex<Guard>) -> std::sync::MutexGuard<'_, Guard> {
 
 /// Starts the agent.
 pub fn start(setup: Setup) -> Result<Running, StartError> {
-    let identity = setup.state.identity()?;
+    let mut identity = setup.state.identity()?;
+    if let Some(hub) = setup.hub {
+        identity.hub = hub;
+    }
     let held = setup.state.lock()?;
     let outbox = Arc::new(Outbox::open(&setup.state.path().join("spool"), setup.budget, setup.random)?);
     let mut guard = Guard::new(Parts {

@@ -123,6 +123,7 @@ async fn enrol(hub: &RunningHub, folder: &Path) -> StateDir {
 
 fn agent(state: &StateDir, machine: &Machine, clock: Arc<dyn Clock>) -> Running {
     start(Setup {
+        hub: None,
         state: state.clone(),
         facts: facts("1"),
         boot: BootId(7),
