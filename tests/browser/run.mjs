@@ -265,7 +265,7 @@ await check("a device shows what it sees and where its events went", async () =>
   assert.match(await main.textContent("#count"), /\d+ devices?: \d+ online/);
   await main.goto(`${origin}${device}`);
   const text = await main.textContent("main");
-  for (const part of ["What it can see", "Produced by its sensors", "Stored at this hub", "Lost in the kernel", "Last heartbeat"]) {
+  for (const part of ["What it can see", "Produced by its sensors", "Acknowledged by this hub", "Lost in the kernel or while reading", "Last heartbeat"]) {
     assert.ok(text.includes(part), `the page lacks ${part}`);
   }
   const numbers = await main.$$eval(".wl-account tbody tr td", (cells) =>

@@ -43,7 +43,7 @@ async fn one(
     session: Session,
     Path(id): Path<String>,
 ) -> Result<Json<DeviceDetail>, ApiError> {
-    let device = store::detail(kernel.store().read(), &session.scope, &id, kernel.now()).await?;
+    let device = store::detail(&kernel, &session.scope, &id).await?;
     device.map(Json).ok_or_else(|| ApiError::not_found("device", &id))
 }
 

@@ -52,7 +52,7 @@ async fn one(visit: Visit, Path(id): Path<String>) -> Response {
 async fn read_one(visit: &Visit, id: &str) -> Result<(String, DevicePage), ApiError> {
     let (pool, scope) = (visit.kernel.store().read(), &visit.session.scope);
     let device =
-        store::detail(pool, scope, id, visit.now).await?.ok_or_else(|| ApiError::not_found("device", id))?;
+        store::detail(&visit.kernel, scope, id).await?.ok_or_else(|| ApiError::not_found("device", id))?;
     let on_it = FindingQuery { device: Some(id.to_owned()), limit: MOST_FINDINGS, ..FindingQuery::default() };
     let findings = views::findings(pool, scope, &on_it).await?;
     let of_it = ActionQuery { device: Some(id.to_owned()), limit: MOST_ACTIONS, ..ActionQuery::default() };

@@ -125,7 +125,7 @@ pub struct Accounting {
     pub produced: i64,
     /// Lost in the kernel's buffer.
     pub kernel_lost: i64,
-    /// Delivered, and not decodable.
+    /// Delivered, and not decodable, as far as it is told apart; else within `kernel_lost`.
     pub decode_lost: i64,
     /// Used on the device and not sent.
     pub kept_local: i64,
@@ -176,6 +176,8 @@ pub struct DeviceDetail {
     pub accounting: Option<Accounting>,
     /// Records of it that the hub has stored, over all its spools.
     pub stored: i64,
+    /// Events of it that the hub's event store holds now, over all its life: the hub's own count.
+    pub events: i64,
     /// Sequence numbers that never arrived, over all its spools.
     pub missing: i64,
     /// Records that arrived whole and could not be read; kept as they came.

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, SqliteConnection};
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
-use wardline_kernel::{Scope, StoreError, WriteTx, views};
+use wardline_kernel::{Kernel, Scope, StoreError, WriteTx, views};
 use wardline_policy::DevicePolicy;
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
@@ -268,12 +268,8 @@ pub(crate) async fn heartbeat(
 }
 
 /// One device with everything the hub knows of it.
-pub async fn detail(
-    pool: &SqlitePool,
-    scope: &Scope,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<DeviceDetail>, StoreError> {
+pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<DeviceDetail>, StoreError> {
+    let (pool, now) = (kernel.store().read(), kernel.now());
     let Some(summary) = views::device_by_id(pool, scope, id, now).await? else { return Ok(None) };
     let row = sqlx::query("SELECT * FROM device WHERE organisation = $1 AND id = $2")
         .bind(scope.organisation())
@@ -335,6 +331,8 @@ pub async fn detail(
         sensors: sensors.iter().map(sensor).collect(),
         accounting,
         stored: totals.get(0),
+        // Counted after the heartbeat was read: what that calls acknowledged must be among these.
+        events: kernel.events().stored_of(scope, id).await?,
         missing: totals.get(1),
         unreadable: totals.get(2),
     }))

@@ -55,6 +55,8 @@ pub struct Account {
     pub produced: u64,
     /// By what became of them.
     pub lines: Vec<Line>,
+    /// Of them, those that the device takes for acknowledged: the hub must have stored as many.
+    pub acknowledged: u64,
     /// What does not add up.
     pub difference: Option<String>,
 }
@@ -67,10 +69,11 @@ impl Account {
     /// Draws up the account of what a device said in its last heartbeat.
     pub fn of(a: &Accounting) -> Self {
         let (spooled, dropped, waiting) = (count(a.spooled), count(a.spool_dropped), count(a.waiting));
-        let stored = spooled.saturating_sub(dropped).saturating_sub(waiting);
+        let acknowledged = spooled.saturating_sub(dropped).saturating_sub(waiting);
+        let lost = count(a.kernel_lost).saturating_add(count(a.decode_lost));
         let line = |name, note, count, lost: bool| Line { name, note, count, bad: lost && count > 0 };
         let lines = vec![
-            line("Stored at this hub", "", stored, false),
+            line("Acknowledged by this hub", "by the device's own count", acknowledged, false),
             line("Waiting on the device", "sent when the hub can be reached", waiting, false),
             line(
                 "Used on the device and not sent",
@@ -78,24 +81,27 @@ impl Account {
                 count(a.kept_local),
                 false,
             ),
-            line("Lost in the kernel", "came faster than they could be read", count(a.kernel_lost), true),
-            line("Lost in reading", "could not be understood", count(a.decode_lost), true),
+            line(
+                "Lost in the kernel or while reading",
+                "came faster than they could be read, or could not be understood",
+                lost,
+                true,
+            ),
             line("Lost from the disk queue", "its space was used up while the hub was away", dropped, true),
         ];
         let produced = count(a.produced);
-        let sum: u64 = lines.iter().map(|l| l.count).sum();
+        let sum: u64 = lines.iter().fold(0, |sum, l| sum.saturating_add(l.count));
         let difference = match produced.checked_sub(sum) {
             Some(0) => None,
             Some(n) => {
                 Some(format!("{n} more were on their way between sensor and queue when this was counted."))
             }
             None => Some(format!(
-                "{} more are accounted for than were produced: the device's own findings and answers travel in the \
-                 same queue.",
+                "{} more are accounted for than were produced: the device did not take all its counts at one moment.",
                 sum - produced
             )),
         };
-        Self { produced, lines, difference }
+        Self { produced, lines, acknowledged, difference }
     }
 }
 
@@ -121,6 +127,8 @@ pub struct DevicePage {
     seen: Option<Ago>,
     sensors: Vec<Sensor>,
     account: Option<Account>,
+    events: u64,
+    lacking: u64,
     stored: u64,
     missing: u64,
     unreadable: u64,
@@ -138,6 +146,12 @@ impl DevicePage {
     ) -> Self {
         let s = &device.summary;
         let silent = s.presence != Presence::Live;
+        let account = device.accounting.as_ref().map(Account::of);
+        let (events, unreadable) = (count(device.events), count(device.unreadable));
+        // The device counts since its agent started, the hub over all the device's life: only too few say anything.
+        let lacking = account
+            .as_ref()
+            .map_or(0, |a| a.acknowledged.saturating_sub(events.saturating_add(unreadable)));
         Self {
             here: format!("/devices/{}", s.id),
             id: s.id.clone(),
@@ -155,10 +169,12 @@ impl DevicePage {
             heartbeat: device.heartbeat_ms.map(|ms| Ago { at: Timestamp(ms), now }),
             seen: s.last_seen_ms.map(|ms| Ago { at: Timestamp(ms), now }),
             sensors: device.sensors.iter().map(sensor).collect(),
-            account: device.accounting.as_ref().map(Account::of),
+            account,
+            events,
+            lacking,
             stored: count(device.stored),
             missing: count(device.missing),
-            unreadable: count(device.unreadable),
+            unreadable,
             actions,
             findings: findings.iter().map(|f| finding(f, now)).collect(),
         }

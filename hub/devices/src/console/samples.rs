@@ -89,6 +89,7 @@ fn detail(summary: DeviceSummary) -> DeviceDetail {
         ],
         accounting: Some(accounting()),
         stored: 301_027,
+        events: 301_027,
         missing: 40,
         unreadable: 0,
     }
@@ -145,6 +146,37 @@ fn the_account_adds_up_or_says_why_not() {
 }
 
 #[test]
+fn events_that_the_hub_should_have_and_has_not_are_said_to_be_missing() {
+    // 301,187 queued, 40 dropped, 120 waiting: the device takes 301,027 for acknowledged.
+    assert_eq!(Account::of(&accounting()).acknowledged, 301_027);
+    for (events, unreadable, lacks) in [
+        (301_027, 0, None),
+        // Of earlier runs of the agent, or stored since the heartbeat.
+        (900_000, 0, None),
+        (301_000, 27, None),
+        (301_000, 7, Some("20 fewer events than the device takes for acknowledged")),
+        (0, 0, Some("301,027 fewer events")),
+    ] {
+        let mut device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
+        (device.events, device.unreadable) = (events, unreadable);
+        let html = framed("device-account", &DevicePage::of(&device, &[], Vec::new(), NOW));
+        assert!(html.contains("Acknowledged by this hub"));
+        let counted = format!("{} events of this device", grouped(events));
+        assert!(html.contains(&counted), "the page lacks: {counted}");
+        match lacks {
+            Some(text) => assert!(html.contains(text), "{events}: the page lacks: {text}"),
+            None => assert!(!html.contains("fewer events"), "{events}"),
+        }
+    }
+}
+
+fn grouped(n: i64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap()).collect();
+    groups.join(",")
+}
+
+#[test]
 fn a_device_shows_its_state_its_sight_and_its_losses() {
     let device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
     let actions = vec![action_row(&action("Pending"), NOW)];
@@ -157,7 +189,7 @@ fn a_device_shows_its_state_its_sight_and_its_losses() {
         "Linux eBPF",
         "3 processes ended while they were read.",
         "1,204,311",
-        "Lost in the kernel",
+        "Lost in the kernel or while reading",
         "40 seconds behind the hub&#39;s",
         "Clinical flows are cut too",
     ] {

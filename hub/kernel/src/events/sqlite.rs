@@ -133,4 +133,16 @@ impl EventStore for SqliteEvents {
         .await?;
         Ok(EventCounts { stored: row.get(0), simulated: row.get(1) })
     }
+
+    async fn stored_of(&self, scope: &Scope, device: &str) -> Result<i64, StoreError> {
+        // Answered from the index event_by_time alone.
+        let stored = sqlx::query_scalar(
+            "SELECT CAST(COUNT(*) AS BIGINT) FROM event WHERE organisation = $1 AND device = $2",
+        )
+        .bind(scope.organisation())
+        .bind(device)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(stored)
+    }
 }
