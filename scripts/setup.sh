@@ -34,7 +34,10 @@ install_missing() {
 
 need_rust() {
     if ! command -v cargo >/dev/null; then
-        echo "Rust is missing: install it with rustup (https://rustup.rs), then start again." >&2
+        echo "Rust 1.95 or newer is missing: install it with rustup (https://rustup.rs), then start again." >&2
+        if [ -n "${SUDO_USER:-}" ]; then
+            echo "If $SUDO_USER has it: start without sudo, this script asks for it where it is needed." >&2
+        fi
         exit 1
     fi
 }
@@ -64,4 +67,15 @@ build_console() {
         npm --prefix $at run --silent build
         touch $at/dist
     fi
+}
+
+# Playwright wants Node 20; Debian 12 has 18, which is enough for everything else.
+node_20() {
+    if [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]; then
+        echo node
+        return
+    fi
+    say "Debian's Node is too old for Playwright: fetching Node 20 (npm)" >&2
+    npm install --prefix target/node --no-audit --no-fund --loglevel=error node@20 >&2
+    echo target/node/node_modules/node/bin/node
 }

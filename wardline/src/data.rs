@@ -35,6 +35,11 @@ impl Folder {
     }
 }
 
+/// What this process writes from now on is for its user only, also in a folder that others may look into.
+pub fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// 16 random bytes.
 pub fn random() -> [u8; 16] {
     use ring::rand::{SecureRandom, SystemRandom};

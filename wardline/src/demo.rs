@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,11 +65,31 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         (None, None) => unreachable!("one of the two is set above"),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(show(args, &folder, &steps))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(show(args, &folder, &steps));
+    // Whatever Ctrl-C cut off in the middle of the play ends with the process; the folder must go all the same.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(temporary);
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn show(args: &DemoArgs, folder: &std::path::Path, steps: &[Step]) -> anyhow::Result<()> {
+async fn show(args: &DemoArgs, folder: &Path, steps: &[Step]) -> anyhow::Result<()> {
+    let exercise = tokio::select! {
+        played = play(args, folder, steps) => played?,
+        asked = data::stop_asked(false) => return asked,
+    };
+    if !args.exit && !args.json {
+        println!("The console stays open: {}", exercise.hub.make_link().await?);
+        println!(
+            "Ctrl-C ends the exercise{}.",
+            if args.data.is_none() { " and removes its data" } else { "" }
+        );
+        data::stop_asked(false).await?;
+    }
+    exercise.stop().await;
+    Ok(())
+}
+
+async fn play(args: &DemoArgs, folder: &Path, steps: &[Step]) -> anyhow::Result<Exercise> {
     tell!(args, "Exercise. Everything here is simulated: the trust, its twelve devices and the attack.");
     tell!(
         args,
@@ -106,14 +126,5 @@ async fn show(args: &DemoArgs, folder: &std::path::Path, steps: &[Step]) -> anyh
     } else {
         println!("\n{}", summary.to_text());
     }
-    if !args.exit && !args.json {
-        println!("The console stays open: {}", exercise.hub.make_link().await?);
-        println!(
-            "Ctrl-C ends the exercise{}.",
-            if args.data.is_none() { " and removes its data" } else { "" }
-        );
-        data::stop_asked(false).await?;
-    }
-    exercise.stop().await;
-    Ok(())
+    Ok(exercise)
 }

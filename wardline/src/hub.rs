@@ -1,13 +1,14 @@
 //! `wardline hub`: run, link, token, verify.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
-use tracing::info;
-use wardline_hub::{HubConfig, TokenSpec};
+use tracing::{info, warn};
+use wardline_event::hex;
+use wardline_hub::{HubConfig, RunningHub, TokenSpec};
 use wardline_policy::{DeviceClass, Mode};
 
 use crate::data::{self, Folder};
@@ -48,6 +49,9 @@ pub struct RunArgs {
     /// With --supervised: also make a token for one device in this mode
     #[arg(long, hide = true, value_enum)]
     token_for: Option<ModeArg>,
+    /// With --supervised: lay down monitor mode for this device, and report the signed policy
+    #[arg(long, hide = true, value_name = "DEVICE")]
+    monitor_device: Option<String>,
 }
 
 #[derive(Args)]
@@ -122,6 +126,7 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
     let runtime = data::runtime()?;
     match command {
         HubCommand::Run(args) => {
+            data::keep_private();
             // Two threads: one serves while the other writes.
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -168,26 +173,41 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         ..HubConfig::new(args.folder.path("hub")?)
     };
     let hub = wardline_hub::start(config).await?;
-    let link = hub.make_link().await?;
+    if !hub.http_addr().ip().is_loopback() {
+        warn!(
+            "the console and API speak plain HTTP on {}: put a TLS proxy in front of them",
+            hub.http_addr()
+        );
+    }
     if args.supervised {
-        let token = match args.token_for {
-            Some(mode) => {
-                let spec =
-                    TokenSpec { mode: mode.mode(), role: "this machine".to_owned(), ..TokenSpec::default() };
-                Some(hub.make_enrolment_token(&spec).await?.to_string())
-            }
-            None => None,
-        };
-        let mut out = std::io::stdout();
-        let ready = json!({"http": hub.http_addr().to_string(), "agents": hub.agents_addr().to_string(),
-                           "link": link, "token": token});
-        writeln!(out, "{ready}")?;
-        out.flush()?;
+        report_ready(args, &hub).await?;
     } else {
         info!("agents connect to {}", hub.agents_addr());
-        info!("sign in once, within 15 minutes: {link}");
+        if std::io::stderr().is_terminal() {
+            info!("sign in once, within 15 minutes: {}", hub.make_link().await?);
+        } else {
+            // A link in a log file would let whoever reads the log sign in.
+            info!("the console is at http://{} (for a sign-in link: wardline hub link)", hub.http_addr());
+        }
     }
     data::stop_asked(args.supervised).await?;
     hub.stop().await;
+    Ok(())
+}
+
+/// Tells whoever supervises this hub how to reach it, with what it asked to be made.
+async fn report_ready(args: &RunArgs, hub: &RunningHub) -> anyhow::Result<()> {
+    let mut ready = json!({"http": hub.http_addr().to_string(), "agents": hub.agents_addr().to_string(),
+                           "link": hub.make_link().await?});
+    if let Some(mode) = args.token_for {
+        let spec = TokenSpec { mode: mode.mode(), role: "this machine".to_owned(), ..TokenSpec::default() };
+        ready["token"] = json!(hub.make_enrolment_token(&spec).await?.to_string());
+    }
+    if let Some(device) = &args.monitor_device {
+        ready["policy"] = json!(hex(&hub.monitor_only(device, "started with --monitor").await?));
+    }
+    let mut out = std::io::stdout();
+    writeln!(out, "{ready}")?;
+    out.flush()?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
+use wardline_agent::clock::{Clock, SystemClock};
+use wardline_agent::enrol::POLICY_FILE;
 use wardline_agent::state::StateDir;
+use wardline_event::unhex;
+use wardline_respond::record;
 
 use crate::{agent, data, drill};
 
@@ -33,7 +37,7 @@ pub struct UpArgs {
     /// Address at which agents reach the hub
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8701")]
     agents: SocketAddr,
-    /// Enrol this machine in monitor mode: rules record and do not kill
+    /// Monitor mode for this machine, now and from now on: rules record and do not kill
     #[arg(long)]
     monitor: bool,
     /// Once all is ready, start a harmless process that looks like an attack
@@ -108,6 +112,7 @@ impl Drop for Part {
 
 pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
+    data::keep_private();
     let folder = data::folder(args.data.as_ref())?;
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let (hub_dir, agent_dir) = (folder.join("hub"), folder.join("agent"));
@@ -116,18 +121,26 @@ pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let (hub_path, agent_path) = (text(&hub_dir)?, text(&agent_dir)?);
     let (http, agents) = (args.http.to_string(), args.agents.to_string());
 
-    let enrolled = StateDir::open(&agent_dir)?.is_enrolled();
+    let state = StateDir::open(&agent_dir)?;
+    let enrolled = state.is_enrolled();
+    let device = if enrolled { state.identity()?.device.to_string() } else { String::new() };
     let mut hub_args =
         vec!["hub", "run", "--supervised", "--data", &hub_path, "--http", &http, "--agents", &agents];
     let mode = if args.monitor { "monitor" } else { "protect" };
     if !enrolled {
         hub_args.extend(["--token-for", mode]);
+    } else if args.monitor {
+        hub_args.extend(["--monitor-device", &device]);
     }
     let (mut hub, ready) = Part::start("hub", &hub_args)?;
     let field = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
     let hub_address = reachable(&field("agents"));
     if !enrolled {
         agent::enrol(&hub_address, &field("token"), &agent_dir)?;
+    } else if args.monitor {
+        // Before the agent starts: it must not act on the policy it has for even a moment.
+        let policy = unhex(&field("policy")).context("the hub's answer to --monitor")?;
+        state.write(POLICY_FILE, &policy)?;
     }
     let agent_args = ["agent", "run", "--supervised", "--data", &agent_path, "--hub", &hub_address];
     let (mut agent, watching) = Part::start("agent", &agent_args)?;
@@ -151,14 +164,34 @@ pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     );
     println!("  Rules:  {} in force", watching["rules"]);
     println!("  Data:   {}", folder.display());
-    println!("  Another sign-in link: wardline hub link --data {hub_path}");
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let program =
+        format!("{}{}", if rustix::process::geteuid().is_root() { "sudo " } else { "" }, program.display());
+    println!("  Another sign-in link: {program} hub link --data {hub_path} --http {}", field("http"));
     println!("  Ctrl-C ends everything; the data stays.");
     println!();
     if args.drill {
         start_drill(live);
     }
-    watch(&mut hub, &mut agent)
-    // `agent` is dropped before `hub`: its last records still reach the hub.
+    let code = watch(&mut hub, &mut agent);
+    // The agent first: it can still deliver its last records.
+    drop(agent);
+    drop(hub);
+    say_if_isolated(&agent_dir, &program);
+    code
+}
+
+/// An isolation stays in the kernel when the agent stops, and only a running agent ends it in time.
+fn say_if_isolated(agent_dir: &Path, program: &str) {
+    let Ok(Some(record)) = record::load(agent_dir) else { return };
+    if record::due(&record, SystemClock.now()) == record::Due::Keep {
+        println!(
+            "  This machine stays isolated, by order of {}: only the hub's address is reachable.",
+            record.by
+        );
+        println!("  It ends when an agent runs after {}, or now with:", record.expires);
+        println!("    {program} agent release --local --data {}", agent_dir.display());
+    }
 }
 
 /// Waits for Ctrl-C or the end of a part.

@@ -148,6 +148,10 @@ fn in_monitor_mode_nothing_dies_until_a_person_says_so() {
     }
     let (_lock, dir) = (alone(), folder("monitor"));
     let marker = format!("watched-{}", std::process::id());
+    // Enrolled to protect; whoever then asks for monitor mode gets it before the agent can act.
+    let mut up = Up::start(&dir.path().join("data"), &[], &[]);
+    assert!(up.running.said().contains("Policy: protect"));
+    assert!(up.running.interrupt().success());
     let up = Up::start(&dir.path().join("data"), &[], &["--monitor"]);
     assert!(up.running.said().contains("Policy: monitor"));
     let hub = up.client();

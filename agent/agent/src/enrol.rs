@@ -137,7 +137,7 @@ pub fn read_policy(
 }
 
 /// The signed policy in force, in the agent's folder.
-pub(crate) const POLICY_FILE: &str = "policy.bin";
+pub const POLICY_FILE: &str = "policy.bin";
 
 /// Stores the signed policy, so that it holds after a restart without the hub.
 pub fn store_policy(

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wardline_devices::TokenSpec;
+use wardline_devices::policy::{self, Change, ChangeError};
 use wardline_kernel::web;
 use wardline_kernel::{FIRST_PERSON, Kernel, KernelConfig, KeyError, OpenError, StoreError};
+use wardline_policy::Mode;
 use wardline_wire::EnrolmentToken;
 
 use crate::api::Shared;
@@ -164,6 +167,16 @@ impl RunningHub {
     ) -> Result<EnrolmentToken, wardline_devices::EnrolError> {
         let made = wardline_devices::make_token(&self.kernel, self.kernel.home(), FIRST_PERSON, spec).await?;
         Ok(made.1)
+    }
+
+    /// Lays down monitor mode for a device; gives the signed policy command, encoded, as the device stores it.
+    pub async fn monitor_only(&self, device: &str, reason: &str) -> Result<Vec<u8>, ChangeError> {
+        let (kernel, scope) = (&self.kernel, self.kernel.home());
+        let change = Change { mode: Some(Mode::Monitor), ..Change::default() };
+        policy::change(kernel, scope, FIRST_PERSON, device, change, reason).await?;
+        let signed = policy::newest(kernel, scope, device).await?;
+        let signed = signed.ok_or_else(|| ChangeError::NoDevice(device.to_owned()))?;
+        Ok(signed.command.encode_to_vec())
     }
 
     /// Stops serving, ends every connection, and lets go of the data folder.

@@ -110,7 +110,7 @@ impl Hub {
         let mut running =
             Running::start(&[], &["hub", "run", "--data", path, "--http", "127.0.0.1:0", "--agents", agents]);
         let line = running.says(&["agents connect to "]);
-        running.says(&["sign in once"]);
+        running.says(&["the console is at "]);
         let agents = Running::word(&line, "agents connect to ");
         Self { running, agents, folder: folder.to_owned() }
     }
@@ -123,11 +123,13 @@ impl Hub {
 
     /// A signed-in client.
     pub fn client(&mut self) -> Client {
-        let line = self.running.says(&["sign in once"]);
-        let link = Running::word(&line, "15 minutes: ");
-        let (base, path) = link.split_at(link.find("/signin/").unwrap());
-        let client = Client::new(base, self.folder.join("test-cookies"), &[]);
-        client.sign_in(path);
+        let base = Running::word(&self.running.says(&["the console is at "]), "the console is at ");
+        let address = base.strip_prefix("http://").unwrap();
+        let folder = self.folder.to_str().unwrap();
+        let said = super::wardline(&["hub", "link", "--data", folder, "--http", address]);
+        let path = said.succeeds().trim().strip_prefix(&base).unwrap().to_owned();
+        let client = Client::new(&base, self.folder.join("test-cookies"), &[]);
+        client.sign_in(&path);
         client
     }
 }
