@@ -53,6 +53,7 @@ pub(crate) async fn converse(
         inbound,
         out: out.clone(),
         policy: Vec::new(),
+        offered: Vec::new(),
         sent: BTreeMap::new(),
     };
     if let Err(status) = conversation.run().await {
@@ -71,8 +72,10 @@ struct Conversation {
     device: link::Known,
     inbound: Streaming<AgentMessage>,
     out: Out,
-    /// Digest of the newest policy that the device has, or was sent.
+    /// Digest of the policy that the device says is in force.
     policy: Vec<u8>,
+    /// Digest of the policy that it was sent last, until its next heartbeat.
+    offered: Vec<u8>,
     /// Commands sent in this conversation, and when.
     sent: BTreeMap<String, Instant>,
 }
@@ -161,6 +164,10 @@ impl Conversation {
                 if let Err(error) = stored {
                     tracing::warn!(device = %self.device.id, %error, "could not store a heartbeat");
                 }
+                // A policy that the device refused (its clock is behind, its disk is full) is offered again with every
+                // heartbeat until the device names it.
+                self.policy = beat.policy_digest;
+                self.offered.clear();
                 self.send_commands().await
             }
             Some(FromAgent::Hello(_)) => Err(Status::failed_precondition("Hello came twice")),
@@ -222,8 +229,9 @@ impl Conversation {
         if !admitted {
             return Err(not_admitted(device));
         }
-        if let Some(policy) = policy.filter(|policy| policy.digest != self.policy) {
-            self.policy = policy.digest;
+        let unconfirmed = policy.filter(|p| p.digest != self.policy && p.digest != self.offered);
+        if let Some(policy) = unconfirmed {
+            self.offered = policy.digest;
             self.send(FromHub::Command(policy.command)).await?;
         }
         self.sent.retain(|action, _| pending.iter().any(|p| p.action_id == *action));

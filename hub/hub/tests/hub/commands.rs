@@ -138,6 +138,32 @@ async fn what_policy_forbids_is_not_signed() {
 }
 
 #[tokio::test]
+async fn a_policy_is_offered_with_every_heartbeat_until_the_device_names_it() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let mut line = device.connect(&house.hub).await;
+    let path = format!("/api/v1/devices/{}/mode", device.id);
+    let body = r#"{"mode": "protect", "reason": "trained"}"#;
+    assert_eq!(house.call(&bearer, "PUT", &path, body).await.status, 204);
+    let signed = line.hear_command().await;
+    let digest = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec();
+    let beat = |policy_digest| Heartbeat { policy_digest, ..Heartbeat::default() };
+    // The device keeps its old one: it refused the new one, and may accept it later.
+    for _ in 0..2 {
+        line.beat(beat(digest(&device.policy.command))).await;
+        assert_eq!(line.hear_command().await, signed);
+    }
+    // Between heartbeats it is not sent again, whatever else gives a reason to look for commands.
+    let id = order(&house, &bearer, &device, r#""kind": "isolate", "for_s": 600"#).await;
+    let next = line.hear_command().await;
+    assert_eq!(Command::decode(next.command.as_slice()).unwrap().action_id, id);
+    tell(&mut line, 1, &id, ActionState::Succeeded).await;
+    line.beat(beat(digest(&signed.command))).await;
+    // Named: the next thing to be heard is an acknowledgement.
+    assert_eq!(line.store(crate::house::events(2, 1)).await, 2);
+}
+
+#[tokio::test]
 async fn a_new_policy_goes_to_the_device_once_and_is_shown_when_it_is_in_force() {
     let house = House::open().await;
     let (device, bearer) = (house.device().await, house.bearer().await);
