@@ -62,6 +62,7 @@ struct Inner {
     home: Scope,
     organisation: String,
     limiter: Limiter,
+    token_limiter: Limiter,
     stopping: watch::Sender<bool>,
 }
 
@@ -105,6 +106,7 @@ impl Kernel {
             home,
             organisation,
             limiter: Limiter::default(),
+            token_limiter: Limiter::default(),
             stopping: watch::channel(false).0,
         }))
     }
@@ -144,8 +146,14 @@ impl Kernel {
         &self.0.organisation
     }
 
+    /// Failed sign-ins by code.
     pub(crate) fn limiter(&self) -> &Limiter {
         &self.0.limiter
+    }
+
+    /// Wrong API tokens. Counted apart: a program with an old token must not keep people from signing in.
+    pub(crate) fn token_limiter(&self) -> &Limiter {
+        &self.0.token_limiter
     }
 
     /// Makes a one-time sign-in code for the first person. The link is `http://ADDRESS/signin/CODE`.

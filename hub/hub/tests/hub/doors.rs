@@ -50,7 +50,7 @@ async fn every_call_of_the_api_is_closed_to_strangers() {
             [&[][..], &[("cookie", "wardline_session=00")], if path.ends_with("/x") { &wrong } else { &[] }]
         {
             let answer = http(house.hub.http_addr(), &method, &path, headers, "{}").await;
-            // Ten wrong tokens are enough: after that nothing is even looked at.
+            // After ten wrong tokens the answer is to wait.
             assert!(matches!(answer.status, 401 | 429), "{method} {path}: {}", answer.status);
             assert!(answer.json()["hint"].is_string());
         }
@@ -237,6 +237,23 @@ async fn guessing_is_slowed_down() {
     assert_eq!(http(address, "POST", path, &ours, "").await.status, 429);
     house.clock.advance(10 * 60 * 1000);
     assert_eq!(http(address, "POST", path, &ours, "").await.status, 303);
+}
+
+#[tokio::test]
+async fn wrong_tokens_shut_out_nobody_else_behind_the_same_address() {
+    let house = House::open().await;
+    let bearer = house.bearer().await;
+    let wrong = "Bearer wardline_0000";
+    for _ in 0..10 {
+        assert_eq!(house.call(wrong, "GET", "/api/v1/status", "").await.status, 401);
+    }
+    assert_eq!(house.call(wrong, "GET", "/api/v1/status", "").await.status, 429);
+    assert_eq!(house.call(&bearer, "GET", "/api/v1/status", "").await.status, 200);
+    // A good token of somebody else does not wipe the slate, and people still sign in: `bearer` does.
+    assert_eq!(house.call(wrong, "GET", "/api/v1/status", "").await.status, 429);
+    house.bearer().await;
+    house.clock.advance(10 * 60 * 1000);
+    assert_eq!(house.call(wrong, "GET", "/api/v1/status", "").await.status, 401);
 }
 
 #[tokio::test]
