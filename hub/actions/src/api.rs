@@ -134,6 +134,7 @@ impl From<OrderError> for ApiError {
                 detail,
                 "an isolation that has begun is ended by ordering `release`; a kill cannot be undone",
             ),
+            OrderError::Reason(error) => error.into(),
             OrderError::Store(error) => error.into(),
         }
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use wardline_event::{ActionState, ActionUpdate, DeviceId};
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::views::{self, Presence};
-use wardline_kernel::{Kernel, Scope, StoreError, Topic, WriteTx, random_id};
+use wardline_kernel::{Kernel, ReasonTooLong, Scope, StoreError, Topic, WriteTx, fit_reason, random_id};
 use wardline_policy::{DevicePolicy, Prohibition, permit};
 use wardline_wire::proto::Command;
 
@@ -24,6 +24,9 @@ pub enum OrderError {
     /// Policy forbids it.
     #[error(transparent)]
     Prohibited(#[from] Prohibition),
+    /// The reason is too long.
+    #[error(transparent)]
+    Reason(#[from] ReasonTooLong),
     /// There is no such action.
     #[error("there is no action `{0}` in this organisation")]
     NoAction(String),
@@ -55,9 +58,9 @@ pub async fn order(
     let policy = views::device_policy(pool, scope, device).await?.ok_or_else(no_device)?;
     let policy =
         DevicePolicy::from_json(policy.as_bytes()).map_err(|_| StoreError::Corrupt { what: "policy" })?;
-    permit(&wish.order(), reason, &policy)?;
+    let reason = fit_reason(reason)?;
+    permit(&wish.order(), &reason, &policy)?;
 
-    let reason: String = reason.trim().chars().filter(|c| !c.is_control()).take(1000).collect();
     let command = Command {
         action_id: random_id(),
         device_id: device_id.0.to_be_bytes().to_vec(),

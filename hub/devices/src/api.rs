@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wardline_kernel::views::{self, DeviceSummary};
-use wardline_kernel::{ApiError, Kernel, Problem, Session};
+use wardline_kernel::{ApiError, Kernel, Problem, Session, fit_reason};
 use wardline_policy::{DeviceClass, Mode};
 
 use crate::domain::{DeviceDetail, TokenSpec, TokenSummary};
@@ -80,6 +80,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Prohibited(why) => {
                 Self::invalid(why.to_string(), "say in `reason` why the policy changes")
             }
+            ChangeError::Reason(error) => error.into(),
             ChangeError::Store(error) => error.into(),
         }
     }
@@ -103,7 +104,8 @@ async fn revoke(
     Path(id): Path<String>,
     Json(Reason { reason }): Json<Reason>,
 ) -> Result<StatusCode, ApiError> {
-    if reason.trim().is_empty() {
+    let reason = fit_reason(&reason)?;
+    if reason.is_empty() {
         return Err(ApiError::invalid("revoking a device needs a reason", "say in `reason` why"));
     }
     if link::revoke(&kernel, &session.scope, &session.person, &id, &reason).await? {

@@ -5,7 +5,7 @@ use serde_json::json;
 use wardline_event::{DeviceId, Timestamp};
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::clock::hex;
-use wardline_kernel::{Kernel, Scope, StoreError, Topic, random_id};
+use wardline_kernel::{Kernel, ReasonTooLong, Scope, StoreError, Topic, fit_reason, random_id};
 use wardline_policy::{DeviceClass, DevicePolicy, Mode, Order, Prohibition, permit};
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::{Command, SetPolicy, SignedCommand, command::Kind};
@@ -30,6 +30,9 @@ pub enum ChangeError {
     /// The order is not allowed.
     #[error(transparent)]
     Prohibited(#[from] Prohibition),
+    /// The reason is too long.
+    #[error(transparent)]
+    Reason(#[from] ReasonTooLong),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,6 +90,7 @@ pub async fn change(
     let now = kernel.now();
     let no_device = || ChangeError::NoDevice(device.to_owned());
     let id: DeviceId = device.parse().map_err(|_| no_device())?;
+    let reason = &fit_reason(reason)?;
     let mut tx = kernel.store().write().await?;
     let before = store::policy(&mut tx, scope, device).await?.ok_or_else(no_device)?;
     permit(&Order::SetPolicy, reason, &before)?;

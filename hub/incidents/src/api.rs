@@ -213,6 +213,7 @@ impl From<ChangeError> for ApiError {
                 Self::conflict(error.to_string(), "read the finding again; somebody may have changed it")
             }
             ChangeError::NoReason => Self::invalid(error.to_string(), "say in `reason` why it is closed"),
+            ChangeError::Reason(error) => error.into(),
             ChangeError::Store(error) => error.into(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use wardline_event::{Event, ocsf};
 use wardline_kernel::audit::{self, Act};
-use wardline_kernel::{EventQuery, Kernel, Scope, StoreError, StoredEvent, Topic};
+use wardline_kernel::{EventQuery, Kernel, ReasonTooLong, Scope, StoreError, StoredEvent, Topic, fit_reason};
 
 use crate::domain::{FindingState, NodeRole, ProcessNode, grow_tree};
 use crate::store::{self, FindingRecord};
@@ -86,6 +86,9 @@ pub enum ChangeError {
     /// Closing without a reason.
     #[error("closing a finding needs a reason that others can read later")]
     NoReason,
+    /// The reason is too long.
+    #[error(transparent)]
+    Reason(#[from] ReasonTooLong),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,7 +103,8 @@ pub async fn set_state(
     next: FindingState,
     reason: &str,
 ) -> Result<(), ChangeError> {
-    let reason = reason.trim();
+    let reason = fit_reason(reason)?;
+    let reason = reason.as_str();
     if next == FindingState::Closed && reason.is_empty() {
         return Err(ChangeError::NoReason);
     }

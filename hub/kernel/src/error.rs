@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::reason::ReasonTooLong;
 use crate::store::StoreError;
 
 /// What an API client gets instead of an answer.
@@ -89,6 +90,12 @@ impl From<StoreError> for ApiError {
             error.to_string(),
             "try again; the hub's log has the cause",
         )
+    }
+}
+
+impl From<ReasonTooLong> for ApiError {
+    fn from(error: ReasonTooLong) -> Self {
+        Self::invalid(error.to_string(), "say the same in fewer words; nothing was changed")
     }
 }
 

@@ -149,9 +149,8 @@ impl DevicePage {
         let account = device.accounting.as_ref().map(Account::of);
         let (events, unreadable) = (count(device.events), count(device.unreadable));
         // The device counts since its agent started, the hub over all the device's life: only too few say anything.
-        let lacking = account
-            .as_ref()
-            .map_or(0, |a| a.acknowledged.saturating_sub(events.saturating_add(unreadable)));
+        let lacking =
+            account.as_ref().map_or(0, |a| a.acknowledged.saturating_sub(events.saturating_add(unreadable)));
         Self {
             here: format!("/devices/{}", s.id),
             id: s.id.clone(),

@@ -172,7 +172,8 @@ fn events_that_the_hub_should_have_and_has_not_are_said_to_be_missing() {
 
 fn grouped(n: i64) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap()).collect();
     groups.join(",")
 }
 

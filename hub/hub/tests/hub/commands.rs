@@ -138,6 +138,39 @@ async fn what_policy_forbids_is_not_signed() {
 }
 
 #[tokio::test]
+async fn a_reason_too_long_to_be_kept_is_refused_and_changes_nothing() {
+    let house = House::open().await;
+    let (device, bearer) = (house.device().await, house.bearer().await);
+    let path = format!("/api/v1/devices/{}", device.id);
+    let body = |n: usize| {
+        let reason = "r".repeat(n);
+        [
+            ("PUT", format!("{path}/mode"), format!(r#"{{"mode": "protect", "reason": "{reason}"}}"#)),
+            (
+                "POST",
+                "/api/v1/actions".to_owned(),
+                format!(r#"{{"device": "{}", "kind": "release", "reason": "{reason}"}}"#, device.id),
+            ),
+            ("POST", format!("{path}/revoke"), format!(r#"{{"reason": "{reason}"}}"#)),
+        ]
+    };
+    let entries = house.count("SELECT COUNT(*) FROM audit").await;
+    for (method, path, body) in body(1001) {
+        let answer = house.call(&bearer, method, &path, &body).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("1001 characters"), "{}", answer.body);
+    }
+    assert_eq!(house.count("SELECT COUNT(*) FROM audit").await, entries);
+    for (method, path, body) in body(1000) {
+        let answer = house.call(&bearer, method, &path, &body).await;
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.body);
+    }
+    // A reason of nothing but control characters is none.
+    let body = r#"{"mode": "monitor", "reason": "\u0007"}"#;
+    assert_eq!(house.call(&bearer, "PUT", &format!("{path}/mode"), body).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_policy_is_offered_with_every_heartbeat_until_the_device_names_it() {
     let house = House::open().await;
     let (device, bearer) = (house.device().await, house.bearer().await);
