@@ -169,6 +169,7 @@ impl Store {
     pub async fn open(folder: &Path, migrations: &[Migration], now: Timestamp) -> Result<Self, StoreError> {
         create_private_folder(folder)?;
         let lock = lock(folder)?;
+        keep_private(folder)?;
         let store = Self::connect(folder, Some(lock), true).await?;
         store.migrate(migrations, now).await?;
         Ok(store)
@@ -326,11 +327,43 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), StoreError> {
     })
 }
 
+/// Makes the database readable for its owner only, whatever the folder and the umask allow. SQLite gives the files
+/// that it makes beside the database the database's own mode.
+fn keep_private(folder: &Path) -> Result<(), StoreError> {
+    let names = [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")];
+    for (i, path) in names.iter().map(|name| folder.join(name)).enumerate() {
+        let failed = |source| StoreError::Folder { doing: "protect", path: path.clone(), source };
+        // An empty file is an empty database.
+        match private_file(i == 0, &path) {
+            Ok(_) => {}
+            Err(error) if i > 0 && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file that only its owner may read and write, whoever could before.
+fn private_file(create: bool, path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(create).truncate(false).read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(file)
+}
+
 fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join("hub.lock");
     let failed = |source| StoreError::Folder { doing: "lock", path: path.clone(), source };
-    let file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+    let file = private_file(true, &path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.to_owned() }),

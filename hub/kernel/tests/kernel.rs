@@ -173,3 +173,27 @@ async fn a_step_that_fails_or_differs_changes_nothing() {
     let newer = Store::open(folder.path(), &one, NOW).await.unwrap_err();
     assert!(matches!(newer, StoreError::Newer { found: 2, known: 1, .. }), "{newer}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_data_is_for_its_owner_only_even_in_a_folder_that_others_may_enter() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(folder.path(), 0o755);
+    let names = ["hub.db", "hub.db-wal", "hub.db-shm", "hub.lock"];
+    // New files; and then files that an earlier version, or a backup, left open.
+    for round in 0..2 {
+        let store = Store::open(folder.path(), MIGRATIONS, NOW).await.unwrap();
+        for name in names {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{name} in round {round} has mode {mode:o}");
+        }
+        store.close().await;
+        for path in names.map(|name| folder.path().join(name)).iter().filter(|path| path.exists()) {
+            set(path, 0o644);
+        }
+    }
+}
