@@ -47,7 +47,7 @@ need_build() {
     need gcc "links the binary; compiles SQLite" cc
     need make "builds libbpf" make
     need pkg-config "finds the C libraries" pkg-config
-    need clang "compiles the eBPF programs" clang-16
+    need clang-16 "compiles the eBPF programs" clang-16
     need libelf-dev "libbpf reads ELF files with it"
     need zlib1g-dev "libelf needs it"
     need nodejs "compiles the console's style sheet" node
