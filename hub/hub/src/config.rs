@@ -15,8 +15,6 @@ pub struct HubConfig {
     pub http: SocketAddr,
     /// Where agents connect. Port 0: any free one.
     pub agents: SocketAddr,
-    /// Further names and addresses under which agents reach this hub, for its certificate.
-    pub names: Vec<String>,
     /// Name of the organisation; used once, when the data folder is new.
     pub organisation: String,
     /// What time it is.
@@ -31,7 +29,6 @@ impl HubConfig {
             data_dir: data_dir.into(),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8700)),
             agents: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8701)),
-            names: Vec::new(),
             organisation: "This organisation".into(),
             clock: Arc::new(SystemClock),
         }

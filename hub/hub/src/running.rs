@@ -101,7 +101,7 @@ pub async fn start(config: HubConfig) -> Result<RunningHub, StartError> {
     let served = async {
         let http = listen("console and API", config.http, "--http").await?;
         let agents = listen("agents", config.agents, "--agents").await?;
-        let tls = agents::tls::acceptor(&kernel, &config.names).map_err(StartError::Tls)?;
+        let tls = agents::tls::acceptor(&kernel).map_err(StartError::Tls)?;
         Ok((http, agents, tls))
     };
     let ((http, http_addr), (agents, agents_addr), tls) = match served.await {

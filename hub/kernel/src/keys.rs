@@ -144,12 +144,11 @@ impl Keys {
         Ok(certificate.der().to_vec())
     }
 
-    /// A fresh key and certificate for the agent port, valid for the name that agents ask for and for these DNS
-    /// names and addresses.
-    pub fn server_identity(&self, names: &[String], now: Timestamp) -> Result<ServerIdentity, KeyError> {
+    /// A fresh key and certificate for the agent port, valid for [`HUB_TLS_NAME`] only: agents ask for that name
+    /// whatever address they dial.
+    pub fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, KeyError> {
         let key = KeyPair::generate().map_err(KeyError::Certificate)?;
-        let names = std::iter::once(HUB_TLS_NAME.to_owned()).chain(names.iter().cloned());
-        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).map_err(KeyError::Certificate)?;
+        let mut params = CertificateParams::new([HUB_TLS_NAME.to_owned()]).map_err(KeyError::Certificate)?;
         params.distinguished_name = name("Wardline hub", "");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

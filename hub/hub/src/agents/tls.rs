@@ -35,18 +35,8 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes the acceptor, with a fresh certificate of the hub's authority.
-pub(crate) fn acceptor(kernel: &Kernel, further_names: &[String]) -> Result<TlsAcceptor, SetupError> {
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(String::from).to_vec();
-    // A host name that is no DNS name cannot stand in a certificate, and agents do not look for it.
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    if !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
-        names.push(host.to_owned());
-    }
-    names.extend_from_slice(further_names);
-    names.sort();
-    names.dedup();
-    let identity = kernel.keys().server_identity(&names, kernel.now())?;
+pub(crate) fn acceptor(kernel: &Kernel) -> Result<TlsAcceptor, SetupError> {
+    let identity = kernel.keys().server_identity(kernel.now())?;
     let chain = identity.chain.into_iter().map(CertificateDer::from).collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key));
 

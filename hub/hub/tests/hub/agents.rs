@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 use wardline_devices::link;
-use wardline_wire::PROTOCOL;
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::{Counters, Heartbeat, RecordKind, Sensor};
+use wardline_wire::{HUB_TLS_NAME, PROTOCOL};
 
-use crate::house::{DEADLINE, Device, House, events, record, stranger, until};
+use crate::house::{DEADLINE, Device, House, answers_to, events, record, stranger, until};
 
 /// A certificate for this device's name, of an authority and a time of the test's choosing.
 fn certificate(
@@ -56,6 +56,15 @@ async fn foreign_and_expired_certificates_end_at_the_handshake() {
     // A good certificate of an organisation that the device does not belong to opens nothing.
     let stranger = certificate(&device, "another", &ours, (-1, 1));
     assert_eq!(stranger.dial(&house.hub).await.err().unwrap().code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_hub_carries_one_name() {
+    let house = House::open().await;
+    for (name, carried) in [(HUB_TLS_NAME, true), ("localhost", false), ("127.0.0.1", false), ("::1", false)]
+    {
+        assert_eq!(answers_to(&house.hub, name).await, carried, "{name}");
+    }
 }
 
 #[tokio::test]

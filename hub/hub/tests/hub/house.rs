@@ -140,6 +140,12 @@ async fn secure(connector: TlsConnector, address: SocketAddr) -> std::io::Result
     connector.connect(ServerName::try_from(HUB_TLS_NAME).unwrap(), tcp).await
 }
 
+/// Whether the hub's certificate is accepted as one of this name or address.
+pub async fn answers_to(hub: &RunningHub, name: &'static str) -> bool {
+    let tcp = TcpStream::connect(hub.agents_addr()).await.unwrap();
+    connector(hub, None).connect(ServerName::try_from(name).unwrap(), tcp).await.is_ok()
+}
+
 /// A connection to the agent port, without a certificate and without gRPC.
 pub async fn stranger(hub: &RunningHub) -> TlsStream<TcpStream> {
     secure(connector(hub, None), hub.agents_addr()).await.unwrap()
