@@ -26,6 +26,8 @@ pub struct Row {
     pub role: String,
     /// What was done.
     pub done: Tag,
+    /// What follows from it for whoever reads; may be empty.
+    pub done_note: &'static str,
     /// Whether a person has looked at it.
     pub state: Tag,
     /// When it happened.
@@ -127,6 +129,10 @@ fn row(finding: &FindingSummary, devices: &[DeviceSummary], now: Timestamp) -> R
         role: device.map_or_else(String::new, |d| d.role.clone()),
         done: disposition(&finding.disposition)
             .map_or_else(|| Tag::new(Tone::Plain, "Unknown"), |d| Tag::disposition(d, "kill")),
+        done_note: match disposition(&finding.disposition) {
+            Some(Disposition::Withheld) => "a person must decide",
+            _ => "",
+        },
         state: state_tag(&finding.state),
         when: Ago { at: Timestamp(finding.time_ms), now },
         simulated: finding.simulated,

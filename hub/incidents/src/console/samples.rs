@@ -347,9 +347,16 @@ fn the_list_shows_what_happened_and_explains_itself_when_empty() {
     let devices = [device("WARD7-PC3", "ward PC")];
     let filled =
         framed("findings", &ListPage::of(&findings, &devices, Filter::default(), Some("1-a".into()), NOW));
-    for word in
-        ["Critical", "Killed", "Would have killed", "Withheld", "Recorded", "ward PC", "data-live-rows"]
-    {
+    for word in [
+        "Critical",
+        "Killed",
+        "Would have killed",
+        "Withheld",
+        "a person must decide",
+        "Recorded",
+        "ward PC",
+        "data-live-rows",
+    ] {
         assert!(filled.contains(word), "the list lacks {word}");
     }
     let empty = framed("findings-empty", &ListPage::of(&[], &[], Filter::default(), None, NOW));
