@@ -268,6 +268,7 @@ await check("a device shows what it sees and where its events went", async () =>
   for (const part of ["What it can see", "Produced by its sensors", "Acknowledged by this hub", "Lost in the kernel or while reading", "Last heartbeat"]) {
     assert.ok(text.includes(part), `the page lacks ${part}`);
   }
+  assert.ok(!text.includes("fewer events than"), "the hub lacks events that the device takes for acknowledged");
   const numbers = await main.$$eval(".wl-account tbody tr td", (cells) =>
     cells.map((cell) => Number(cell.textContent.replaceAll(",", ""))));
   const produced = numbers.pop();

@@ -27,6 +27,7 @@ pub struct Device {
     pub connected: bool,
     mode: Mode,
     seq: u64,
+    sent_events: u64,
     kept_local: u64,
     lost: u64,
     isolation: Option<Isolation>,
@@ -89,6 +90,7 @@ impl Device {
             connected: role.connected,
             mode: role.mode,
             seq: 0,
+            sent_events: 0,
             kept_local: 20 * u64::from(role.connected),
             lost: role.lost,
             isolation: None,
@@ -118,6 +120,7 @@ impl Device {
         let records = events.len() as u64 + u64::from(finding.is_some());
         let first = self.seq + 1;
         self.seq += records;
+        self.sent_events += events.len() as u64;
         let stored: Vec<NewEvent> = events
             .iter()
             .zip(first..)
@@ -146,7 +149,7 @@ impl Device {
     /// One heartbeat.
     pub async fn beat(&mut self, kernel: &Kernel) -> Result<()> {
         self.kept_local += 3;
-        let produced = self.seq + self.kept_local + self.lost;
+        let produced = self.sent_events + self.kept_local + self.lost;
         let sensor = Sensor {
             kind: "simulated".into(),
             state: if self.lost > 0 { "degraded" } else { "live" }.into(),
@@ -175,7 +178,7 @@ impl Device {
                 produced,
                 kernel_lost: self.lost,
                 kept_local: self.kept_local,
-                spooled: self.seq,
+                spooled: self.sent_events,
                 ..Counters::default()
             }),
             isolation: self.isolation.clone(),
