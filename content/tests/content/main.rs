@@ -3,3 +3,4 @@
 mod benign;
 mod rules;
 mod support;
+mod words;
