@@ -19,7 +19,8 @@ pub struct Limits {
     pub processes: usize,
     /// Bytes of text: images, command lines, users, directories. Forks share their parent's.
     pub bytes: usize,
-    /// How long an ended process is kept, so that events which come late still find it.
+    /// How long an ended process is kept, so that events which come late still find it. One that has live descendants is
+    /// kept as long as they live.
     pub keep_ended: Duration,
 }
 
@@ -88,7 +89,7 @@ impl Entry {
     }
 }
 
-/// The live processes of one device, and those that ended a short while ago.
+/// The live processes of one device, those that ended a short while ago, and those between a live one and its roots.
 pub struct ProcessTable {
     limits: Limits,
     entries: HashMap<ProcessKey, Entry>,
@@ -98,6 +99,11 @@ pub struct ProcessTable {
     live: BTreeMap<u64, ProcessKey>,
     /// Ended ones by (when, age).
     ended: BTreeMap<(u64, u64), ProcessKey>,
+    /// Those that ended longer ago and are kept for their children's sake: without them an orphan could not be traced to
+    /// whoever started it all.
+    links: BTreeMap<(u64, u64), ProcessKey>,
+    /// How many entries name a process as their parent.
+    children: HashMap<ProcessKey, usize>,
     /// Bytes of all programs, shared ones counted once.
     bytes: usize,
     next_sequence: u64,
@@ -119,6 +125,8 @@ impl ProcessTable {
             live_by_pid: HashMap::new(),
             live: BTreeMap::new(),
             ended: BTreeMap::new(),
+            links: BTreeMap::new(),
+            children: HashMap::new(),
             bytes: 0,
             next_sequence: 0,
             forgotten: 0,
@@ -242,7 +250,7 @@ impl ProcessTable {
         found
     }
 
-    /// How many processes are known, those that ended a short while ago included.
+    /// How many processes are known, ended ones included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -261,6 +269,11 @@ impl ProcessTable {
         if Arc::strong_count(&program) == 1 {
             self.bytes += program.bytes();
         }
+        let parent = parent.filter(|p| *p != key);
+        // Before the entry it replaces goes: the parent must not look childless in between.
+        if let Some(parent) = parent {
+            *self.children.entry(parent).or_default() += 1;
+        }
         self.remove(&key);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -270,17 +283,33 @@ impl ProcessTable {
             program,
             cgroup_id: process.cgroup_id,
             started: process.started,
-            parent: parent.filter(|p| *p != key),
+            parent,
             sequence,
             ended: None,
         };
         self.entries.insert(key, entry);
     }
 
+    /// Removes an entry, and the links that were kept only for it.
     fn remove(&mut self, key: &ProcessKey) {
-        let Some(entry) = self.entries.remove(key) else { return };
+        let mut next = Some(*key);
+        while let Some(key) = next {
+            next = self.remove_one(&key).filter(|parent| {
+                !self.children.contains_key(parent)
+                    && self
+                        .entries
+                        .get(parent)
+                        .is_some_and(|e| e.ended.is_some_and(|at| self.links.contains_key(&(at, e.sequence))))
+            });
+        }
+    }
+
+    /// Removes an entry; gives its parent.
+    fn remove_one(&mut self, key: &ProcessKey) -> Option<ProcessKey> {
+        let entry = self.entries.remove(key)?;
         if let Some(when) = entry.ended {
             self.ended.remove(&(when, entry.sequence));
+            self.links.remove(&(when, entry.sequence));
         } else {
             self.live.remove(&entry.sequence);
             self.live_by_pid.remove(&key.pid);
@@ -288,6 +317,14 @@ impl ProcessTable {
         if let Some(program) = Arc::into_inner(entry.program) {
             self.bytes -= program.bytes();
         }
+        let parent = entry.parent?;
+        if let Some(count) = self.children.get_mut(&parent) {
+            *count -= 1;
+            if *count == 0 {
+                self.children.remove(&parent);
+            }
+        }
+        Some(parent)
     }
 
     fn end(&mut self, key: &ProcessKey, boot_ns: u64) {
@@ -307,16 +344,21 @@ impl ProcessTable {
 
     fn forget_ended(&mut self, boot_ns: u64) {
         let keep = u64::try_from(self.limits.keep_ended.as_nanos()).unwrap_or(u64::MAX);
-        while let Some((&(when, _), &key)) = self.ended.first_key_value()
-            && when.saturating_add(keep) < boot_ns
+        while let Some((&at, &key)) = self.ended.first_key_value()
+            && at.0.saturating_add(keep) < boot_ns
         {
-            self.remove(&key);
+            if self.children.contains_key(&key) {
+                self.ended.remove(&at);
+                self.links.insert(at, key);
+            } else {
+                self.remove(&key);
+            }
         }
     }
 
     fn keep_limits(&mut self, newest: &ProcessKey) {
         while self.entries.len() > self.limits.processes || self.bytes > self.limits.bytes {
-            if let Some((_, &key)) = self.ended.first_key_value() {
+            if let Some((_, &key)) = self.ended.first_key_value().or_else(|| self.links.first_key_value()) {
                 self.remove(&key);
             } else if let Some((_, &key)) = self.live.first_key_value().filter(|(_, key)| *key != newest) {
                 self.remove(&key);
@@ -492,9 +534,39 @@ mod tests {
         table.observe(&mut activity(ProcessOp::Found, running(b, "/b", "b"), Some(a)), None, 1);
         assert_eq!(table.ancestors(&a).len(), 1);
         table.observe(&mut activity(ProcessOp::Exit, bare(a), None), None, 10);
-        assert!(table.get(&a).is_some());
         table.observe(&mut activity(ProcessOp::Exit, bare(b), None), None, 111);
-        assert!(table.get(&a).is_none() && table.get(&b).is_some());
+        // A parent of its own parent is no process of this world: it goes when room is needed.
+        assert!(table.get(&a).is_some() && table.get(&b).is_some());
+        let other = key(3, 1);
+        table.observe(&mut activity(ProcessOp::Found, running(other, "/c", "c"), None), None, 112);
+        table.observe(&mut activity(ProcessOp::Exit, bare(other), None), None, 120);
+        table.observe(&mut activity(ProcessOp::Exit, bare(other), None), None, 220);
+        assert!(table.get(&other).is_some());
+        table.observe(&mut activity(ProcessOp::Exit, bare(other), None), None, 221);
+        assert!(table.get(&other).is_none());
+    }
+
+    #[test]
+    fn what_links_an_orphan_to_its_roots_is_kept_as_long_as_the_orphan_lives() {
+        let limits = Limits { keep_ended: Duration::from_nanos(100), ..Limits::default() };
+        let mut table = ProcessTable::new(limits);
+        let (root, middle, lower, orphan) = (key(10, 1), key(11, 2), key(12, 3), key(13, 4));
+        table.observe(&mut activity(ProcessOp::Found, running(root, "/bin/a", "a"), None), None, 1);
+        for (child, parent) in [(middle, root), (lower, middle), (orphan, lower)] {
+            table.observe(&mut activity(ProcessOp::Fork, bare(child), Some(parent)), None, 2);
+        }
+        for gone in [middle, lower] {
+            table.observe(&mut activity(ProcessOp::Exit, bare(gone), None), None, 3);
+        }
+        // An exec replaces the entry; the links stay.
+        table.observe(&mut activity(ProcessOp::Exec, running(orphan, "/bin/b", "b"), None), None, 1_000);
+        assert_eq!(table.live_descendants(&root), [orphan]);
+        assert_eq!(table.ancestors(&orphan).len(), 3);
+
+        table.observe(&mut activity(ProcessOp::Exit, bare(orphan), None), None, 2_000);
+        table.observe(&mut activity(ProcessOp::Exit, bare(orphan), None), None, 3_000);
+        assert_eq!(table.len(), 1, "only the root lives");
+        assert!(table.links.is_empty() && table.children.is_empty());
     }
 
     fn steps() -> impl Strategy<Value = Vec<(u8, u32, u64, u32, u64, usize, u64)>> {
@@ -526,7 +598,14 @@ mod tests {
                     prop_assert_eq!(&seen.process.command_line, &process.command_line);
                 }
                 prop_assert!(table.len() <= limits.processes);
-                prop_assert_eq!(table.live.len() + table.ended.len(), table.len());
+                let kept = table.live.len() + table.ended.len() + table.links.len();
+                prop_assert_eq!(kept, table.len());
+                let mut children = HashMap::new();
+                for parent in table.entries.values().filter_map(|e| e.parent) {
+                    *children.entry(parent).or_default() += 1;
+                }
+                prop_assert_eq!(&children, &table.children);
+                prop_assert!(table.links.values().all(|link| children.contains_key(link)));
                 prop_assert_eq!(table.live.len(), table.live_by_pid.len());
                 let mut programs = HashMap::new();
                 for entry in table.entries.values() {
