@@ -214,7 +214,7 @@ impl Exercise {
     /// Waits until all records are at the hub, then counts and measures.
     pub async fn summary(&self) -> anyhow::Result<Summary> {
         let began = Instant::now();
-        while self.devices.values().any(|d| d.agent.heartbeat().counters.is_none_or(|c| c.waiting > 0)) {
+        while self.devices.values().any(|d| d.agent.waiting() > 0) {
             if began.elapsed() > PATIENCE {
                 bail!("records still wait at an agent after {} s", PATIENCE.as_secs());
             }

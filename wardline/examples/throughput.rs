@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::{Guard, Parts, Ruleset, SharedProcesses};
+use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::{Budget, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: Arc::new(clock),
         random,
         processes: SharedProcesses::default(),
-        hubs: vec![],
+        hubs: KnownHubs::default(),
     })?;
     let text = |event: &serde_json::Value, name: &str| {
         let event = event.get("event").unwrap_or(event);
@@ -97,7 +98,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     outbox.write(Duration::ZERO);
     let seconds = began.elapsed().as_secs_f64();
-    let counters = guard.heartbeat().counters.unwrap_or_default();
+    let counters = guard.heartbeat(outbox.events()).counters.unwrap_or_default();
     println!(
         "{}",
         serde_json::json!({"events": events, "rules": rule_count, "findings": counters.findings,

@@ -16,7 +16,8 @@ use wardline_agent::running::{Setup, facts, start};
 use wardline_agent::state::StateDir;
 use wardline_event::{SensorKind, SensorState, SensorStatus};
 use wardline_policy::DevicePolicy;
-use wardline_respond::{LinuxResponder, Protected};
+use wardline_respond::linux::{note, release_local};
+use wardline_respond::{LinuxResponder, Protected, record};
 use wardline_wire::EnrolmentToken;
 
 use crate::data::{self, Folder};
@@ -25,13 +26,15 @@ use crate::logging;
 #[derive(Subcommand)]
 pub enum AgentCommand {
     /// Make this machine known to a hub
-    #[command(after_help = "Example:
-  wardline agent enrol hub.trust.example:8701 wardline1.3f…\n\nMake the token at the hub: wardline hub token")]
+    #[command(after_help = "Examples:
+  ssh hub.trust.example wardline hub token | wardline agent enrol hub.trust.example:8701 -
+  WARDLINE_TOKEN=wardline1.3f… wardline agent enrol hub.trust.example:8701
+  wardline agent enrol hub.trust.example:8701 wardline1.3f…\n\nMake the token at the hub: wardline hub token. On the command line every user of this machine can see it.")]
     Enrol(EnrolArgs),
     /// Watch over this machine, in the foreground
     Run(RunArgs),
     /// Undo an isolation at the machine; needs root, and neither hub nor network
-    #[command(after_help = "Example:\n  sudo wardline agent release --local --data /var/lib/wardline/agent")]
+    #[command(after_help = "Example:\n  sudo wardline agent release --local")]
     Release(ReleaseArgs),
 }
 
@@ -39,8 +42,8 @@ pub enum AgentCommand {
 pub struct EnrolArgs {
     /// The hub's address for agents, host:port
     hub: String,
-    /// The token, from `wardline hub token`
-    token: String,
+    /// The token, from `wardline hub token`; `-` reads it from standard input [default: the variable WARDLINE_TOKEN]
+    token: Option<String>,
     #[command(flatten)]
     folder: Folder,
 }
@@ -62,8 +65,9 @@ pub struct RunArgs {
 
 #[derive(Args)]
 pub struct ReleaseArgs {
-    #[command(flatten)]
-    folder: Folder,
+    /// The agent's folder, or the one of `wardline up` [default: the folder of the agent that isolated this machine]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// At this machine (the only way there is: from afar, use the console)
     #[arg(long, required = true)]
     local: bool,
@@ -73,32 +77,66 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
     match command {
         AgentCommand::Enrol(args) => {
             logging::start(false);
-            enrol(&args.hub, &args.token, &args.folder.path("agent")?)?;
+            data::keep_private();
+            enrol(&args.hub, &token(args.token.as_deref())?, &args.folder.path("agent")?)?;
             println!("enrolled with {}; start with: wardline agent run", args.hub);
         }
         AgentCommand::Run(args) => {
             logging::start(false);
+            data::keep_private();
             watch(args)?;
         }
-        AgentCommand::Release(args) => {
-            let path = args.folder.path("agent")?;
-            let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
-            let by = if by.is_empty() {
-                "someone at the machine".to_owned()
-            } else {
-                format!("{by} at the machine")
-            };
-            let report = wardline_respond::linux::release_local(&path, SystemClock.now(), &by)?;
-            println!(
-                "{}",
-                if report.was_isolated {
-                    "released: the network is open again"
-                } else {
-                    "this machine was not isolated"
-                }
-            );
-        }
+        AgentCommand::Release(args) => return release(args),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The token as given, from standard input, or from the environment.
+fn token(given: Option<&str>) -> anyhow::Result<String> {
+    match given {
+        Some("-") => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).context("reading the token from standard input")?;
+            Ok(line.trim().to_owned())
+        }
+        Some(token) => Ok(token.to_owned()),
+        None => match std::env::var("WARDLINE_TOKEN") {
+            Ok(token) => Ok(token.trim().to_owned()),
+            Err(_) => bail!(
+                "no token: make one at the hub with `wardline hub token`, and give it in WARDLINE_TOKEN or, with `-`, on standard input"
+            ),
+        },
+    }
+}
+
+/// Undoes an isolation. Fails if it will not last, because it is not the one of this folder.
+fn release(args: &ReleaseArgs) -> anyhow::Result<ExitCode> {
+    let noted = note::find();
+    let path = match (&args.data, &noted) {
+        // The folder of `wardline up` holds the agent's.
+        (Some(given), _) if !given.join(record::FILE).exists() && given.join("agent").is_dir() => {
+            given.join("agent")
+        }
+        (Some(given), _) => given.clone(),
+        (None, Some(noted)) => noted.clone(),
+        (None, None) => data::folder(None)?.join("agent"),
+    };
+    let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+    let by = if by.is_empty() { "someone at the machine".to_owned() } else { format!("{by} at the machine") };
+    let report = release_local(&path, SystemClock.now(), &by)?;
+    if !report.lasts {
+        let hint = noted.map(|of| format!(" {}", of.display())).unwrap_or_default();
+        bail!(
+            "no isolation record in {}; the agent that isolated this machine will isolate it again within seconds; name its folder with --data{hint}",
+            path.display()
+        );
+    }
+    let said = if report.was_isolated {
+        "released: the network is open again"
+    } else {
+        "this machine was not isolated"
+    };
+    println!("{said}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -155,7 +193,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
     let rules = load_rules(&args.rules)?;
     let rule_count = rules.len();
     let protected = Protected { executables: DevicePolicy::default().never_kill, ..Protected::default() };
-    let responder = LinuxResponder::new(protected).context("reading /proc")?;
+    let responder = LinuxResponder::new(protected).context("reading /proc")?.noting(state.path());
     let boot = responder.boot();
     let opened = wardline_sense_linux::open(&wardline_sense_linux::Options::default());
     let (sensors, others) = (opened.sensors, opened.statuses);

@@ -7,14 +7,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 
 use common::up::Up;
-use common::{WARDLINE, alone, folder, is_root, said};
+use common::{WARDLINE, alone, folder, is_root, said, until};
 
 /// Two namespaces with a wire between them. Dropped, they are removed.
 struct Wire {
@@ -130,22 +130,42 @@ fn isolation_cuts_all_but_the_hub_lasts_and_is_undone_at_the_machine() {
     drop(up);
     assert!(connect(&wire.ward, world).is_none());
     let mut up = Up::start(&data, &wire.enter(), &["--monitor"]);
-    let device = up.client().device();
+    let client = up.client();
+    let device = client.device();
     assert!(device["isolated_until_ms"].is_i64(), "{device}");
     assert_eq!(device["isolation_action"], id.as_str());
     assert!(wire.nft_tables().contains("wardline_isolate"));
     assert!(connect(&wire.ward, world).is_none());
+
+    // At the machine, while the agent runs. The wrong folder does not last, and that is said.
+    let enter = wire.enter();
+    let release = |data: &[&str]| {
+        let mut command = Command::new(&enter[0]);
+        said(command.args(&enter[1..]).args([WARDLINE, "agent", "release", "--local"]).args(data))
+    };
+    let other = folder("elsewhere");
+    let elsewhere = other.path().to_str().unwrap();
+    let agent = data.join("agent");
+    release(&["--data", elsewhere]).refuses(&["no isolation record in", elsewhere, agent.to_str().unwrap()]);
+    until("the agent isolates again", || wire.nft_tables().contains("wardline_isolate").then_some(()));
+    // Without a folder it is the one of the agent that isolated: its checks, every five seconds, change nothing.
+    assert!(release(&[]).succeeds().contains("the network is open again"));
+    let released = Instant::now();
+    while released.elapsed() < Duration::from_secs(11) {
+        assert!(!wire.nft_tables().contains("wardline_isolate"), "isolated again by the running agent");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(answers(&mut connect(&wire.ward, world).expect("reachable again")));
+    until("the hub hears of it", || client.device()["isolated_until_ms"].is_null().then_some(()));
+
+    let id =
+        client.order(&json!({"device": device["id"], "kind": "isolate", "for_s": 600, "reason": "again"}));
+    assert_eq!(client.ended(&id)["state"], "Succeeded");
     assert_eq!(up.running.interrupt().code(), Some(0));
     assert!(connect(&wire.ward, world).is_none(), "stopping the agent must not open the network");
 
-    // At the machine, without hub and network.
-    let enter = wire.enter();
-    let agent = data.join("agent");
-    let release = || {
-        let mut command = Command::new(&enter[0]);
-        command.args(&enter[1..]).args([WARDLINE, "agent", "release", "--local", "--data"]).arg(&agent);
-        said(&mut command).succeeds().to_owned()
-    };
+    // At the machine, without hub and network; the folder may be the one of `wardline up`.
+    let release = || release(&["--data", data.to_str().unwrap()]).succeeds().to_owned();
     assert!(release().contains("the network is open again"));
     assert!(!wire.nft_tables().contains("wardline_isolate"));
     assert!(answers(&mut connect(&wire.ward, world).expect("reachable again")));

@@ -1,6 +1,7 @@
 //! The courier: carries records to the hub and commands back, for as long as it takes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::clock::Clock;
 use crate::enrol;
+use crate::known_hubs::KnownHubs;
 use crate::outbox::{Lane, Outbox};
 use crate::state::{Identity, StateDir};
 use crate::tls;
@@ -26,6 +28,8 @@ use crate::tls;
 /// come back in the same second.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
+/// Between attempts to renew the certificate, each of which interrupts the conversation. A third of its life is left.
+const RENEW_EVERY: Duration = Duration::from_hours(1);
 
 /// What the courier needs from the rest of the agent.
 pub struct Courier {
@@ -39,6 +43,8 @@ pub struct Courier {
     pub boot: BootId,
     /// The records to carry.
     pub outbox: Arc<Outbox>,
+    /// Where the hub is; learnt here.
+    pub hubs: KnownHubs,
     /// Where commands go: to the guard, which verifies them.
     pub commands: std::sync::mpsc::Sender<SignedCommand>,
     /// Asks the guard how it is.
@@ -47,6 +53,10 @@ pub struct Courier {
     pub clock: Arc<dyn Clock>,
     /// 16 random bytes.
     pub random: fn() -> [u8; 16],
+    /// True while the hub listens.
+    pub connected: Arc<AtomicBool>,
+    /// When a renewal of the certificate was last tried; `None` at the start.
+    pub renewal_tried: Option<Instant>,
 }
 
 /// Why a session ended.
@@ -72,7 +82,9 @@ impl Courier {
         let mut said = String::new();
         loop {
             let mut welcomed = false;
-            match self.session(&mut stop, &mut welcomed).await {
+            let end = self.session(&mut stop, &mut welcomed).await;
+            self.connected.store(false, Ordering::Relaxed);
+            match end {
                 End::Stop => return,
                 End::Lost(why) => {
                     if welcomed {
@@ -105,12 +117,17 @@ impl Courier {
     async fn connect(&mut self) -> Result<HubClient<Channel>, String> {
         let hub = self.identity.hub.clone();
         let config = tls::for_device(&self.identity).map_err(|e| tls::explain(&hub, &e))?;
-        let channel = tls::connect(&hub, config).await.map_err(|e| tls::explain(&hub, &e))?;
+        let channel =
+            tls::connect(&hub, config, self.hubs.clone()).await.map_err(|e| tls::explain(&hub, &e))?;
         Ok(HubClient::new(channel))
     }
 
     /// A certificate is renewed once two thirds of its life are over: long before it can expire unnoticed.
+    /// One that failed is tried again hourly.
     fn renewal_due(&self) -> bool {
+        if self.renewal_tried.is_some_and(|at| at.elapsed() < RENEW_EVERY) {
+            return false;
+        }
         let Ok((_, certificate)) = X509Certificate::from_der(&self.identity.certificate_der) else {
             return false;
         };
@@ -130,6 +147,7 @@ impl Courier {
             Err(why) => return End::Lost(why),
         };
         if self.renewal_due() {
+            self.renewal_tried = Some(Instant::now());
             match enrol::renew(&self.identity, &mut client, &self.state).await {
                 Ok(renewed) => {
                     self.identity = renewed;
@@ -140,7 +158,10 @@ impl Courier {
                     }
                 }
                 Err(error) => {
-                    warn!("renewing the certificate failed; trying again later: {}", crate::chain(&error));
+                    warn!(
+                        "renewing the certificate failed; trying again in an hour: {}",
+                        crate::chain(&error)
+                    );
                 }
             }
         }
@@ -173,6 +194,7 @@ impl Courier {
             Err(status) => return lost(&status),
         };
         *welcomed = true;
+        self.connected.store(true, Ordering::Relaxed);
         info!(target: "wardline::link", "connected to the hub at {hub}");
 
         let mut places = [Place::default(), Place::default()];

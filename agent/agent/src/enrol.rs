@@ -8,6 +8,7 @@ use wardline_wire::proto::hub_client::HubClient;
 use wardline_wire::proto::{DeviceFacts, EnrolRequest, RenewRequest, command::Kind};
 use wardline_wire::{CommandKey, EnrolmentToken, Refusal};
 
+use crate::known_hubs::KnownHubs;
 use crate::state::{Identity, StateDir, StateError};
 use crate::tls;
 
@@ -56,7 +57,9 @@ pub async fn enrol(
 ) -> Result<Identity, EnrolError> {
     let (key, csr_der) = key_and_request()?;
     let config = tls::for_enrolment(token.authority).map_err(|e| EnrolError::Connect(e.to_string()))?;
-    let channel = tls::connect(hub, config).await.map_err(|e| EnrolError::Connect(tls::explain(hub, &e)))?;
+    let channel = tls::connect(hub, config, KnownHubs::default())
+        .await
+        .map_err(|e| EnrolError::Connect(tls::explain(hub, &e)))?;
     let request = EnrolRequest { secret: token.secret_text(), csr_der, facts: Some(facts) };
     let reply = HubClient::new(channel)
         .enrol(request)

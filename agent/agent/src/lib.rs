@@ -9,6 +9,7 @@ pub mod clock;
 pub mod courier;
 pub mod enrol;
 pub mod guard;
+pub mod known_hubs;
 pub mod outbox;
 pub mod running;
 pub mod spool;

@@ -71,6 +71,10 @@ struct Queue {
     in_hand: u64,
     /// Records that found the queue full, by lane; they still need their gap in the sequence.
     overflowed: [u64; 2],
+    /// Events that were put since the start, overflowed ones included.
+    spooled: u64,
+    /// Of these, those that are with the spool, kept or counted there as dropped.
+    written: u64,
 }
 
 /// Both spools, shared between the guard, which fills them, and the courier, which empties them.
@@ -121,6 +125,7 @@ impl Outbox {
     /// Queues a record for [`Outbox::write`]. Never waits for the disk; a full queue drops the record and counts it.
     pub fn put(&self, kind: RecordKind, body: Vec<u8>) {
         let mut queue = self.queue();
+        queue.spooled += u64::from(Lane::of(kind) == Lane::Telemetry);
         if queue.records.len() >= QUEUE {
             queue.overflowed[Lane::of(kind) as usize] += 1;
         } else {
@@ -143,6 +148,7 @@ impl Outbox {
         }
         queue.in_hand = records.len() as u64;
         drop(queue);
+        let events = records.iter().filter(|(kind, _)| Lane::of(*kind) == Lane::Telemetry).count() as u64;
         for (kind, body) in records {
             self.keep(kind, &body);
         }
@@ -151,7 +157,10 @@ impl Outbox {
             let mut spool = self.lane(lane);
             (0..lost).for_each(|_| spool.skip());
         }
-        self.queue().in_hand = 0;
+        let mut queue = self.queue();
+        queue.in_hand = 0;
+        queue.written += events + overflowed[Lane::Telemetry as usize];
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -188,7 +197,7 @@ impl Outbox {
         }
     }
 
-    /// Records that wait, in memory and in both lanes.
+    /// Records that wait, in memory and in both lanes. May wait for the disk.
     pub fn waiting(&self) -> u64 {
         let queue = self.queue();
         let in_memory = queue.records.len() as u64 + queue.in_hand;
@@ -196,8 +205,25 @@ impl Outbox {
         in_memory + Lane::ALL.into_iter().map(|l| self.lane(l).waiting()).sum::<u64>()
     }
 
-    /// Events that were dropped from the telemetry lane, and records from the findings lane, since the start.
-    pub fn dropped(&self) -> (u64, u64) {
-        (self.lane(Lane::Telemetry).dropped(), self.lane(Lane::Findings).dropped())
+    /// The account of the events. May wait for the disk, so whoever must not wait is handed it.
+    pub fn events(&self) -> EventAccount {
+        let queue = self.queue();
+        let (spooled, overflowed) = (queue.spooled, queue.overflowed[Lane::Telemetry as usize]);
+        let in_memory = spooled - queue.written - overflowed;
+        drop(queue);
+        // After the queue: what the scribe writes meanwhile counts as waiting twice, never as delivered.
+        let lane = self.lane(Lane::Telemetry);
+        EventAccount { spooled, dropped: overflowed + lane.dropped(), waiting: in_memory + lane.waiting() }
     }
+}
+
+/// What became of the events since the start. Findings and action updates do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventAccount {
+    /// Handed to the outbox.
+    pub spooled: u64,
+    /// Of these, dropped because the queue, the budget or the disk was full.
+    pub dropped: u64,
+    /// Not acknowledged by the hub yet, those of earlier runs included.
+    pub waiting: u64,
 }

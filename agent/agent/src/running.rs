@@ -1,23 +1,23 @@
 //! A running agent: a thread per sensor, one for orders, one for the courier.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::error;
 use wardline_event::{BootId, SensorState, SensorStatus};
-use wardline_respond::Responder;
+use wardline_respond::{Responder, record};
 use wardline_sense::{Sensed, Sensor};
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::guard::{Guard, Parts, Ruleset, SharedProcesses};
+use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
 use crate::spool::SpoolError;
 use crate::state::{StateDir, StateError};
@@ -79,15 +79,26 @@ pub struct Running {
     stopping: Arc<AtomicBool>,
     stop_courier: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    courier: Option<JoinHandle<()>>,
+    /// True while the hub listens.
+    connected: Arc<AtomicBool>,
     /// Keeps other agents out of the folder for as long as this one runs.
     _lock: std::fs::File,
 }
 
-/// How long a sensor may wait for events. Also how long stopping takes at most.
+/// How long a sensor may wait for events, and stopping for a sensor.
 const POLL: Duration = Duration::from_millis(250);
+/// How long a hub that listens may take for what still waits when the agent stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn lock(guard: &Mutex<Guard>) -> std::sync::MutexGuard<'_, Guard> {
     guard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The outbox may wait for the disk; the guard is not kept waiting with it.
+fn heartbeat(guard: &Mutex<Guard>, outbox: &Outbox) -> Heartbeat {
+    let events = outbox.events();
+    lock(guard).heartbeat(events)
 }
 
 /// Starts the agent.
@@ -98,6 +109,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     }
     let held = setup.state.lock()?;
     let outbox = Arc::new(Outbox::open(&setup.state.path().join("spool"), setup.budget, setup.random)?);
+    let hubs = known_hubs(&identity.hub, &setup.state)?;
     let mut guard = Guard::new(Parts {
         state: setup.state.clone(),
         identity: identity.clone(),
@@ -108,7 +120,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         clock: Arc::clone(&setup.clock),
         random: setup.random,
         processes: setup.processes,
-        hubs: resolve(&identity.hub),
+        hubs: hubs.clone(),
     })?;
     for status in setup.others {
         guard.note_sensor(status);
@@ -125,6 +137,8 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         stopping: Arc::clone(&stopping),
         stop_courier,
         threads: Vec::new(),
+        courier: None,
+        connected: Arc::default(),
         _lock: held,
     };
 
@@ -154,20 +168,25 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         identity,
         facts: setup.facts,
         boot: setup.boot,
-        outbox,
+        outbox: Arc::clone(&outbox),
+        hubs,
         commands,
         heartbeat: {
             let guard = Arc::clone(&guard);
-            Arc::new(move || lock(&guard).heartbeat())
+            let outbox = Arc::clone(&outbox);
+            Arc::new(move || heartbeat(&guard, &outbox))
         },
         clock: setup.clock,
         random: setup.random,
+        connected: Arc::clone(&running.connected),
+        renewal_tried: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| StartError::Os { doing: "starting the courier's runtime", source })?;
     running.spawn("courier", move || runtime.block_on(courier.run(stopped)))?;
+    running.courier = running.threads.pop();
     Ok(running)
 }
 
@@ -181,22 +200,33 @@ impl Running {
         Ok(())
     }
 
-    /// How the agent is.
-    pub fn heartbeat(&self) -> Heartbeat {
-        lock(&self.guard).heartbeat()
+    /// Records that the hub does not have yet, findings and action updates included.
+    pub fn waiting(&self) -> u64 {
+        self.outbox.waiting()
     }
 
-    /// Ends the agent; what waits in the spool stays there.
+    /// How the agent is.
+    pub fn heartbeat(&self) -> Heartbeat {
+        heartbeat(&self.guard, &self.outbox)
+    }
+
+    /// Ends the agent. A hub that listens gets what waits, for as long as [`LAST_WORDS`]; the rest stays in the spool.
     pub fn stop(mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        let _ = self.stop_courier.send(true);
-        for thread in self.threads.drain(..) {
+        let join = |thread: JoinHandle<()>| {
             if thread.join().is_err() {
                 error!("a thread of the agent had panicked");
             }
-        }
+        };
+        self.threads.drain(..).for_each(join);
         // Nobody adds any more: what came since the scribe's last round.
         self.outbox.write(Duration::ZERO);
+        let until = Instant::now() + LAST_WORDS;
+        while self.connected.load(Ordering::Relaxed) && self.outbox.waiting() > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.stop_courier.send(true);
+        self.courier.take().into_iter().for_each(join);
     }
 }
 
@@ -219,15 +249,33 @@ fn take_orders(orders: &mpsc::Receiver<SignedCommand>, guard: &Mutex<Guard>, sto
     while !stopping.load(Ordering::Relaxed) {
         match orders.recv_timeout(POLL) {
             Ok(command) => lock(guard).on_command(&command),
-            Err(mpsc::RecvTimeoutError::Timeout) => lock(guard).tick(),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
+        // After a command too: a stream of them must not keep an isolation from ending.
+        lock(guard).tick();
     }
 }
 
-/// The hub's addresses now. In isolation names cannot be resolved, so this happens at the start.
-fn resolve(hub: &str) -> Vec<SocketAddr> {
-    hub.to_socket_addrs().map(Iterator::collect).unwrap_or_default()
+/// What is known of the hub's addresses before it has been reached. In isolation names cannot be resolved: then it is
+/// what the isolation keeps open. Asking for a name may take long, and the guard does not wait for it.
+fn known_hubs(hub: &str, state: &StateDir) -> Result<KnownHubs, StartError> {
+    let hubs = KnownHubs::default();
+    if let Ok(Some(isolation)) = record::load(state.path())
+        && isolation.released.is_none()
+    {
+        hubs.expect(isolation.hubs);
+    }
+    if let Ok(address) = hub.parse() {
+        hubs.expect([address]);
+    } else {
+        let (hubs, hub) = (hubs.clone(), hub.to_owned());
+        thread::Builder::new()
+            .name("resolve".to_owned())
+            .spawn(move || hubs.resolve(&hub))
+            .map_err(|source| StartError::Os { doing: "starting a thread", source })?;
+    }
+    Ok(hubs)
 }
 
 /// What this machine says about itself.

@@ -170,6 +170,15 @@ impl StateDir {
         write().map_err(|source| StateError::Io { doing: "writing", path: path.clone(), source })
     }
 
+    /// Renames a file that makes no sense to `NAME.damaged`, for a person to look at; gives its new path.
+    pub fn set_aside(&self, name: &str) -> Result<PathBuf, StateError> {
+        let (path, aside) = (self.0.join(name), self.0.join(format!("{name}.damaged")));
+        match fs::rename(&path, &aside) {
+            Ok(()) => Ok(aside),
+            Err(source) => Err(StateError::Io { doing: "setting aside", path, source }),
+        }
+    }
+
     /// Reads the identity.
     pub fn identity(&self) -> Result<Identity, StateError> {
         let path = self.0.join("identity.json");

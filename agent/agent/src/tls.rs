@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,15 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use wardline_wire::HUB_TLS_NAME;
 
+use crate::known_hubs::KnownHubs;
 use crate::state::Identity;
 
 /// How long a hub may take to say its first word. One that waits for ours instead is spoken to after that.
 const FIRST_WORD: Duration = Duration::from_secs(2);
+/// How long an attempt to reach the hub may take, the name service included.
+const DIAL: Duration = Duration::from_secs(4);
+/// How long connecting may take in all: by name, then at two known addresses.
+const CONNECT: Duration = Duration::from_secs(15);
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -60,14 +66,22 @@ pub fn for_device(identity: &Identity) -> Result<ClientConfig, TlsError> {
 
 /// Connects to `hub` (`host:port`). The name in the hub's certificate is always [`HUB_TLS_NAME`]: the authority
 /// signs for nobody else, so a changed address needs no new certificate.
-pub async fn connect(hub: &str, mut config: ClientConfig) -> Result<Channel, tonic::transport::Error> {
+///
+/// `known` learns where the hub was found. Where its name leads nowhere (in isolation no name can be resolved), it is
+/// looked for at the known addresses.
+pub async fn connect(
+    hub: &str,
+    mut config: ClientConfig,
+    known: KnownHubs,
+) -> Result<Channel, tonic::transport::Error> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
     let address = hub.to_owned();
     let dial = tower::service_fn(move |_: Uri| {
-        let (connector, address) = (connector.clone(), address.clone());
+        let (connector, address, known) = (connector.clone(), address.clone(), known.clone());
         async move {
-            let tcp = TcpStream::connect(&address).await?;
+            let tcp = reach(&address, &known).await?;
+            let peer = tcp.peer_addr()?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from(HUB_TLS_NAME).map_err(io::Error::other)?;
             let mut tls = connector.connect(name, tcp).await?;
@@ -78,17 +92,34 @@ pub async fn connect(hub: &str, mut config: ClientConfig) -> Result<Channel, ton
             if let Ok(heard) = timeout(FIRST_WORD, first_word).await {
                 heard?;
             }
+            known.reached(peer);
             Ok::<_, io::Error>(TokioIo::new(tls))
         }
     });
     // The address given here is only a name for the HTTP/2 `:authority`; `dial` decides where to go.
     Endpoint::from_static("http://hub")
-        .connect_timeout(Duration::from_secs(10))
+        .connect_timeout(CONNECT)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true)
         .connect_with_connector(dial)
         .await
+}
+
+/// Connects to the hub by its name or, failing that, where it was before.
+async fn reach(hub: &str, known: &KnownHubs) -> io::Result<TcpStream> {
+    let lost = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let by_name = timeout(DIAL, TcpStream::connect(hub)).await.map_err(lost).flatten();
+    let Err(error) = by_name else { return by_name };
+    // An address needs no second try.
+    if hub.parse::<SocketAddr>().is_err() {
+        for address in known.addresses() {
+            if let Ok(Ok(tcp)) = timeout(DIAL, TcpStream::connect(address)).await {
+                return Ok(tcp);
+            }
+        }
+    }
+    Err(error)
 }
 
 /// Accepts exactly the chains that end in the authority whose fingerprint the token carries.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 use wardline_agent::clock::Clock;
 use wardline_agent::enrol::store_policy;
 use wardline_agent::guard::{Guard, Parts, Ruleset, SharedProcesses};
+use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
@@ -23,7 +24,7 @@ use wardline_respond::{
 use wardline_sense::Sensed;
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
-use wardline_wire::proto::{Command, Isolate, KillProcess, Release, SetPolicy, SignedCommand};
+use wardline_wire::proto::{Command, Heartbeat, Isolate, KillProcess, Release, SetPolicy, SignedCommand};
 
 const RULE: &str = "
 title: Evil runs
@@ -44,6 +45,7 @@ struct Machine {
     killed: Vec<u32>,
     isolated: bool,
     isolations: usize,
+    hubs: Vec<SocketAddr>,
     never_kill: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ impl Responder for Hands {
         let replaced = machine.isolated;
         machine.isolated = true;
         machine.isolations += 1;
+        machine.hubs.clone_from(&spec.hubs);
         Ok(IsolationReport { hubs: spec.checked_hubs()?, replaced, took: Duration::from_micros(700) })
     }
 
@@ -87,13 +90,13 @@ impl Responder for Hands {
     }
 }
 
-/// Seconds since the test began, on both clocks.
+/// Seconds since the test began, on both clocks; and by how many the calendar is off.
 #[derive(Default)]
-struct Steps(AtomicU64);
+struct Steps(AtomicU64, AtomicI64);
 
 impl Clock for Steps {
     fn now(&self) -> Timestamp {
-        Timestamp(NOW).plus(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+        Timestamp(NOW + (self.0.load(Ordering::Relaxed) as i64 + self.1.load(Ordering::Relaxed)) * 1000)
     }
 
     fn boot_ns(&self) -> u64 {
@@ -113,6 +116,7 @@ struct Bench {
     signer: CommandSigner,
     outbox: Arc<Outbox>,
     processes: SharedProcesses,
+    hubs: KnownHubs,
     guard: Guard,
 }
 
@@ -130,8 +134,10 @@ impl Bench {
         let (hands, clock) = (Hands::default(), Arc::new(Steps::default()));
         let outbox = Arc::new(Outbox::open(&dir.path().join("spool"), Budget::default(), random).unwrap());
         let processes = SharedProcesses::default();
-        let guard = Self::guard(&state, &hands, &clock, &signer, &outbox, &processes);
-        Self { dir, hands, clock, signer, outbox, processes, guard }
+        let hubs = KnownHubs::default();
+        hubs.expect([SocketAddr::from(([192, 0, 2, 1], 8701))]);
+        let guard = Self::guard(&state, &hands, &clock, &signer, &outbox, &processes, &hubs);
+        Self { dir, hands, clock, signer, outbox, processes, hubs, guard }
     }
 
     fn guard(
@@ -141,6 +147,7 @@ impl Bench {
         signer: &CommandSigner,
         outbox: &Arc<Outbox>,
         processes: &SharedProcesses,
+        hubs: &KnownHubs,
     ) -> Guard {
         let (rules, problems) = Ruleset::load([("evil.yml", RULE)]);
         assert!(problems.is_empty(), "{problems:?}");
@@ -163,7 +170,7 @@ impl Bench {
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random,
             processes: Arc::clone(processes),
-            hubs: vec![SocketAddr::from(([192, 0, 2, 1], 8701))],
+            hubs: hubs.clone(),
         })
         .unwrap()
     }
@@ -171,8 +178,8 @@ impl Bench {
     /// The agent stops and starts again on the same folder.
     fn restart(&mut self) {
         let state = StateDir::open(self.dir.path()).unwrap();
-        self.guard =
-            Self::guard(&state, &self.hands, &self.clock, &self.signer, &self.outbox, &self.processes);
+        let Self { hands, clock, signer, outbox, processes, hubs, .. } = &*self;
+        self.guard = Self::guard(&state, hands, clock, signer, outbox, processes, hubs);
     }
 
     fn process(&mut self, op: ProcessOp, pid: u32, parent: u32, command_line: &str) {
@@ -206,6 +213,10 @@ impl Bench {
             spool.ack(run.first_seq + run.records.len() as u64 - 1).unwrap();
         }
         out
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        self.guard.heartbeat(self.outbox.events())
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -271,7 +282,7 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
         assert_eq!(finding.matched[0].field, "CommandLine");
         assert!(finding.rule.source.contains("title: Evil runs"));
 
-        let counters = bench.guard.heartbeat().counters.unwrap();
+        let counters = bench.heartbeat().counters.unwrap();
         assert_eq!((counters.kept_local, counters.spooled, counters.findings), (1, 3, 1));
         assert_eq!(bench.drain(Lane::Telemetry).len(), 3, "what is counted as spooled is in the spool");
     }
@@ -299,7 +310,7 @@ fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
         ]
     );
     // The two events are accounted for like any other.
-    let counters = bench.guard.heartbeat().counters.unwrap();
+    let counters = bench.heartbeat().counters.unwrap();
     assert_eq!((counters.produced, counters.kernel_lost, counters.spooled), (42, 7, 2));
 }
 
@@ -310,7 +321,7 @@ fn an_order_is_carried_out_once_however_often_it_arrives() {
     let updates = bench.order("a1", kind.clone());
     assert_eq!(states(&updates), [ActionState::InProgress, ActionState::Succeeded]);
     assert!(updates[1].detail.contains("only the hub stays reachable"), "{}", updates[1].detail);
-    assert_eq!(bench.guard.heartbeat().isolation.unwrap().action_id, "a1");
+    assert_eq!(bench.heartbeat().isolation.unwrap().action_id, "a1");
 
     // Again, and after a restart: answered, not repeated.
     assert_eq!(states(&bench.order("a1", kind.clone())), [ActionState::Succeeded]);
@@ -318,12 +329,36 @@ fn an_order_is_carried_out_once_however_often_it_arrives() {
     assert_eq!(states(&bench.order("a1", kind)), [ActionState::Succeeded]);
     assert_eq!(bench.hands.0.lock().unwrap().isolations, 1);
 
+    // A damaged list costs the memory, not the agent.
+    let (list, damaged) =
+        (bench.dir.path().join("orders.json"), bench.dir.path().join("orders.json.damaged"));
+    std::fs::write(&list, "torn").unwrap();
+    bench.restart();
+    assert!(!list.exists() && std::fs::read(&damaged).unwrap() == b"torn");
+
     assert_eq!(
         states(&bench.order("a2", Kind::Release(Release {}))),
         [ActionState::InProgress, ActionState::Succeeded]
     );
     assert!(!bench.hands.0.lock().unwrap().isolated);
-    assert_eq!(bench.guard.heartbeat().isolation, None);
+    assert_eq!(bench.heartbeat().isolation, None);
+}
+
+#[test]
+fn an_isolation_keeps_the_hub_where_it_is_now_and_is_refused_where_nobody_knows() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    // It has moved since the start.
+    let (before, now) = (([192, 0, 2, 1], 8701).into(), ([192, 0, 2, 9], 8701).into());
+    bench.hubs.reached(now);
+    bench.order("a1", Kind::Isolate(Isolate { for_s: 600 }));
+    assert_eq!(bench.hands.0.lock().unwrap().hubs, [now, before]);
+
+    bench.hubs = KnownHubs::default();
+    bench.restart();
+    let updates = bench.order("a2", Kind::Isolate(Isolate { for_s: 600 }));
+    assert_eq!(states(&updates), [ActionState::InProgress, ActionState::Failed]);
+    assert!(updates[1].detail.contains("no address of the hub is known"), "{}", updates[1].detail);
+    assert_eq!(bench.hands.0.lock().unwrap().isolations, 1);
 }
 
 #[test]
@@ -392,7 +427,65 @@ fn a_person_kills_a_process_and_the_rule_obeys_a_new_policy_at_once() {
     bench.process(ProcessOp::Exec, 40, 10, "be evil again");
     assert_eq!(bench.findings()[0].action.disposition, Disposition::Stopped);
 
-    // It holds after a restart, without the hub.
-    bench.restart();
-    assert_eq!(bench.guard.policy(), &protect);
+    // It holds after a restart, without the hub, even if the clock has lost years meanwhile.
+    for later_s in [0, -10 * 365 * 86_400] {
+        bench.clock.1.store(later_s, Ordering::Relaxed);
+        bench.restart();
+        assert_eq!(bench.guard.policy(), &protect);
+    }
+    // Whose it is, is still checked.
+    let set = Kind::SetPolicy(SetPolicy { policy_json: protect.to_json() });
+    let forged = CommandSigner::from_seed(&[8; 32]).sign(&command("", 0, set.clone()));
+    let astray = bench.signer.sign(&Command { device_id: vec![9; 16], ..command("", 0, set) });
+    for stranger in [forged, astray] {
+        store_policy(&StateDir::open(bench.dir.path()).unwrap(), &stranger).unwrap();
+        bench.restart();
+        assert_eq!(bench.guard.policy().mode, Mode::Monitor);
+    }
+}
+
+#[test]
+fn the_account_of_events_is_about_events() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.process(ProcessOp::Exec, 30, 10, "be evil");
+    let account = |bench: &Bench| {
+        let c = bench.heartbeat().counters.unwrap();
+        (c.spooled, c.spool_dropped, c.waiting, c.findings)
+    };
+    // In memory, on disk, and with the hub; the finding is none of it.
+    assert_eq!(account(&bench), (1, 0, 1, 1));
+    bench.outbox.write(Duration::ZERO);
+    assert_eq!(account(&bench), (1, 0, 1, 1));
+    bench.drain(Lane::Telemetry);
+    assert_eq!(account(&bench), (1, 0, 0, 1));
+    assert!(bench.outbox.waiting() > 0, "the finding still waits");
+
+    // More than the queue holds: what is too much is dropped, at once and after it was written.
+    for _ in 0..20_000 {
+        bench.process(ProcessOp::Exec, 31, 10, "harmless");
+    }
+    let queued = account(&bench);
+    bench.outbox.write(Duration::ZERO);
+    assert_eq!(account(&bench), queued);
+    let (spooled, dropped, waiting, _) = queued;
+    assert!(dropped > 0 && spooled == 1 + dropped + waiting, "{queued:?}");
+}
+
+#[test]
+fn the_time_served_counts_at_once_and_is_noted_once_a_minute() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.clock.0.fetch_add(300, Ordering::Relaxed);
+    bench.guard.tick();
+    bench.order("a1", Kind::Isolate(Isolate { for_s: 100 }));
+    let served = |bench: &Bench| wardline_respond::record::load(bench.dir.path()).unwrap().unwrap().served_ms;
+    // The calendar is set back again and again: it will never say that the time is over.
+    for (seconds, noted, isolated) in
+        [(30, 0, true), (25, 0, true), (5, 60_000, true), (35, 60_000, true), (5, 60_000, false)]
+    {
+        bench.clock.0.fetch_add(seconds, Ordering::Relaxed);
+        bench.clock.1.fetch_sub(seconds as i64, Ordering::Relaxed);
+        bench.guard.tick();
+        assert_eq!(served(&bench), noted, "after {seconds} s more");
+        assert_eq!(bench.hands.0.lock().unwrap().isolated, isolated);
+    }
 }

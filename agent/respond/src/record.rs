@@ -21,6 +21,8 @@ pub const FILE: &str = "isolation.json";
 const VERSION: u32 = 1;
 /// No record is longer.
 const MAX_BYTES: u64 = 64 * 1024;
+/// How much served time the record may lack. Writing it waits for the disk.
+pub const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Who isolated this machine, why, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +157,8 @@ pub enum ReconcileError {
 
 /// Makes the kernel what the record in `state_dir` says. Idempotent.
 ///
-/// `elapsed` is how long the isolation has lasted since the last call, by a clock that only goes forward; zero at
-/// the first call after a start.
+/// `elapsed` is how long the isolation has lasted beyond what the record says, by a clock that only goes forward; zero
+/// at the first call after a start. From [`SAVE_EVERY`] on it is written to the record: the caller then counts anew.
 pub fn reconcile(
     responder: &mut dyn Responder,
     state_dir: &Path,
@@ -168,8 +170,10 @@ pub fn reconcile(
     if let Some(record) = record.as_mut().filter(|r| isolated && !elapsed.is_zero() && r.released.is_none()) {
         record.served_ms =
             record.served_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        // On a full disk the time served is lost; the calendar still ends the isolation.
-        let _ = save(state_dir, record);
+        if elapsed >= SAVE_EVERY {
+            // On a full disk the time served is lost; the calendar still ends the isolation.
+            let _ = save(state_dir, record);
+        }
     }
     let todo = step(record.as_ref(), isolated, elapsed.is_zero(), now);
     let done = match (todo, &record) {

@@ -19,11 +19,12 @@ use wardline_respond::Responder;
 use wardline_respond::record::{self, Reconciled};
 use wardline_sense::{ProcessTable, Sensed};
 use wardline_sigma::{Rule, RuleSet, Scratch};
-use wardline_wire::proto::{Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand};
+use wardline_wire::proto::{Command, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand};
 
 use crate::clock::Clock;
 use crate::enrol::{POLICY_FILE, read_policy};
-use crate::outbox::Outbox;
+use crate::known_hubs::KnownHubs;
+use crate::outbox::{EventAccount, Outbox};
 use crate::state::{Identity, StateDir, StateError};
 pub use orders::Orders;
 
@@ -105,7 +106,7 @@ pub struct Parts {
     /// The processes of this machine, kept up to date by its sensors, which read it before the guard does.
     pub processes: SharedProcesses,
     /// The addresses of the hub, which stay reachable in isolation.
-    pub hubs: Vec<std::net::SocketAddr>,
+    pub hubs: KnownHubs,
 }
 
 /// Sees, decides, acts.
@@ -119,11 +120,12 @@ pub struct Guard {
     /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
     found: finding::Repeats,
     kept_local: u64,
-    spooled: u64,
     /// Events that the guard itself produced: losses.
     told: u64,
     findings: u64,
     last_reconcile_ns: Option<u64>,
+    /// Since when the time that an isolation has lasted is not in its record.
+    unserved_ns: Option<u64>,
 }
 
 /// How often the kernel's isolation is compared with the record.
@@ -132,7 +134,6 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 impl Guard {
     /// Puts the guard together and takes up the stored policy, orders and isolation.
     pub fn new(parts: Parts) -> Result<Self, StateError> {
-        let now = parts.clock.now();
         let mut guard = Self {
             scratch: parts.rules.set.scratch(),
             policy: DevicePolicy::default(),
@@ -141,15 +142,15 @@ impl Guard {
             sensors: Vec::new(),
             found: finding::Repeats::default(),
             kept_local: 0,
-            spooled: 0,
             told: 0,
             findings: 0,
             last_reconcile_ns: None,
+            unserved_ns: None,
             parts,
         };
         match guard.parts.state.read(POLICY_FILE)? {
             Some(bytes) => {
-                if let Err(why) = guard.take_up(&bytes, now) {
+                if let Err(why) = guard.take_up(&bytes) {
                     warn!(
                         "the stored policy cannot be used ({why}); monitoring only until the hub sends it again"
                     );
@@ -166,10 +167,14 @@ impl Guard {
         &self.policy
     }
 
-    /// Takes up a stored policy; its signature is checked as if it had just arrived.
-    fn take_up(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), String> {
+    /// Takes up a stored policy; its signature is checked as if it had just arrived. Not its time: it was fresh when it
+    /// was accepted and does not expire, and the clock of a machine that has just started may be years behind.
+    fn take_up(&mut self, bytes: &[u8]) -> Result<(), String> {
         let signed: SignedCommand = prost::Message::decode(bytes).map_err(|e| e.to_string())?;
-        let policy = read_policy(&self.parts.identity, &signed, now).map_err(|e| e.to_string())?;
+        let command: Command =
+            prost::Message::decode(signed.command.as_slice()).map_err(|e| e.to_string())?;
+        let policy = read_policy(&self.parts.identity, &signed, Timestamp(command.issued_ms))
+            .map_err(|e| e.to_string())?;
         self.take_policy(policy, &signed);
         Ok(())
     }
@@ -196,10 +201,9 @@ impl Guard {
         self.ship(&event);
     }
 
-    fn ship(&mut self, event: &Event) {
+    fn ship(&self, event: &Event) {
         let json = wardline_event::ocsf::event_to_json(event);
         self.put(RecordKind::Event, &json);
-        self.spooled += 1;
     }
 
     fn put(&self, kind: RecordKind, json: &impl serde::Serialize) {
@@ -243,19 +247,28 @@ impl Guard {
     /// Does what is due: ends an isolation in time, restores one after a reboot. Call it about once a second.
     pub fn tick(&mut self) {
         let now_ns = self.parts.clock.boot_ns();
-        let elapsed = self.last_reconcile_ns.map(|last| Duration::from_nanos(now_ns.saturating_sub(last)));
-        if elapsed.is_some_and(|e| e < RECONCILE_EVERY) {
+        let since = |then: u64| Duration::from_nanos(now_ns.saturating_sub(then));
+        if self.last_reconcile_ns.is_some_and(|last| since(last) < RECONCILE_EVERY) {
             return;
         }
         self.last_reconcile_ns = Some(now_ns);
+        let elapsed = self.unserved_ns.map(since);
         if let Ok(None) = record::load(self.parts.state.path())
             && elapsed.is_some()
         {
+            self.unserved_ns = Some(now_ns);
             return; // Never isolated: nothing to compare.
         }
         let now = self.parts.clock.now();
         let state = self.parts.state.path();
-        match record::reconcile(&mut *self.parts.responder, state, now, elapsed.unwrap_or_default()) {
+        let unserved = elapsed.unwrap_or_default();
+        let done = record::reconcile(&mut *self.parts.responder, state, now, unserved);
+        // While it is isolated, what the record does not hold yet adds up.
+        if !matches!(done, Ok(Reconciled::Unchanged { isolated: true })) || unserved >= record::SAVE_EVERY {
+            self.unserved_ns = Some(now_ns);
+        }
+        self.unserved_ns.get_or_insert(now_ns);
+        match done {
             Ok(Reconciled::Unchanged { .. }) => {}
             Ok(Reconciled::Isolated(_)) => info!("this machine is isolated again, as ordered before"),
             Ok(Reconciled::Released) => info!("the isolation of this machine has ended"),
@@ -281,8 +294,9 @@ impl Guard {
     }
 
     /// How the device is, for the hub.
-    pub fn heartbeat(&self) -> Heartbeat {
-        let (events_dropped, findings_dropped) = self.parts.outbox.dropped();
+    ///
+    /// `events` is [`Outbox::events`], asked before this guard was locked: the answer may take as long as a disk does.
+    pub fn heartbeat(&self, events: EventAccount) -> Heartbeat {
         let isolation = record::load(self.parts.state.path()).ok().flatten().and_then(|r| {
             (record::due(&r, self.now()) == record::Due::Keep).then(|| Isolation {
                 action_id: r.action_id.clone(),
@@ -298,9 +312,9 @@ impl Guard {
                 kernel_lost: self.sensors.iter().map(|s| s.lost).sum(),
                 decode_lost: 0,
                 kept_local: self.kept_local,
-                spooled: self.spooled,
-                spool_dropped: events_dropped + findings_dropped,
-                waiting: self.parts.outbox.waiting(),
+                spooled: events.spooled,
+                spool_dropped: events.dropped,
+                waiting: events.waiting,
                 findings: self.findings,
             }),
             isolation,

@@ -28,11 +28,18 @@ const REMEMBER: usize = 1000;
 const FILE: &str = "orders.json";
 
 impl Orders {
-    /// Reads the remembered orders; a damaged file is an error, since forgetting would mean doing things twice.
+    /// Reads the remembered orders. A damaged file is set aside: an order done twice does less harm than a device without
+    /// its agent, and the orders that are still valid are few.
     pub fn load(state: &StateDir) -> Result<Self, StateError> {
         let Some(bytes) = state.read(FILE)? else { return Ok(Self::default()) };
-        serde_json::from_slice(&bytes)
-            .map_err(|e| StateError::Damaged { path: state.path().join(FILE), what: e.to_string() })
+        serde_json::from_slice(&bytes).or_else(|error| {
+            let aside = state.set_aside(FILE)?;
+            warn!(
+                file = %aside.display(),
+                "the list of orders already carried out was damaged ({error}); set it aside and began a new one: an order that the hub sends again may be carried out again"
+            );
+            Ok(Self::default())
+        })
     }
 
     fn get(&self, action_id: &str) -> Option<&ActionUpdate> {
@@ -154,11 +161,17 @@ impl Guard {
                 }
             }
             Kind::Isolate(isolate) => {
+                let hubs = self.parts.hubs.addresses();
+                if hubs.is_empty() {
+                    return Err("refused: no address of the hub is known yet, so that nobody could release this device from afar; try again once it has connected".to_owned());
+                }
                 let now = self.now();
                 let expires = now.plus(Duration::from_secs(isolate.for_s));
-                let record =
-                    IsolationRecord::new(now, expires, IsolationSpec::to_hubs(self.parts.hubs.clone()))
-                        .ordered(&command.requested_by, &command.reason, &command.action_id);
+                let record = IsolationRecord::new(now, expires, IsolationSpec::to_hubs(hubs)).ordered(
+                    &command.requested_by,
+                    &command.reason,
+                    &command.action_id,
+                );
                 let report = self.parts.responder.isolate(&record.spec()).map_err(|e| crate::chain(&e))?;
                 // Recorded after the fact: should this fail, the machine must not stay isolated without an end.
                 if let Err(error) = record::save(self.parts.state.path(), &record) {
@@ -173,6 +186,7 @@ impl Guard {
                         crate::chain(&error)
                     ));
                 }
+                self.unserved_ns = Some(self.parts.clock.boot_ns());
                 Ok(format!(
                     "isolated in {:.1} ms until {expires}; only the hub stays reachable",
                     report.took.as_secs_f64() * 1000.0

@@ -3,10 +3,12 @@
 pub mod kill;
 pub mod netlink;
 pub mod nft;
+pub mod note;
 pub mod procfs;
 mod socket;
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use wardline_event::{BootId, ProcessKey};
 
@@ -24,6 +26,8 @@ pub struct LinuxResponder {
     protected: Protected,
     source: ChildrenSource,
     limits: Limits,
+    /// The agent's folder, noted beside an isolation.
+    state_dir: Option<PathBuf>,
 }
 
 impl LinuxResponder {
@@ -49,7 +53,19 @@ impl LinuxResponder {
         }
         protected.ancestors.sort_unstable();
         protected.ancestors.dedup();
-        Ok(Self { boot, protected, source: ChildrenSource::detect(), limits: Limits::default() })
+        Ok(Self {
+            boot,
+            protected,
+            source: ChildrenSource::detect(),
+            limits: Limits::default(),
+            state_dir: None,
+        })
+    }
+
+    /// Notes this folder beside each isolation, so that [`release_local`] can be pointed to its record.
+    #[must_use]
+    pub fn noting(self, state_dir: &Path) -> Self {
+        Self { state_dir: Some(state_dir.to_owned()), ..self }
     }
 
     /// The running kernel's boot id, which every [`ProcessKey`] of this boot carries.
@@ -68,16 +84,33 @@ impl Responder for LinuxResponder {
     }
 
     fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
-        nft::isolate(spec)
+        let report = nft::isolate(spec)?;
+        if let Some(state_dir) = &self.state_dir {
+            // Without the note a person must name the folder; the isolation is none the worse.
+            let _ = note::leave(state_dir);
+        }
+        Ok(report)
     }
 
     fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
-        nft::release()
+        let report = nft::release()?;
+        note::remove();
+        Ok(report)
     }
 
     fn is_isolated(&mut self) -> Result<bool, IsolateError> {
         nft::is_isolated()
     }
+}
+
+/// What [`release_local`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalRelease {
+    /// True if the machine was isolated, by the kernel's word or the record's.
+    pub was_isolated: bool,
+    /// False if the isolation that was undone is not the one of this folder: the agent it belongs to isolates the
+    /// machine again.
+    pub lasts: bool,
 }
 
 /// Releases the isolation at the machine, for `wardline agent release --local`: needs root, but no agent, no hub
@@ -86,12 +119,20 @@ impl Responder for LinuxResponder {
 /// The record is marked first, so that an agent that starts meanwhile does not isolate again. Whatever is wrong
 /// with the record, the connections are restored; the record's trouble is reported after that.
 pub fn release_local(
-    state_dir: &std::path::Path,
+    state_dir: &Path,
     now: wardline_event::Timestamp,
     by: &str,
-) -> Result<ReleaseReport, crate::record::ReconcileError> {
+) -> Result<LocalRelease, crate::record::ReconcileError> {
+    let in_force = matches!(crate::record::load(state_dir), Ok(Some(r)) if r.released.is_none());
     let marked = crate::record::mark_released(state_dir, now, by);
-    let report = nft::release()?;
+    let was_isolated = nft::release()?.was_isolated;
     marked?;
-    Ok(report)
+    // A release that was cut short has marked the record already.
+    let noted = || note::find().is_some_and(|of| std::fs::canonicalize(state_dir).is_ok_and(|dir| dir == of));
+    let lasts = in_force || !was_isolated || noted();
+    if lasts {
+        note::remove();
+    }
+    // An agent that saw the mark first may have undone the isolation itself.
+    Ok(LocalRelease { was_isolated: was_isolated || in_force, lasts })
 }
