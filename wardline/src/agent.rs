@@ -147,7 +147,9 @@ pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
     if state.is_enrolled() {
         // An unreadable or newer identity is reported, never overwritten.
         let known = state.identity()?;
-        if known.hub != hub {
+        // The authority says which hub it is; the address may have changed.
+        let authority = ring::digest::digest(&ring::digest::SHA256, &known.authority_der);
+        if known.hub != hub && authority.as_ref() != token.authority {
             bail!(
                 "this machine is enrolled with {} already; to change hubs, move {} away first",
                 known.hub,
