@@ -208,21 +208,22 @@ impl Outbox {
     /// The account of the events. May wait for the disk, so whoever must not wait is handed it.
     pub fn events(&self) -> EventAccount {
         let queue = self.queue();
-        let (spooled, overflowed) = (queue.spooled, queue.overflowed[Lane::Telemetry as usize]);
-        let in_memory = spooled - queue.written - overflowed;
+        let (spooled, overflowed) = (queue.spooled, queue.overflowed);
+        let in_memory = spooled - queue.written - overflowed[Lane::Telemetry as usize];
         drop(queue);
         // After the queue: what the scribe writes meanwhile counts as waiting twice, never as delivered.
-        let lane = self.lane(Lane::Telemetry);
-        EventAccount { spooled, dropped: overflowed + lane.dropped(), waiting: in_memory + lane.waiting() }
+        let (findings, events) = (self.lane(Lane::Findings).dropped(), self.lane(Lane::Telemetry));
+        let dropped = overflowed.iter().sum::<u64>() + findings + events.dropped();
+        EventAccount { spooled, dropped, waiting: in_memory + events.waiting() }
     }
 }
 
-/// What became of the events since the start. Findings and action updates do not count.
+/// What became of the events since the start. Findings and action updates count only where they were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventAccount {
     /// Handed to the outbox.
     pub spooled: u64,
-    /// Of these, dropped because the queue, the budget or the disk was full.
+    /// Dropped because the queue, the budget or the disk was full: of both lanes, as the hub counts the gaps of both.
     pub dropped: u64,
     /// Not acknowledged by the hub yet, those of earlier runs included.
     pub waiting: u64,
