@@ -78,6 +78,8 @@ impl Drop for Den {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+        // Whatever `alive` overlooked: waiting for a child that sleeps on would hang the test instead of failing it.
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
@@ -367,7 +369,7 @@ fn a_path_forged_in_a_mount_namespace_protects_nobody() {
     assert_eq!(shield(genuine.child.id(), protected()), Shield::Listed { pattern: path.clone() });
     let updated = Den::run(Command::new(&listed).arg("300"));
     fs::remove_file(&listed).unwrap();
-    assert!(runs(&updated.root(), "listed (deleted)"));
+    until("the replaced program", || runs(&updated.root(), "listed (deleted)"));
     assert_eq!(shield(updated.child.id(), protected()), Shield::Listed { pattern: path });
 }
 
