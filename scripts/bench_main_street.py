@@ -100,7 +100,7 @@ def main_street(figures):
 
 def engine(figures):
     out = subprocess.run(
-        [os.path.join(ROOT, "target/release/examples/throughput")],
+        [os.path.join(ROOT, "target/release/examples/engine")],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True,
     ).stdout
     figures["engine_eps"] = json.loads(out)["engine_eps"]

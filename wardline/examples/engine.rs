@@ -1,6 +1,6 @@
 //! Measures one core: events per second through match, decision, encoding and spool.
 //!
-//! `cargo run --release -p wardline --example throughput [EVENTS]` prints one JSON object. The events are
+//! `cargo run --release -p wardline --example engine [EVENTS]` prints one JSON object. The events are
 //! process starts with the command lines of the rules' own benign corpus, repeated; the rules are all of
 //! Wardline's; the spool is on disk, in a temporary folder.
 
