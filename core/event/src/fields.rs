@@ -1,6 +1,7 @@
 //! Field access under Sigma's names: the one interface between events and rules.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One field's value, borrowed from the event where it can be.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +75,27 @@ impl<'a> LogSource<'a> {
     }
 }
 
+/// The names of a record's fields, in their order. Each name stands there once.
+///
+/// Records of one kind share one layout, so that whoever looks for fields by name looks once for each kind and not
+/// once for each record. Two layouts are the same if they are the same allocation ([`Arc::ptr_eq`]).
+#[derive(Debug, PartialEq, Eq, Default)]
+pub struct Layout {
+    names: Box<[Box<str>]>,
+}
+
+impl Layout {
+    /// A layout of these names, of which no two may be equal.
+    pub fn new(names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect() }
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+}
+
 /// Anything a rule can be matched against.
 pub trait Fields {
     /// Where the event came from.
@@ -87,4 +109,23 @@ pub trait Fields {
 
     /// Calls `visit` with every field. Keyword rules search them all; `scan` prints them.
     fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>));
+
+    /// Categories that the event belongs to besides the one in [`Fields::log_source`]: a `registry_set` is also a
+    /// `registry_event`.
+    fn also(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The names of all fields, if the event keeps its fields as a list whose names other events share.
+    ///
+    /// With a layout, [`Fields::at`] gives for each position what [`Fields::field`] gives for the name there, and
+    /// there is no field that the layout does not name.
+    fn layout(&self) -> Option<&Arc<Layout>> {
+        None
+    }
+
+    /// The value at a position of the layout; `None` without a layout or past its end.
+    fn at(&self, _position: usize) -> Option<Value<'_>> {
+        None
+    }
 }

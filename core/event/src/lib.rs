@@ -24,7 +24,7 @@ pub use activity::{
     Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
     SensorLoss, User,
 };
-pub use fields::{Fields, LogSource, Value};
+pub use fields::{Fields, Layout, LogSource, Value};
 pub use finding::{ActionTaken, Disposition, Finding, MatchedField, RuleRef, Severity, Technique};
 pub use hex::{hex, unhex};
 pub use ids::{BootId, DeviceId, EventId, ProcessKey};
