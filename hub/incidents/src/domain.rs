@@ -115,7 +115,9 @@ pub fn grow_tree(finding: &Finding, events: &[Event]) -> Vec<ProcessNode> {
     for event in events {
         let Body::Process(activity) = &event.body else { continue };
         let key = activity.process.key;
-        if let Some(parent) = activity.parent.as_ref().filter(|parent| parent.key != key) {
+        // The parent that made it: later ones adopted it.
+        let born = !known.contains_key(&key);
+        if let Some(parent) = activity.parent.as_ref().filter(|parent| born && parent.key != key) {
             let of_parent = children.entry(parent.key).or_default();
             if !of_parent.contains(&key) {
                 of_parent.push(key);

@@ -13,6 +13,10 @@ use crate::store::{self, FindingRecord};
 /// A tree is cut at this many processes and generations: a fork bomb's tree is not read to its end.
 const MOST_PROCESSES: usize = 500;
 const MOST_GENERATIONS: usize = 24;
+/// OCSF 1.8, Process Activity.
+const PROCESS_ACTIVITY: u32 = 1007;
+/// Events read for the processes of one generation.
+const MOST_EVENTS: u32 = 5000;
 
 fn read(stored: &StoredEvent) -> Result<Event, StoreError> {
     ocsf::event_from_json(&stored.body).map_err(|_| StoreError::Corrupt { what: "event" })
@@ -24,25 +28,27 @@ pub async fn tree(
     scope: &Scope,
     record: &FindingRecord,
 ) -> Result<Vec<ProcessNode>, StoreError> {
-    let subject = record.finding.event.process().key.to_string();
-    let query = EventQuery {
-        device: record.device.clone(),
-        process_keys: vec![subject.clone()],
-        limit: 500,
-        ..EventQuery::default()
-    };
-    // The subject's own start has its ancestors, which the finding knows; only its end is new.
-    let own = kernel.events().query(scope, &query).await?;
-    let mut events: Vec<Event> = own.iter().map(read).collect::<Result<_, _>>()?;
-    let (mut seen, mut generation) = (BTreeSet::from([subject.clone()]), vec![subject]);
+    let mut generation = vec![record.finding.event.process().key.to_string()];
+    let mut seen: BTreeSet<String> = generation.iter().cloned().collect();
+    let mut events = Vec::new();
     for _ in 0..MOST_GENERATIONS {
-        let found =
+        // By its own key, and not by its parent's: whoever outlives its parent ends as a child of init.
+        let query = EventQuery {
+            device: record.device.clone(),
+            process_keys: generation.clone(),
+            class_uid: Some(PROCESS_ACTIVITY),
+            limit: MOST_EVENTS,
+            ..EventQuery::default()
+        };
+        for stored in kernel.events().query(scope, &query).await? {
+            events.push(read(&stored)?);
+        }
+        let born =
             kernel.events().children(scope, &record.device, &generation, MOST_PROCESSES as u32).await?;
         generation.clear();
-        for stored in &found {
-            events.push(read(stored)?);
+        for stored in born {
             if seen.len() < MOST_PROCESSES && seen.insert(stored.process_key.clone()) {
-                generation.push(stored.process_key.clone());
+                generation.push(stored.process_key);
             }
         }
         if generation.is_empty() {

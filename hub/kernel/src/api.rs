@@ -98,6 +98,7 @@ async fn events(
         from_ms: params.from_ms,
         until_ms: params.until_ms,
         process_keys: params.process.into_iter().collect(),
+        class_uid: None,
         limit: params.limit.unwrap_or(500),
     };
     let mut events = kernel.events().query(&session.scope, &query).await?;

@@ -1,7 +1,7 @@
 //! Batches: whole or not at all, once, and nothing lost.
 
 use tonic::Code;
-use wardline_event::ocsf;
+use wardline_event::{Body, ProcessOp, Timestamp, ocsf};
 use wardline_hub::TokenSpec;
 use wardline_kernel::EventQuery;
 use wardline_wire::make_batch;
@@ -9,7 +9,7 @@ use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_message::Body as FromHub;
 use wardline_wire::proto::{Record, RecordKind};
 
-use crate::house::{House, enrol, event_record, events, finding, record};
+use crate::house::{House, enrol, event, event_record, events, finding, record};
 
 const EVENTS: &str = "SELECT COUNT(*) FROM event";
 
@@ -125,7 +125,13 @@ async fn a_finding_is_stored_once_and_told_with_its_tree() {
     // Processes 11 to 15, each the child of the one before; the finding is about 12, whose parent 11 it names.
     line.store(events(1, 5)).await;
     let body = ocsf::finding_to_json(&finding(7, 12)).to_string();
-    let records = vec![record(RecordKind::Finding, &body), record(RecordKind::Finding, &body)];
+    // When 13 ends, 12 is dead already and the kernel names init as its parent.
+    let mut end = event(8, 13, 1);
+    if let Body::Process(activity) = &mut end.body {
+        (activity.op, end.time) = (ProcessOp::Exit, Timestamp(1_500));
+    }
+    let end = record(RecordKind::Event, ocsf::event_to_json(&end).to_string());
+    let records = vec![record(RecordKind::Finding, &body), record(RecordKind::Finding, &body), end];
     line.store(make_batch([9; 16], 6, records)).await;
 
     let page = house.call(&bearer, "GET", "/api/v1/findings?severity=high&state=new", "").await.json();
@@ -143,8 +149,9 @@ async fn a_finding_is_stored_once_and_told_with_its_tree() {
         .map(|n| format!("{} {}", n["depth"], n["image"].as_str().unwrap()))
         .collect();
     assert_eq!(drawn, ["0 /usr/sbin/nginx", "1 /bin/p12", "2 /bin/p13", "3 /bin/p14", "4 /bin/p15"]);
+    assert_eq!(tree[2]["ended_ms"], 1_500, "{tree}");
     let timeline = house.call(&bearer, "GET", &format!("/api/v1/findings/{id}/timeline"), "").await.json();
-    assert_eq!(timeline.as_array().unwrap().len(), 4);
+    assert_eq!(timeline.as_array().unwrap().len(), 5);
     let one = house.call(&bearer, "GET", &format!("/api/v1/findings/{id}"), "").await.json();
     assert_eq!(one["ocsf"]["class_uid"], 2004);
     assert_eq!(one["ocsf"]["device"]["uid"], device.id.to_string());

@@ -89,6 +89,8 @@ pub struct EventQuery {
     pub until_ms: Option<i64>,
     /// Only about these processes; empty: about all.
     pub process_keys: Vec<String>,
+    /// Only events of this OCSF class.
+    pub class_uid: Option<u32>,
     /// At most this many, 1 to 10,000.
     pub limit: u32,
 }

@@ -94,6 +94,9 @@ impl EventStore for SqliteEvents {
             }
             sql.push(")");
         }
+        if let Some(class) = query.class_uid {
+            sql.push(" AND class_uid = ").push_bind(i64::from(class));
+        }
         sql.push(" ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(query.limit.clamp(1, 10_000)));
         sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()
     }
