@@ -172,12 +172,14 @@ pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
 /// All rule files: Wardline's own and those in `more`.
 fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
     let mut files: Vec<(String, String)> = Vec::new();
-    for path in more {
-        for file in crate::rules::files(path)? {
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("reading rule {}", file.display()))?;
-            files.push((file.display().to_string(), text));
-        }
+    let found = crate::rules::files::Files::collect(more);
+    if let Some(fault) = found.faults.first() {
+        bail!("{fault}");
+    }
+    for file in found.list {
+        let text = std::fs::read_to_string(&file.path)
+            .with_context(|| format!("reading rule {}", file.path.display()))?;
+        files.push((file.path.display().to_string(), text));
     }
     let own = wardline_content::rules().iter().map(|r| (r.path, r.text));
     let (rules, problems) = Ruleset::load(own.chain(files.iter().map(|(p, t)| (p.as_str(), t.as_str()))));

@@ -6,6 +6,7 @@ mod demo;
 mod drill;
 mod hub;
 mod logging;
+mod printable;
 mod rules;
 mod scan;
 mod up;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use wardline_event::LogRecord;
 use wardline_sigma::Rule;
 
-use super::printable::printable_json;
+use crate::printable::printable_json;
 
 #[derive(Serialize)]
 struct Match<'a> {

@@ -2,8 +2,6 @@
 
 mod collect;
 mod json;
-mod load;
-mod printable;
 mod summary;
 mod table;
 mod work;
@@ -17,10 +15,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wardline_event::{LogSource, Severity};
 
 use collect::Files;
-use load::Loaded;
-use printable::printable;
 use summary::Totals;
 use work::{Message, Progress, Style};
+
+use crate::printable::printable;
+use crate::rules::load::{self, Loaded};
 
 /// Everything that was asked for was read.
 const RAN: u8 = 0;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use wardline_event::Severity;
 
-use super::load::Loaded;
-use super::printable::printable;
 use super::table::style_of;
 use super::work::Stats;
+use crate::printable::printable;
+use crate::rules::load::Loaded;
 
 /// Rules and techniques that the summary lists unless all are asked for.
 const LISTED: usize = 10;

@@ -6,7 +6,7 @@ use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str}
 use wardline_event::{Fields, LogRecord, Severity, Timestamp};
 use wardline_sigma::RuleSet;
 
-use super::printable::printable;
+use crate::printable::printable;
 
 /// Longest text that a row keeps of a field, in bytes: more than the widest terminal shows.
 const KEPT: usize = 400;

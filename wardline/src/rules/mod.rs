@@ -1,9 +1,12 @@
 //! `wardline rules`: list, show, check.
 
-use std::path::{Path, PathBuf};
+pub mod files;
+pub mod load;
+mod parallel;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 use wardline_sigma::{Rule, RuleSet};
@@ -28,26 +31,6 @@ pub enum RulesCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
-}
-
-/// The rule files at a path: itself, or all `.yml` and `.yaml` below it, sorted.
-pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let reading = || format!("reading rules from {}", path.display());
-    if !std::fs::metadata(path).with_context(reading)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(reading)? {
-        let entry = entry.with_context(reading)?;
-        let (path, kind) = (entry.path(), entry.file_type().with_context(reading)?);
-        if kind.is_dir() {
-            found.extend(files(&path)?);
-        } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Wardline's own rules. Each was checked when this build was tested.
@@ -117,28 +100,18 @@ fn check(paths: &[PathBuf]) -> ExitCode {
         eprintln!("{text}");
         problems += 1;
     };
-    for path in paths {
-        let found = match files(path) {
-            Ok(found) => found,
-            Err(e) => {
-                report(format!("{e:#}"));
-                continue;
-            }
-        };
-        for file in found {
-            match std::fs::read_to_string(&file) {
-                Err(e) => report(format!("{}: {e}", file.display())),
-                Ok(text) => match Rule::parse(&text, &file.display().to_string()) {
-                    Err(e) => report(e.to_string()),
-                    Ok(parsed) => {
-                        for rule in parsed {
-                            if let Err(e) = wardline_policy::Response::from_rule(&rule.extra) {
-                                report(format!("{}: {e}", rule.origin));
-                            }
-                            rules.push(rule);
-                        }
+    let (sources, faults) = load::sources(paths);
+    faults.into_iter().for_each(&mut report);
+    for source in sources {
+        match source.text.and_then(|text| Rule::parse(&text, &source.origin).map_err(|e| e.to_string())) {
+            Err(e) => report(e),
+            Ok(parsed) => {
+                for rule in parsed {
+                    if let Err(e) = wardline_policy::Response::from_rule(&rule.extra) {
+                        report(format!("{}: {e}", rule.origin));
                     }
-                },
+                    rules.push(rule);
+                }
             }
         }
     }

@@ -1,0 +1,75 @@
+//! Rule files to a compiled set: what `scan` and `rules` share.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use wardline_event::Severity;
+use wardline_sigma::{Rule, RuleSet};
+
+use super::files::Files;
+use super::parallel;
+
+/// Rules that loaded, and what is wrong with the others.
+pub struct Loaded {
+    /// The rules of the wanted level and above.
+    pub rules: RuleSet,
+    /// One line each: file, line, what, what to do.
+    pub faults: Vec<String>,
+}
+
+/// A rule file's text and the name that stands for it in messages.
+pub struct Source {
+    /// The text, or why it could not be read.
+    pub text: Result<Cow<'static, str>, String>,
+    /// The path, or `built-in …`.
+    pub origin: String,
+}
+
+/// Wardline's own rules, as files.
+pub fn own() -> Vec<Source> {
+    let source = |file: &wardline_content::RuleFile| Source {
+        text: Ok(Cow::Borrowed(file.text)),
+        origin: format!("built-in {}", file.path),
+    };
+    wardline_content::rules().iter().map(source).collect()
+}
+
+/// Reads the rule files at `paths`, or takes Wardline's own if there are none; and what could not be looked at.
+pub fn sources(paths: &[PathBuf]) -> (Vec<Source>, Vec<String>) {
+    if paths.is_empty() {
+        return (own(), Vec::new());
+    }
+    let files = Files::collect(paths);
+    let read = |file: &super::files::RuleFile| {
+        let origin = file.path.display().to_string();
+        let text = match std::fs::read(&file.path).map(String::from_utf8) {
+            Ok(Ok(text)) => Ok(Cow::Owned(text)),
+            Ok(Err(e)) => Err(format!(
+                "{origin}: cannot be read: it is not UTF-8 from byte {} on; save it as UTF-8",
+                e.utf8_error().valid_up_to()
+            )),
+            Err(e) => Err(format!("{origin}: cannot be read: {e}")),
+        };
+        Source { text, origin }
+    };
+    (parallel::map(&files.list, read), files.faults)
+}
+
+/// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above.
+pub fn load(paths: &[PathBuf], level: Severity) -> Loaded {
+    let (sources, mut faults) = sources(paths);
+    let parse = |source: &Source| match &source.text {
+        Ok(text) => Rule::parse(text, &source.origin).map_err(|e| e.to_string()),
+        Err(e) => Err(e.clone()),
+    };
+    let mut rules = Vec::new();
+    for parsed in parallel::map(&sources, parse) {
+        match parsed {
+            Ok(parsed) => rules.extend(parsed.into_iter().filter(|r| r.level >= level)),
+            Err(e) => faults.push(e),
+        }
+    }
+    let (rules, more) = RuleSet::compile_lossy(rules);
+    faults.extend(more.iter().map(ToString::to_string));
+    Loaded { rules, faults }
+}
