@@ -14,13 +14,37 @@ pub(crate) struct Detection {
 }
 
 impl Detection {
+    /// How many tests there are.
+    pub fn tests(&self) -> usize {
+        self.selections.iter().map(|s| s.body.tests()).sum()
+    }
+
     /// Bytes of text that the index has to hold for this rule, all spellings counted.
     pub fn weight(&self) -> usize {
         self.selections.iter().map(|s| s.body.weight()).sum()
     }
 }
 
+impl Condition {
+    /// Adds `by` to every index of a selection.
+    pub fn shift(&mut self, by: usize) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter_mut().for_each(|part| part.shift(by)),
+            Self::Not(part) => part.shift(by),
+            Self::Selection(index) => *index += by,
+        }
+    }
+}
+
 impl Node {
+    /// How many tests there are.
+    fn tests(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::tests).sum(),
+            Self::Test(_) => 1,
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::weight).sum(),

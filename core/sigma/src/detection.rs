@@ -7,31 +7,39 @@ use crate::limits;
 use crate::modifiers::FieldKey;
 use crate::yaml::{self, Kind, Scalar, Typed};
 
+/// Reads a rule's `detection`.
 pub(crate) fn read(node: &yaml::Node) -> Result<Detection, Fault> {
+    // `timeframe` is part of the aggregations of old; without one it says nothing.
+    read_body(node, "detection", &["condition", "timeframe"])
+}
+
+/// Reads a filter's `filter`.
+pub(crate) fn read_filter(node: &yaml::Node) -> Result<Detection, Fault> {
+    read_body(node, "filter", &["condition", "rules"])
+}
+
+/// Reads a mapping of selections and a condition; `reserved` are the keys that are no selections.
+fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detection, Fault> {
     let Kind::Mapping(pairs) = &node.kind else {
         return Err(Fault::new(
             "S011",
             node.pos,
-            "`detection` must be a mapping",
+            format!("`{what}` must be a mapping"),
             "give selections and a `condition`",
         ));
     };
     let mut reader = Reader { values: 0, regexes: 0 };
     let mut selections = Vec::new();
-    let mut condition_node = None;
     for (key, value) in pairs {
-        match key.text.as_str() {
-            "condition" => condition_node = Some(value),
-            // Part of the aggregations of old; without one it says nothing.
-            "timeframe" => {}
-            name => selections.push(Selection { name: name.to_owned(), body: reader.selection(value)? }),
+        if !reserved.contains(&key.text.as_str()) {
+            selections.push(Selection { name: key.text.clone(), body: reader.selection(value)? });
         }
     }
-    let Some(condition_node) = condition_node else {
+    let Some(condition_node) = node.get("condition") else {
         return Err(Fault::new(
             "S010",
             node.pos,
-            "`detection` has no `condition`",
+            format!("`{what}` has no `condition`"),
             "add `condition: selection`",
         ));
     };
@@ -40,7 +48,7 @@ pub(crate) fn read(node: &yaml::Node) -> Result<Detection, Fault> {
         return Err(Fault::new(
             "S010",
             node.pos,
-            "`detection` has no selection",
+            format!("`{what}` has no selection"),
             "add one besides the condition",
         ));
     }

@@ -14,9 +14,9 @@ use std::fmt;
 /// | `S004` | an attribute is given twice |
 /// | `S010` | a mandatory attribute is missing |
 /// | `S011` | an attribute holds something that it may not hold |
-/// | `S020` | a correlation rule (not supported yet) |
-/// | `S021` | a filter (not supported yet) |
-/// | `S022` | a rule collection with `action` (not supported yet) |
+/// | `S020` | a correlation where only detection rules are read |
+/// | `S021` | a filter where only detection rules are read |
+/// | `S022` | an `action` that is unknown or has nothing to repeat |
 /// | `S023` | an aggregation in the condition (replaced by correlations in Sigma 2) |
 /// | `S030` | an unknown modifier |
 /// | `S031` | modifiers that contradict each other |
@@ -25,6 +25,8 @@ use std::fmt;
 /// | `S034` | a modifier that is not supported yet |
 /// | `S040` | the condition cannot be read |
 /// | `S041` | the condition names a selection that does not exist |
+/// | `S050` | warning: a filter names a rule that is not loaded, or takes no loaded rule in |
+/// | `S051` | warning: a filter names a rule of another log source and is not applied to it |
 /// | `S060` | two rules have the same id |
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct RuleError {
@@ -40,6 +42,13 @@ pub struct RuleError {
     pub message: String,
     /// What to do about it; empty if there is nothing useful to say.
     pub hint: String,
+}
+
+impl RuleError {
+    /// Whether the rules are used all the same: the codes `S05x` say what else is doubtful.
+    pub fn is_warning(&self) -> bool {
+        self.code.starts_with("S05")
+    }
 }
 
 impl fmt::Display for RuleError {

@@ -39,8 +39,8 @@
 //!
 //! Detection rules of Sigma 2.1: all modifiers but the time parts (`minute` … `year`), with `expand` only where there
 //! is no placeholder to expand; wildcards and escapes; keywords; lists of maps; `1 of`, `all of`, `them`; conditions
-//! with `and`, `or`, `not` and brackets. Correlations, filters and collections with `action` are refused with a
-//! message, never ignored. Where the specification leaves a choice:
+//! with `and`, `or`, `not` and brackets; filters; collections with `action`. Correlations are refused with a message,
+//! never ignored. Where the specification leaves a choice:
 //!
 //! - Text is compared without regard to case by Unicode's simple case folding; `cased` and `re` look at case.
 //! - Regular expressions are searched for, not anchored, and see the text as it is; `$` is the very end of it.
@@ -60,18 +60,24 @@
 //! whose values can be borrowed.
 #![warn(missing_docs)]
 
+mod action;
 mod affix;
 mod ast;
+mod attributes;
 mod class;
+mod collection;
 mod condition;
+mod correlation;
 mod detection;
 mod encoding;
 #[cfg(test)]
 mod equivalence;
 mod error;
 mod eval;
+mod filter;
 mod index;
 mod limits;
+mod link;
 mod literal;
 mod matching;
 mod modifiers;
@@ -80,7 +86,12 @@ mod rule;
 mod ruleset;
 mod yaml;
 
+pub use attributes::{Attributes, Related};
+pub use collection::Collection;
+pub use correlation::Correlation;
 pub use error::RuleError;
+pub use filter::{Filter, FilterRules};
+pub use link::{LinkOptions, Linked};
 pub use matching::Scratch;
 pub use rule::Rule;
 pub use ruleset::RuleSet;

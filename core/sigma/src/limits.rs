@@ -6,6 +6,8 @@ pub(crate) const FILE_BYTES: usize = 1 << 20;
 pub(crate) const YAML_DEPTH: usize = 32;
 /// YAML nodes of one file after aliases are expanded.
 pub(crate) const YAML_NODES: usize = 200_000;
+/// Bytes of text that the documents of one collection may hold once `action: global` is merged into them.
+pub(crate) const COLLECTION_BYTES: usize = 8 << 20;
 /// Values of one rule.
 pub(crate) const RULE_VALUES: usize = 50_000;
 /// Bytes of one value.
@@ -24,3 +26,5 @@ pub(crate) const SHOWN_CHARS: usize = 1000;
 pub(crate) const RULE_REGEXES: usize = 100;
 /// Bytes of text that the rules of one set look for, all spellings counted. The public rules have half a million.
 pub(crate) const SET_BYTES: usize = 16 << 20;
+/// Tests that filters may add to the rules of one collection.
+pub(crate) const FILTER_TESTS: usize = 1_000_000;

@@ -47,18 +47,16 @@ impl RuleSet {
         let mut faults = Vec::new();
         let mut bytes = 0;
         let mut kept: Vec<Rule> = Vec::with_capacity(rules.len());
-        let mut ids: HashMap<String, usize> = HashMap::new();
+        let mut ids: HashMap<String, Vec<usize>> = HashMap::new();
         for rule in rules {
-            if let Some(first) = ids.get(&rule.id).filter(|_| !rule.id.is_empty()) {
+            let with_id = ids.get(&rule.id).filter(|_| !rule.id.is_empty()).into_iter().flatten();
+            if let Some(first) = with_id.copied().find(|other| !share_id(&kept[*other], &rule)) {
                 faults.push(RuleError {
                     code: "S060",
                     origin: rule.origin.clone(),
                     line: rule.line,
                     column: 1,
-                    message: format!(
-                        "the id {} belongs to another rule, in {}",
-                        rule.id, kept[*first].origin
-                    ),
+                    message: format!("the id {} belongs to another rule, in {}", rule.id, kept[first].origin),
                     hint: "give each rule its own UUID, or load the rule once".to_owned(),
                 });
                 continue;
@@ -79,7 +77,7 @@ impl RuleSet {
                 continue;
             }
             bytes += weight;
-            ids.insert(rule.id.clone(), kept.len());
+            ids.entry(rule.id.clone()).or_default().push(kept.len());
             kept.push(rule);
         }
         (Self::new(kept), faults)
@@ -168,8 +166,13 @@ impl Default for RuleSet {
     }
 }
 
+/// Whether two rules have their id from one place: an `action: global` gives it to every rule of its collection.
+fn share_id(a: &Rule, b: &Rule) -> bool {
+    a.origin == b.origin && a.id_at == b.id_at && a.line != b.line
+}
+
 /// Whether a rule for `rule` is to see events of `event`: each term that the rule gives must be the event's.
-fn covers(rule: &LogSource<'_>, event: &LogSource<'_>) -> bool {
+pub(crate) fn covers(rule: &LogSource<'_>, event: &LogSource<'_>) -> bool {
     let fits = |rule: &str, event: &str| rule.is_empty() || rule == event;
     fits(&rule.product, &event.product)
         && fits(&rule.category, &event.category)

@@ -1,6 +1,6 @@
 //! Golden cases: `golden/NAME.rule.yml` against each line of `golden/NAME.events.jsonl`. `golden/NAME.expected` has a
-//! line for each event: `match` or `no match`. An event's log source stands under `_logsource`; without one it is
-//! that of the rule.
+//! line for each event: `match` or `no match`; where the file holds several rules, `match: ` and the titles of those
+//! that match. An event's log source stands under `_logsource`; without one it is that of the first rule.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 use wardline_event::{LogRecord, LogSource};
-use wardline_sigma::{Rule, RuleSet};
+use wardline_sigma::{Collection, LinkOptions, Linked};
 
 fn cases(folder: &str, ending: &str) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
@@ -46,19 +46,25 @@ fn every_golden_case_comes_out_as_written() {
         let read = |ending: &str| {
             fs::read_to_string(format!("{base}{ending}")).unwrap_or_else(|e| panic!("{name}: {e}"))
         };
-        let rules = Rule::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
-        let set = RuleSet::compile(rules).unwrap();
+        let collection = Collection::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
+        let Linked { rules: set, faults, .. } = collection.link(&LinkOptions::default());
+        assert_eq!(faults, [], "{name}");
         let mut scratch = set.scratch();
         let (events, expected) = (read(".events.jsonl"), read(".expected"));
         let (events, expected): (Vec<&str>, Vec<&str>) =
             (events.lines().collect(), expected.lines().collect());
         assert_eq!(events.len(), expected.len(), "{name}: one line of .expected for each event");
-        assert!(expected.contains(&"match") && expected.contains(&"no match"), "{name}: shows both outcomes");
+        let shown = |outcome: &str| expected.iter().any(|line| line.starts_with(outcome));
+        assert!(shown("match") && shown("no match"), "{name}: shows both outcomes");
         for (i, (line, expected)) in events.iter().zip(&expected).enumerate() {
             let event = event(line, &set.rules()[0].log_source);
-            let mut matched = false;
-            set.matches(&event, &mut scratch, &mut |_| matched = true);
-            let got = if matched { "match" } else { "no match" };
+            let mut matched = Vec::new();
+            set.matches(&event, &mut scratch, &mut |rule| matched.push(set.rules()[rule].title.as_str()));
+            let got = match matched[..] {
+                [] => "no match".to_owned(),
+                _ if set.rules().len() == 1 => "match".to_owned(),
+                _ => format!("match: {}", matched.join(", ")),
+            };
             if got != *expected {
                 wrong.push(format!("{name}, event {}: {got}, expected {expected}: {line}", i + 1));
             }
@@ -77,13 +83,12 @@ fn every_broken_rule_says_what_is_wrong() {
         let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
         let name = Path::new(base).file_name().unwrap().to_str().unwrap();
         let expected = fs::read_to_string(format!("{base}.expected")).unwrap_or_default();
-        let got = match Rule::parse(&fs::read_to_string(&path).unwrap(), &format!("{name}.yml")) {
+        let joined = |faults: Vec<_>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let got = match Collection::parse(&fs::read_to_string(&path).unwrap(), &format!("{name}.yml")) {
             Err(error) => error.to_string(),
-            Ok(rules) => match RuleSet::compile(rules) {
-                Err(errors) => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-                Ok(_) => "no error".to_owned(),
-            },
+            Ok(collection) => joined(collection.link(&LinkOptions::default()).faults),
         };
+        assert!(!got.is_empty(), "{name}: no error");
         if got != expected.trim_end() {
             wrong.push(format!("{got}\n  expected: {}", expected.trim_end()));
         }

@@ -1,0 +1,105 @@
+//! Everything that rule files hold: detection rules, correlations and filters.
+
+use crate::action;
+use crate::correlation::{self, Correlation};
+use crate::error::{Fault, Pos, RuleError};
+use crate::filter::Filter;
+use crate::rule::Rule;
+use crate::yaml::{self, Document, Node};
+
+/// The documents of one rule file, or of many.
+///
+/// ```
+/// use wardline_sigma::Collection;
+///
+/// let collection = Collection::parse(
+///     r"
+/// action: global
+/// title: Backups deleted
+/// level: high
+/// detection:
+///   selection: {CommandLine|contains: 'delete shadows'}
+///   condition: selection
+/// ---
+/// logsource: {product: windows, category: process_creation}
+/// ---
+/// logsource: {product: windows, service: powershell}
+/// ",
+///     "backups.yml",
+/// )?;
+/// assert_eq!(collection.rules.len(), 2);
+/// assert_eq!(collection.rules[1].title, "Backups deleted");
+/// # Ok::<(), wardline_sigma::RuleError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Collection {
+    /// Detection rules, in the order written.
+    pub rules: Vec<Rule>,
+    /// Correlations, in the order written.
+    pub correlations: Vec<Correlation>,
+    /// Filters, in the order written.
+    pub filters: Vec<Filter>,
+}
+
+impl Collection {
+    /// Reads all documents of one file. `origin` names the file in messages.
+    ///
+    /// # Errors
+    /// The first fault, with its place.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, RuleError> {
+        Self::read(text, origin).map_err(|fault| fault.at(origin))
+    }
+
+    fn read(text: &str, origin: &str) -> Result<Self, Fault> {
+        // A byte order mark is no part of the first key.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let documents = action::carry_out(yaml::parse(text)?)?;
+        if documents.is_empty() {
+            let pos = Pos { line: 1, column: 1 };
+            return Err(Fault::new("S003", pos, "the file holds no rule", ""));
+        }
+        let mut out = Self::default();
+        for document in documents {
+            match DocumentKind::of(&document)? {
+                DocumentKind::Rule => out.rules.push(Rule::read(&document, origin)?),
+                DocumentKind::Correlation(body) => {
+                    out.correlations.push(correlation::parse(&document, body, origin)?);
+                }
+                DocumentKind::Filter(body) => out.filters.push(Filter::read(&document, body, origin)?),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Adds the documents of another collection.
+    pub fn extend(&mut self, other: Self) {
+        self.rules.extend(other.rules);
+        self.correlations.extend(other.correlations);
+        self.filters.extend(other.filters);
+    }
+}
+
+/// What a document is, and the value of the attribute that says so.
+enum DocumentKind<'a> {
+    Rule,
+    Correlation(&'a Node),
+    Filter(&'a Node),
+}
+
+impl<'a> DocumentKind<'a> {
+    fn of(document: &'a Document<'_>) -> Result<Self, Fault> {
+        let root = &document.root;
+        let bodies = ["detection", "correlation", "filter"].map(|name| root.get(name));
+        match bodies {
+            [_, None, None] => Ok(Self::Rule),
+            [None, Some(body), None] => Ok(Self::Correlation(body)),
+            [None, None, Some(body)] => Ok(Self::Filter(body)),
+            _ => Err(Fault::new(
+                "S003",
+                root.pos,
+                "one document holds more than one of `detection`, `correlation` and `filter`",
+                "put each into a document of its own, parted by `---`",
+            )),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From the documents of all files to what is matched: filters are joined to the rules that they name.
+
+use std::collections::HashMap;
+
+use crate::collection::Collection;
+use crate::correlation::Correlation;
+use crate::error::RuleError;
+use crate::filter::{Filter, FilterRules};
+use crate::limits;
+use crate::rule::Rule;
+use crate::ruleset::RuleSet;
+
+/// What the documents need from outside to be used.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LinkOptions {}
+
+/// Rules that are ready to be matched.
+#[derive(Debug)]
+pub struct Linked {
+    /// Detection rules, compiled, with the filters in them.
+    pub rules: RuleSet,
+    /// Correlations over their matches.
+    pub correlations: Vec<Correlation>,
+    /// What is wrong. The document that a fault is about is left out, unless the fault is a warning
+    /// ([`RuleError::is_warning`]).
+    pub faults: Vec<RuleError>,
+}
+
+impl Collection {
+    /// Puts the documents together. What cannot be used is left out and reported.
+    pub fn link(self, _options: &LinkOptions) -> Linked {
+        let Self { mut rules, correlations, filters } = self;
+        let mut faults = Vec::new();
+        apply_filters(&filters, &mut rules, &mut faults);
+        let (rules, more) = RuleSet::compile_lossy(rules);
+        faults.extend(more);
+        Linked { rules, correlations, faults }
+    }
+}
+
+fn fault(code: &'static str, filter: &Filter, message: String, hint: &str) -> RuleError {
+    RuleError {
+        code,
+        origin: filter.attributes.origin.clone(),
+        line: filter.attributes.line,
+        column: 1,
+        message,
+        hint: hint.to_owned(),
+    }
+}
+
+fn apply_filters(filters: &[Filter], rules: &mut [Rule], faults: &mut Vec<RuleError>) {
+    if filters.is_empty() {
+        return;
+    }
+    let mut by_reference: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        for reference in [&rule.id, &rule.name] {
+            if !reference.is_empty() {
+                by_reference.entry(reference.clone()).or_default().push(index);
+            }
+        }
+    }
+    let mut budget = limits::FILTER_TESTS;
+    for filter in filters {
+        let targets = targets(filter, rules, &by_reference, faults);
+        let tests = filter.detection.tests();
+        let Some(left) = budget.checked_sub(tests.saturating_mul(targets.len())) else {
+            faults.push(fault(
+                "S002",
+                filter,
+                format!(
+                    "with this filter, filters add more than {} tests to the rules",
+                    limits::FILTER_TESTS
+                ),
+                "name fewer rules, or look for fewer values",
+            ));
+            continue;
+        };
+        budget = left;
+        for index in targets {
+            filter.apply(&mut rules[index]);
+        }
+    }
+}
+
+/// The rules that a filter is to be joined to, in ascending order.
+fn targets(
+    filter: &Filter,
+    rules: &[Rule],
+    by_reference: &HashMap<String, Vec<usize>>,
+    faults: &mut Vec<RuleError>,
+) -> Vec<usize> {
+    let FilterRules::These(references) = &filter.rules else {
+        let all: Vec<usize> = (0..rules.len()).filter(|i| filter.covers(&rules[*i])).collect();
+        if all.is_empty() {
+            faults.push(fault(
+                "S050",
+                filter,
+                "no loaded rule is for the log source of this filter".to_owned(),
+                "check its `logsource`, or load the rules that it is for",
+            ));
+        }
+        return all;
+    };
+    let mut out = Vec::new();
+    for reference in references {
+        let Some(found) = by_reference.get(reference) else {
+            faults.push(fault(
+                "S050",
+                filter,
+                format!("the filter names `{reference}`, which is the id or name of no loaded rule"),
+                "correct it, or load the rule",
+            ));
+            continue;
+        };
+        for index in found {
+            if filter.covers(&rules[*index]) {
+                out.push(*index);
+            } else {
+                faults.push(fault(
+                    "S051",
+                    filter,
+                    format!(
+                        "the log source of this filter is not that of the rule `{}`",
+                        rules[*index].title
+                    ),
+                    "give the filter the rule's `logsource`, or less of it",
+                ));
+            }
+        }
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
+}
