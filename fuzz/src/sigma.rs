@@ -36,7 +36,7 @@ pub fn matching(data: &[u8]) {
     let mut scratch = set.scratch();
     let sources: Vec<LogSource<'static>> = set.rules().iter().map(|rule| rule.log_source.clone()).collect();
     for (index, source) in sources.iter().enumerate() {
-        let event = LogRecord { source: source.clone(), fields: fields.clone(), ..LogRecord::default() };
+        let event = LogRecord::from_json(source.clone(), &fields);
         let mut matched = Vec::new();
         set.matches(&event, &mut scratch, &mut |rule| matched.push(rule));
         assert!(matched.is_sorted_by(|a, b| a < b), "each rule once, in order: {matched:?}");

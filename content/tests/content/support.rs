@@ -65,7 +65,7 @@ pub fn firing(
     source: LogSource<'static>,
     fields: Map<String, Value>,
 ) -> Vec<usize> {
-    let record = LogRecord { source, fields, ..LogRecord::default() };
+    let record = LogRecord::from_json(source, &fields);
     let mut hits = Vec::new();
     set.matches(&record, scratch, &mut |index| hits.push(index));
     hits

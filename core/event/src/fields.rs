@@ -94,6 +94,11 @@ impl Layout {
     pub fn names(&self) -> &[Box<str>] {
         &self.names
     }
+
+    /// Where a name stands.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| **n == *name)
+    }
 }
 
 /// Anything a rule can be matched against.

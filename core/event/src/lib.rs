@@ -10,10 +10,13 @@
 
 pub mod action;
 pub mod activity;
+pub mod cell;
 pub mod fields;
+pub mod fill;
 pub mod finding;
 pub mod hex;
 pub mod ids;
+pub mod layouts;
 pub mod log_record;
 pub mod ocsf;
 pub mod sensor;
@@ -24,10 +27,13 @@ pub use activity::{
     Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
     SensorLoss, User,
 };
+pub use cell::Cell;
 pub use fields::{Fields, Layout, LogSource, Value};
+pub use fill::Fill;
 pub use finding::{ActionTaken, Disposition, Finding, MatchedField, RuleRef, Severity, Technique};
 pub use hex::{hex, unhex};
 pub use ids::{BootId, DeviceId, EventId, ProcessKey};
+pub use layouts::{LayoutId, Layouts};
 pub use log_record::LogRecord;
 pub use sensor::{Losses, SensorKind, SensorState, SensorStatus};
 pub use time::Timestamp;

@@ -45,14 +45,10 @@ fn main() {
     let mut scratch = set.scratch();
     for fields in events {
         let serde_json::Value::Object(fields) = fields else { continue };
-        let event = LogRecord {
-            source: LogSource::new("windows", "process_creation", ""),
-            fields,
-            ..LogRecord::default()
-        };
+        let event = LogRecord::from_json(LogSource::new("windows", "process_creation", ""), &fields);
         let mut matched = Vec::new();
         set.matches(&event, &mut scratch, &mut |rule| matched.push(rule));
-        println!("{} → {} match(es)", event.fields["CommandLine"], matched.len());
+        println!("{} → {} match(es)", fields["CommandLine"], matched.len());
         for index in matched {
             let rule = &set.rules()[index];
             println!("  {} ({}, {:?})", rule.title, rule.level.as_str(), rule.techniques());

@@ -12,8 +12,8 @@ use std::{env, fs, io};
 
 use serde_json::Value as Json;
 use wardline_event::{
-    Body, Event, EventId, Fields, LogRecord, LogSource, Process, ProcessActivity, ProcessKey, ProcessOp,
-    Timestamp, User,
+    Body, Event, EventId, Fields, Layouts, LogRecord, LogSource, Process, ProcessActivity, ProcessKey,
+    ProcessOp, Timestamp, User,
 };
 use wardline_sigma::{Rule, RuleSet};
 
@@ -46,8 +46,10 @@ fn main() -> io::Result<()> {
 
     match arguments.next() {
         Some(path) => {
-            let events: Vec<LogRecord> =
-                fs::read_to_string(path)?.lines().filter(|l| !l.trim().is_empty()).map(record).collect();
+            let mut layouts = Layouts::default();
+            let text = fs::read_to_string(path)?;
+            let lines = text.lines().filter(|l| !l.trim().is_empty());
+            let events: Vec<LogRecord> = lines.map(|line| record(line, &mut layouts)).collect();
             measure(&set, &events);
         }
         None => measure(&set, &made_up(20_000)),
@@ -66,7 +68,7 @@ fn collect(path: &Path, out: &mut Vec<(String, String)>) -> io::Result<()> {
     Ok(())
 }
 
-fn record(line: &str) -> LogRecord {
+fn record(line: &str, layouts: &mut Layouts) -> LogRecord {
     let Ok(Json::Object(mut fields)) = serde_json::from_str(line) else {
         eprintln!("skipped, not a JSON object: {line}");
         return LogRecord::default();
@@ -78,7 +80,11 @@ fn record(line: &str) -> LogRecord {
             LogSource { product: term("product"), category: term("category"), service: term("service") }
         }
     };
-    LogRecord { source, fields, ..LogRecord::default() }
+    let mut record = LogRecord::new(source);
+    let mut fill = record.fill(layouts);
+    fill.object(&fields);
+    fill.finish();
+    record
 }
 
 fn measure<E: Fields>(set: &RuleSet, events: &[E]) {

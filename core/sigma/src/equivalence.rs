@@ -134,10 +134,9 @@ fn value() -> impl Strategy<Value = Json> {
 fn event() -> impl Strategy<Value = LogRecord> {
     let fields = prop::collection::btree_map(prop::sample::select(&FIELDS[..]), value(), 0..4);
     let term = |name: &'static str| prop_oneof![3 => Just(name), 1 => Just("")];
-    (fields, term("p"), term("c"), term("s")).prop_map(|(fields, product, category, service)| LogRecord {
-        source: LogSource::new(product, category, service),
-        fields: fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
-        ..LogRecord::default()
+    (fields, term("p"), term("c"), term("s")).prop_map(|(fields, product, category, service)| {
+        let fields = fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        LogRecord::from_json(LogSource::new(product, category, service), &fields)
     })
 }
 

@@ -20,9 +20,9 @@
 //! )?;
 //! let set = RuleSet::compile(rules).map_err(|mut errors| errors.remove(0))?;
 //!
-//! let mut event = LogRecord { source: LogSource::new("windows", "process_creation", ""), ..Default::default() };
-//! event.fields.insert("Image".into(), r"C:\Windows\System32\vssadmin.exe".into());
-//! event.fields.insert("CommandLine".into(), "vssadmin Delete Shadows /all".into());
+//! let mut event = LogRecord::new(LogSource::new("windows", "process_creation", ""));
+//! event.set("Image", r"C:\Windows\System32\vssadmin.exe");
+//! event.set("CommandLine", "vssadmin Delete Shadows /all");
 //!
 //! let mut scratch = set.scratch(); // one per thread, used again for every event
 //! let mut found = Vec::new();

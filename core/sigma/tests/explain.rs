@@ -24,7 +24,7 @@ detection:
 /// Reasons as `selection|field|pattern|value`.
 fn reasons(rule: &str, event: Json) -> Vec<String> {
     let Json::Object(fields) = event else { unreachable!("an object") };
-    let event = LogRecord { source: LogSource::new("windows", "", ""), fields, ..LogRecord::default() };
+    let event = LogRecord::from_json(LogSource::new("windows", "", ""), &fields);
     let set = RuleSet::compile(Rule::parse(rule, "explain").unwrap()).unwrap();
     let mut matched = false;
     set.matches(&event, &mut set.scratch(), &mut |_| matched = true);

@@ -32,7 +32,7 @@ fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
             LogSource { product: term("product"), category: term("category"), service: term("service") }
         }
     };
-    LogRecord { source, fields, ..LogRecord::default() }
+    LogRecord::from_json(source, &fields)
 }
 
 #[test]

@@ -82,7 +82,7 @@ proptest! {
 
 fn record(fields: Json) -> LogRecord {
     let Json::Object(fields) = fields else { unreachable!("an object") };
-    LogRecord { source: LogSource::new("windows", "process_creation", ""), fields, ..LogRecord::default() }
+    LogRecord::from_json(LogSource::new("windows", "process_creation", ""), &fields)
 }
 
 fn rule_of(detection: &str) -> String {

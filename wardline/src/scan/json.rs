@@ -16,7 +16,7 @@ struct Match<'a> {
     record_id: u64,
     /// RFC 3339 in UTC; null if the record does not say.
     time: Option<String>,
-    event: &'a Map<String, Value>,
+    event: Map<String, Value>,
 }
 
 /// The line, without its end.
@@ -28,7 +28,7 @@ pub fn line(rule: &Rule, file: &str, record: &LogRecord) -> String {
         file,
         record_id: record.record_id,
         time: record.time.map(|t| t.to_string()),
-        event: &record.fields,
+        event: record.to_json(),
     };
     printable_json(
         serde_json::to_string(&found).expect("text, numbers and maps with text keys are always JSON"),

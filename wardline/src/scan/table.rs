@@ -240,6 +240,7 @@ fn shortened(path: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wardline_event::LogSource;
     use wardline_sigma::Rule;
 
     const RULE: &str = "title: A title that is much longer than the column which it stands in, as titles are\n\
@@ -252,10 +253,10 @@ mod tests {
         for (computer, command) in
             [("WARD-PC-7", "a\u{1b}[31mb\r\n".repeat(90)), (&*"x".repeat(500), "病院".repeat(200))]
         {
-            let mut record = LogRecord { time: Some(Timestamp(1_730_628_061_123)), ..LogRecord::default() };
-            record.source.category = "process_creation".into();
-            record.fields.insert("Computer".to_owned(), computer.into());
-            record.fields.insert("CommandLine".to_owned(), command.into());
+            let mut record = LogRecord::new(LogSource::new("", "process_creation", ""));
+            record.time = Some(Timestamp(1_730_628_061_123));
+            record.set("Computer", computer);
+            record.set("CommandLine", &*command);
             record.record_id = 123_456_789;
             let row = Row { count: 1_234_567, ..Row::new(0, &record) };
             for width in [0, 80, 99, 100, 160, 500] {

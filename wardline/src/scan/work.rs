@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use wardline_event::{LogRecord, LogSource};
-use wardline_sense::log::{Fault, ReadError, ReadRecord, read_file};
+use wardline_sense::log::{Fault, ReadError, read_file};
 use wardline_sigma::{RuleSet, Scratch};
 
 use super::collect::Input;
@@ -193,7 +193,7 @@ impl<'a> File<'a> {
         let file = self.input;
         let format = read_file(&file.path, &mut count, &mut |item| {
             match item {
-                Ok(read) => self.record(read, scratch),
+                Ok(record) => self.record(record, scratch),
                 // A folder may hold other files under such names.
                 Err(e) if !file.named && matches!(e.what, Fault::UnknownFormat) => not_a_log = true,
                 Err(e) => self.unreadable(&e),
@@ -223,8 +223,8 @@ impl<'a> File<'a> {
     }
 
     /// Matches one record, once for each category that it belongs to.
-    fn record(&mut self, read: ReadRecord, scratch: &mut Scratch) {
-        let ReadRecord { mut record, also } = read;
+    fn record(&mut self, record: &mut LogRecord, scratch: &mut Scratch) {
+        let also = record.also;
         self.stats.records += 1;
         self.job.progress.records.fetch_add(1, Ordering::Relaxed);
         if let Some(fallback) = self.job.fallback
@@ -233,10 +233,10 @@ impl<'a> File<'a> {
             record.source = fallback.clone();
         }
         let mut matched = std::mem::take(&mut self.matched);
-        self.job.rules.matches_in(&record, scratch, &mut |rule| matched.push(rule));
+        self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
         for category in also {
             let first = std::mem::replace(&mut record.source.category, (*category).into());
-            self.job.rules.matches_in(&record, scratch, &mut |rule| matched.push(rule));
+            self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
             record.source.category = first;
         }
         if !also.is_empty() {
@@ -245,7 +245,7 @@ impl<'a> File<'a> {
             matched.dedup();
         }
         for rule in matched.drain(..) {
-            self.matched(rule, &record);
+            self.matched(rule, record);
         }
         self.matched = matched;
     }

@@ -14,7 +14,7 @@ use memchr::memmem;
 use serde_json::{Map, Value as Json};
 use wardline_event::{LogRecord, LogSource, Timestamp};
 
-use super::{Fault, MAX_RECORD_BYTES, Place, ReadRecord};
+use super::{Fault, MAX_RECORD_BYTES, Place};
 
 /// Events that may be open at the same time.
 const MAX_OPEN: usize = 64;
@@ -32,7 +32,7 @@ pub struct Assembler {
 }
 
 /// A finished event, or what is wrong with it and where.
-pub type Joined = Result<ReadRecord, (Place, Fault)>;
+pub type Joined = Result<LogRecord, (Place, Fault)>;
 
 struct OpenEvent {
     id: EventId,
@@ -273,13 +273,11 @@ impl OpenEvent {
         if !self.id.node.is_empty() {
             fields.insert("Computer".to_owned(), Json::String(self.id.node));
         }
-        let record = LogRecord {
-            source: LogSource::new("linux", category, "auditd"),
-            time: Some(Timestamp(self.id.time_ms)),
-            record_id: self.id.serial,
-            fields,
-        };
-        Ok(ReadRecord { record, also })
+        let mut record = LogRecord::from_json(LogSource::new("linux", category, "auditd"), &fields);
+        record.also = also;
+        record.time = Some(Timestamp(self.id.time_ms));
+        record.record_id = self.id.serial;
+        Ok(record)
     }
 
     fn has(&self, key: &str, wanted: &str) -> bool {

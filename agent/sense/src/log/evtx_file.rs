@@ -9,9 +9,9 @@ use std::sync::Arc;
 use evtx::err::EvtxError;
 use evtx::{EvtxChunkData, EvtxParser, EvtxRecord, ParserSettings};
 use serde_json::Value as Json;
-use wardline_event::Timestamp;
+use wardline_event::{LogRecord, Timestamp};
 
-use super::{Fault, Place, ReadError, ReadRecord, Sink, windows_event};
+use super::{Fault, Place, ReadError, Sink, hand_over, windows_event};
 
 /// Bytes of a chunk, and of the header before the first.
 const CHUNK_BYTES: u64 = 64 * 1024;
@@ -64,7 +64,7 @@ pub fn read<R: Read + Seek>(path: &Path, input: R, sink: &mut Sink<'_>) -> Contr
             continue;
         };
         for record in records {
-            sink(record)?;
+            hand_over(record, sink)?;
         }
     }
     ControlFlow::Continue(())
@@ -74,7 +74,7 @@ fn read_chunk(
     path: &Path,
     data: &mut EvtxChunkData,
     settings: &Arc<ParserSettings>,
-) -> Vec<Result<ReadRecord, ReadError>> {
+) -> Vec<Result<LogRecord, ReadError>> {
     let number = data.number;
     let mut chunk = match data.parse(Arc::clone(settings)) {
         Ok(chunk) => chunk,
@@ -99,10 +99,10 @@ fn read_chunk(
             };
             let mut read = windows_event::from_event(event);
             // An exported log numbers its records anew; the event's own number is the one that people know.
-            if read.record.record_id == 0 {
-                read.record.record_id = id;
+            if read.record_id == 0 {
+                read.record_id = id;
             }
-            read.record.time.get_or_insert(Timestamp(record.timestamp.as_millisecond()));
+            read.time.get_or_insert(Timestamp(record.timestamp.as_millisecond()));
             Ok(read)
         })
         .collect()

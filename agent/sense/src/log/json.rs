@@ -167,11 +167,11 @@ fn hand_over(path: &Path, place: Place, number: u64, bytes: &[u8], sink: &mut Si
 }
 
 fn record(number: u64, object: Map<String, Json>, sink: &mut Sink<'_>) -> ControlFlow<()> {
-    let mut read = windows_event::from_json(object);
-    if read.record.record_id == 0 {
-        read.record.record_id = number;
+    let mut record = windows_event::from_json(object);
+    if record.record_id == 0 {
+        record.record_id = number;
     }
-    sink(Ok(read))
+    sink(Ok(&mut record))
 }
 
 /// Parses JSON that is not nested too deep.

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use memchr::memmem;
+use wardline_event::LogRecord;
 
 use super::auditd::Assembler;
 use super::decode::{Line, Utf8Reader, next_line};
-use super::{Fault, Place, ReadError, Sink, xml};
+use super::{Fault, Place, ReadError, Sink, hand_over, xml};
 
 /// What lines mean that are neither audit records nor events.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,13 @@ pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) 
             Ok(Line::Whole) => {
                 if line.trim_ascii().is_empty() {
                 } else if let Some(begin) = xml::find_begin(&line) {
-                    sink(event(&line[begin..], number).map_err(|what| ReadError::new(path, place, what)))?;
+                    let event = event(&line[begin..], number);
+                    hand_over(event.map_err(|what| ReadError::new(path, place, what)), sink)?;
                 } else if memmem::find(&line, b"audit(").is_some() || others == Others::AreErrors {
                     let joined = audit.line(number, &line, &mut |joined| {
                         let joined = joined.map_err(|(place, what)| ReadError::new(path, place, what));
                         if flow.is_continue() {
-                            flow = sink(joined);
+                            flow = hand_over(joined, sink);
                         }
                     });
                     flow?;
@@ -56,19 +58,19 @@ pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) 
     audit.end(&mut |joined| {
         let joined = joined.map_err(|(place, what)| ReadError::new(path, place, what));
         if flow.is_continue() {
-            flow = sink(joined);
+            flow = hand_over(joined, sink);
         }
     });
     flow
 }
 
 /// The event in the rest of a syslog line.
-fn event(text: &[u8], line: u64) -> Result<super::ReadRecord, Fault> {
+fn event(text: &[u8], line: u64) -> Result<LogRecord, Fault> {
     let end = memmem::rfind(text, b"</Event>")
         .ok_or_else(|| Fault::Malformed("the <Event> on this line does not end on it".to_owned()))?;
-    let mut read = xml::parse_event(&text[..end + b"</Event>".len()])?;
-    if read.record.record_id == 0 {
-        read.record.record_id = line;
+    let mut record = xml::parse_event(&text[..end + b"</Event>".len()])?;
+    if record.record_id == 0 {
+        record.record_id = line;
     }
-    Ok(read)
+    Ok(record)
 }

@@ -31,17 +31,17 @@ pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 /// Deepest nesting of a JSON value or XML event that is read.
 pub const MAX_NESTING: usize = 64;
 
-/// A record and the further categories that it belongs to.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct ReadRecord {
-    /// The record, its fields under Sigma's names.
-    pub record: LogRecord,
-    /// Further Sigma categories of the same record: a `registry_set` is also a `registry_event`.
-    pub also: &'static [&'static str],
-}
+/// What a reader hands over, one by one; [`ControlFlow::Break`] ends the reading. The record is filled again when the
+/// sink returns.
+pub type Sink<'a> = dyn FnMut(Result<&mut LogRecord, ReadError>) -> ControlFlow<()> + 'a;
 
-/// What a reader hands over, one by one; [`ControlFlow::Break`] ends the reading.
-pub type Sink<'a> = dyn FnMut(Result<ReadRecord, ReadError>) -> ControlFlow<()> + 'a;
+/// Hands over what a reader made.
+fn hand_over(read: Result<LogRecord, ReadError>, sink: &mut Sink<'_>) -> ControlFlow<()> {
+    match read {
+        Ok(mut record) => sink(Ok(&mut record)),
+        Err(error) => sink(Err(error)),
+    }
+}
 
 /// Reads the log file at `path` to its end; its format is told by its content.
 ///

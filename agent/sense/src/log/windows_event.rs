@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use serde_json::{Map, Value as Json};
 use wardline_event::{LogRecord, LogSource, Timestamp};
 
+use super::json;
 use super::windows_log::{self, Change};
-use super::{ReadRecord, json};
 
 type Object = Map<String, Json>;
 
 /// Reads an `Event` element: `System`, `EventData`, `UserData`.
-pub fn from_event(mut event: Object) -> ReadRecord {
+pub fn from_event(mut event: Object) -> LogRecord {
     let mut fields = Object::new();
     let system = event.swap_remove("System");
     if let Some(Json::Object(system)) = system {
@@ -30,7 +30,7 @@ pub fn from_event(mut event: Object) -> ReadRecord {
 }
 
 /// Reads a JSON object: one of the known shapes of a Windows event, or else its fields as they are.
-pub fn from_json(mut object: Object) -> ReadRecord {
+pub fn from_json(mut object: Object) -> LogRecord {
     if object.get("Event").is_some_and(|e| e.get("System").is_some())
         && let Some(Json::Object(event)) = object.swap_remove("Event")
     {
@@ -219,7 +219,7 @@ fn add_winlogbeat(object: &mut Object) {
 }
 
 /// Names the log source, gives Sysmon's names to the fields, and takes time and record id out.
-fn finish(mut fields: Object) -> ReadRecord {
+fn finish(mut fields: Object) -> LogRecord {
     if let Some(Json::String(id)) = fields.get("EventID")
         && let Ok(number) = id.trim().parse::<i64>()
     {
@@ -256,7 +256,11 @@ fn finish(mut fields: Object) -> ReadRecord {
             }
         }
     }
-    ReadRecord { record: LogRecord { source, time, record_id, fields }, also }
+    let mut record = LogRecord::from_json(source, &fields);
+    record.also = also;
+    record.time = time;
+    record.record_id = record_id;
+    record
 }
 
 /// Security 4688 names the creator in two fields; Sysmon has `User` in one.
@@ -335,7 +339,7 @@ mod tests {
     use serde_json::json;
     use wardline_event::{Fields, Value};
 
-    fn read(json: Json) -> ReadRecord {
+    fn read(json: Json) -> LogRecord {
         let Json::Object(object) = json else { unreachable!() };
         from_json(object)
     }
@@ -371,7 +375,7 @@ mod tests {
                 "ProcessGuid": "{365ABB72-9B75-5C8E-0000-0010013F1200}"}),
         ];
         for shape in shapes {
-            let ReadRecord { record, also } = read(shape.clone());
+            let record = read(shape.clone());
             assert_eq!(record.source, LogSource::new("windows", "process_creation", "sysmon"), "{shape}");
             assert_eq!(record.time, Some(Timestamp(1_714_979_289_500)), "{shape}");
             assert_eq!(record.record_id, 77, "{shape}");
@@ -385,13 +389,13 @@ mod tests {
             assert_eq!(record.field("Image"), Some(Value::str("C:\\a.exe")), "{shape}");
             let guid = Value::str("{365ABB72-9B75-5C8E-0000-0010013F1200}");
             assert_eq!(record.field("ProcessGuid"), Some(guid), "{shape}");
-            assert!(also.is_empty());
+            assert!(record.also.is_empty());
         }
     }
 
     #[test]
     fn a_process_in_the_security_log_reads_like_sysmons() {
-        let ReadRecord { record, .. } = read(json!({"Event": {
+        let record = read(json!({"Event": {
             "System": {"Provider": {"#attributes": {"Name": "Microsoft-Windows-Security-Auditing"}},
                 "EventID": 4688, "Channel": "Security"},
             "EventData": {"SubjectUserName": "alice", "SubjectDomainName": "TRUST", "TargetUserName": "-",
@@ -419,7 +423,7 @@ mod tests {
         let categories = |id: i64, event_type: &str| {
             let read = read(json!({"EventID": id, "Channel": "Microsoft-Windows-Sysmon/Operational",
                 "EventType": event_type}));
-            (read.record.source.category.into_owned(), read.also)
+            (read.source.category.into_owned(), read.also)
         };
         assert_eq!(categories(13, "SetValue"), ("registry_event".into(), &["registry_set"][..]));
         assert_eq!(categories(12, "CreateKey"), ("registry_event".into(), &["registry_add"][..]));
@@ -430,19 +434,20 @@ mod tests {
     fn unnamed_data_is_a_list_and_user_data_is_flat() {
         let classic = read(json!({"Event": {"System": {"EventID": 400, "Channel": "Windows PowerShell"},
             "EventData": {"Data": {"#text": ["Available", "None", "HostApplication=powershell"]}, "Binary": null}}}));
-        assert_eq!(classic.record.source.category, "ps_classic_start");
-        assert_eq!(classic.record.fields["Data"], json!(["Available", "None", "HostApplication=powershell"]));
+        assert_eq!(classic.source.category, "ps_classic_start");
+        let data = ["Available", "None", "HostApplication=powershell"].map(Value::str);
+        assert_eq!(classic.field("Data"), Some(Value::List(data.to_vec())));
         let cleared = read(json!({"Event": {"System": {"EventID": 1102, "Channel": "Security"},
             "UserData": {"LogFileCleared": {"#attributes": {"xmlns": "y"}, "SubjectUserName": "mallory"}}}}));
-        assert_eq!(cleared.record.field("SubjectUserName"), Some(Value::str("mallory")));
-        assert_eq!(cleared.record.source, LogSource::new("windows", "", "security"));
+        assert_eq!(cleared.field("SubjectUserName"), Some(Value::str("mallory")));
+        assert_eq!(cleared.source, LogSource::new("windows", "", "security"));
     }
 
     #[test]
     fn other_json_keeps_its_fields_and_claims_no_source() {
         let other = read(json!({"time": 1_700_000_000, "EventID": "x", "a": {"b": 1}}));
-        assert_eq!(other.record.source, LogSource::default());
-        assert_eq!(other.record.time, Some(Timestamp(1_700_000_000_000)));
-        assert_eq!(other.record.field("a.b"), Some(Value::Int(1)));
+        assert_eq!(other.source, LogSource::default());
+        assert_eq!(other.time, Some(Timestamp(1_700_000_000_000)));
+        assert_eq!(other.field("a.b"), Some(Value::Int(1)));
     }
 }

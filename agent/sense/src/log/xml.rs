@@ -8,9 +8,10 @@ use memchr::memmem;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use serde_json::{Map, Value as Json};
+use wardline_event::LogRecord;
 
 use super::decode::Utf8Reader;
-use super::{Fault, MAX_NESTING, MAX_RECORD_BYTES, Place, ReadError, ReadRecord, Sink, windows_event};
+use super::{Fault, MAX_NESTING, MAX_RECORD_BYTES, Place, ReadError, Sink, windows_event};
 
 const END: &[u8] = b"</Event>";
 
@@ -60,11 +61,11 @@ pub fn read_events(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> Contro
                 let end = searched + at + END.len();
                 count += 1;
                 match parse_event(&held[..end]) {
-                    Ok(mut read) => {
-                        if read.record.record_id == 0 {
-                            read.record.record_id = count;
+                    Ok(mut record) => {
+                        if record.record_id == 0 {
+                            record.record_id = count;
                         }
-                        sink(Ok(read))?;
+                        sink(Ok(&mut record))?;
                     }
                     Err(what) => sink(Err(ReadError::new(path, Place::Line(line), what)))?,
                 }
@@ -103,7 +104,7 @@ pub fn find_begin(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads one `<Event>…</Event>`.
-pub fn parse_event(xml: &[u8]) -> Result<ReadRecord, Fault> {
+pub fn parse_event(xml: &[u8]) -> Result<LogRecord, Fault> {
     let text = String::from_utf8_lossy(xml);
     let mut reader = Reader::from_str(&text);
     let bad = |what: String| Fault::Malformed(format!("not an event in XML: {what}"));
