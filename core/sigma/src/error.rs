@@ -28,6 +28,8 @@ use std::fmt;
 /// | `S050` | warning: a filter names a rule that is not loaded, or takes no loaded rule in |
 /// | `S051` | warning: a filter names a rule of another log source and is not applied to it |
 /// | `S060` | two rules have the same id |
+/// | `S070` | a file of log sources has another shape than it should have |
+/// | `S071` | a file of log sources names a group or source that is not there, or that is there twice |
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct RuleError {
     /// The code, as in the table above.

@@ -84,6 +84,9 @@ mod modifiers;
 mod pattern;
 mod rule;
 mod ruleset;
+mod shape;
+pub mod sources;
+mod suggest;
 mod yaml;
 
 pub use attributes::{Attributes, Related};

@@ -28,3 +28,5 @@ pub(crate) const RULE_REGEXES: usize = 100;
 pub(crate) const SET_BYTES: usize = 16 << 20;
 /// Tests that filters may add to the rules of one collection.
 pub(crate) const FILTER_TESTS: usize = 1_000_000;
+/// Entries of one table of words or beginnings in a file of log sources.
+pub(crate) const SOURCE_TABLE: usize = 256;

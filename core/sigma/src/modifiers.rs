@@ -8,6 +8,7 @@ use crate::error::{Fault, Pos};
 use crate::limits;
 use crate::literal;
 use crate::pattern::{TextPattern, Token, tokens};
+use crate::suggest::distance;
 use crate::yaml::{Key, Scalar, Typed};
 
 /// Every modifier that Sigma 2.1 defines and this crate applies.
@@ -406,22 +407,6 @@ fn unknown(name: &str, at: Pos) -> Fault {
         None => format!("known modifiers: {}", KNOWN.join(", ")),
     };
     Fault::new("S030", at, format!("unknown modifier `{name}`"), hint)
-}
-
-/// How many letters must be put in, taken out or changed to make one word the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(24).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The name of the first `%placeholder%`; a percent sign after a backslash stands for itself.
