@@ -65,7 +65,7 @@ pub struct Related {
 }
 
 /// Top-level attributes that the specification defines for every kind of document.
-const DEFINED: &[&str] = &[
+pub(crate) const DEFINED: &[&str] = &[
     "title",
     "id",
     "name",

@@ -78,6 +78,7 @@ mod filter;
 mod index;
 mod limits;
 mod link;
+pub mod lint;
 mod literal;
 mod matching;
 mod modifiers;

@@ -1,0 +1,129 @@
+//! Lints: what a rule that loads should still not say.
+//!
+//! [`file`] looks at the text of one file, [`set`] at rules together. Both are pure; whoever calls them shows the
+//! [`Diagnostic`]s. Every lint has a code and stands in [`LINTS`]. A fault that keeps a rule from loading
+//! ([`RuleError`]) becomes a diagnostic too, so that there is one list to show.
+
+mod attributes;
+mod condition;
+mod items;
+mod modifiers;
+mod regexes;
+mod report;
+mod selections;
+mod set;
+mod table;
+mod tags;
+mod values;
+
+use crate::action;
+use crate::collection::Collection;
+use crate::error::RuleError;
+use crate::yaml::{self, Kind, Node};
+
+pub use set::set;
+pub use table::{LINTS, Lint};
+
+use report::Report;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Level {
+    /// A matter of style: the rule does what it says.
+    Note,
+    /// The rule very likely does not do what its author meant, or not as well as it could.
+    Warning,
+    /// The rule cannot be used.
+    Error,
+}
+
+impl Level {
+    /// `note`, `warning`, `error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// `S1xx`; the table of codes is in [`LINTS`] and at [`RuleError`].
+    pub code: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// The file name or whatever else the rule came from.
+    pub origin: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters it is about, at least 1.
+    pub width: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; empty if there is nothing useful to say.
+    pub help: String,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Linted {
+    /// The rules, correlations and filters, if all of them can be read.
+    pub collection: Collection,
+    /// Findings in the order of the lines.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a file of rules and lints each of them alone. `origin` names the file in the findings.
+pub fn file(text: &str, origin: &str) -> Linted {
+    let mut report = Report::new(origin);
+    let collection = Collection::parse(text, origin).unwrap_or_else(|error| {
+        report.error(text, error);
+        Collection::default()
+    });
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for document in yaml::parse(text).and_then(action::carry_out).unwrap_or_default() {
+        document_lints(&document.root, &mut report);
+    }
+    let mut diagnostics = report.out;
+    diagnostics
+        .sort_by(|a, b| (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message)));
+    // What `action: global` says, each of its rules says at the same place.
+    diagnostics.dedup();
+    Linted { collection, diagnostics }
+}
+
+fn document_lints(root: &Node, report: &mut Report<'_>) {
+    let Kind::Mapping(_) = &root.kind else { return };
+    attributes::check(root, report);
+    let Some(detection) = root.get("detection") else { return };
+    let selections = items::selections(detection);
+    condition::check(detection, &selections, report);
+    selections::check(&selections, report);
+    for item in selections.iter().flat_map(|s| s.groups.iter().flatten()) {
+        modifiers::check(item, report);
+        values::check(item, report);
+        regexes::check(item, report);
+    }
+}
+
+impl Diagnostic {
+    /// A fault as a finding. `text` is that of the file, to tell how long the faulty word is.
+    pub fn of_error(error: RuleError, text: &str) -> Self {
+        let width = report::word_width(text, error.line, error.column);
+        Self {
+            code: error.code,
+            level: Level::Error,
+            origin: error.origin,
+            line: error.line,
+            column: error.column,
+            width,
+            message: error.message,
+            help: error.hint,
+        }
+    }
+}

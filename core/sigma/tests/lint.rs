@@ -1,0 +1,101 @@
+//! Lints: `lint/NAME.rule.yml` is a rule, `lint/NAME.expected` what is said of it, a finding a line:
+//! `line:column+width: code message; help`.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wardline_sigma::Collection;
+use wardline_sigma::lint::{self, Diagnostic, LINTS, Level};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
+}
+
+fn shown(found: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for d in found {
+        let place = format!("{}:{}+{}", d.line, d.column, d.width);
+        writeln!(out, "{place}: {} {} {}; {}", d.level.as_str(), d.code, d.message, d.help).unwrap();
+    }
+    out
+}
+
+/// `UPDATE_EXPECTED=1 cargo test -p wardline-sigma --test lint` writes the expected findings anew.
+#[test]
+fn every_rule_gets_the_findings_that_are_written_beside_it() {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.to_str().unwrap().ends_with(".rule.yml"));
+    files.sort();
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let linted = lint::file(&text, name);
+        let mut found = linted.diagnostics;
+        found.extend(lint::set(&linted.collection));
+        seen.extend(found.iter().map(|d| d.code));
+        let expected = path.with_file_name(name.replace(".rule.yml", ".expected"));
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            fs::write(&expected, shown(&found)).unwrap();
+        }
+        let expected = fs::read_to_string(expected).unwrap_or_default();
+        if shown(&found) != expected {
+            wrong.push(format!("{name}:\n{}  expected:\n{expected}", shown(&found)));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // Known only to whoever sees the tests of rules.
+    let elsewhere = ["S161"];
+    for lint in LINTS.iter().filter(|l| !elsewhere.contains(&l.code)) {
+        assert!(seen.contains(lint.code), "no case shows {}: {}", lint.code, lint.what);
+    }
+}
+
+fn rule_files(dir: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rule_files(&path, out);
+        } else if path.extension().is_some_and(|e| e == "yml") {
+            out.push(path);
+        }
+    }
+}
+
+/// Rules that many people have read are nearly free of mistakes, so a lint that finds many in them is wrong itself.
+#[test]
+fn public_rules_raise_few_alarms() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
+    if !root.is_dir() {
+        println!("skipped: no shared data");
+        return;
+    }
+    let mut files = Vec::new();
+    rule_files(&root, &mut files);
+    files.sort();
+    let mut all = Collection::default();
+    let mut found = Vec::new();
+    for file in &files {
+        let linted = lint::file(&fs::read_to_string(file).unwrap(), file.to_str().unwrap());
+        all.extend(linted.collection);
+        found.extend(linted.diagnostics);
+    }
+    found.extend(lint::set(&all));
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for d in &found {
+        *counts.entry(d.code).or_default() += 1;
+    }
+    println!("{counts:?}");
+    if std::env::var_os("SHOW_FINDINGS").is_some() {
+        for d in &found {
+            println!("{}\n  {}", d.origin, shown(std::slice::from_ref(d)).trim_end());
+        }
+    }
+    let warnings = found.iter().filter(|d| d.level == Level::Warning).count();
+    assert!(warnings * 20 < files.len(), "{warnings} warnings in {} files: {counts:?}", files.len());
+}
