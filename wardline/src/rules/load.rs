@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use wardline_event::Severity;
-use wardline_sigma::{Rule, RuleSet};
+use wardline_sigma::{Collection, LinkOptions, RuleSet};
 
 use super::files::Files;
 use super::parallel;
 
 /// Rules that loaded, and what is wrong with the others.
 pub struct Loaded {
-    /// The rules of the wanted level and above.
+    /// The rules of the wanted level and above, with the filters in them.
     pub rules: RuleSet,
     /// One line each: file, line, what, what to do.
     pub faults: Vec<String>,
@@ -55,21 +55,25 @@ pub fn sources(paths: &[PathBuf]) -> (Vec<Source>, Vec<String>) {
     (parallel::map(&files.list, read), files.faults)
 }
 
-/// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above.
+/// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
+/// correlations all rules are kept, since a correlation may count what is harmless alone.
 pub fn load(paths: &[PathBuf], level: Severity) -> Loaded {
     let (sources, mut faults) = sources(paths);
     let parse = |source: &Source| match &source.text {
-        Ok(text) => Rule::parse(text, &source.origin).map_err(|e| e.to_string()),
+        Ok(text) => Collection::parse(text, &source.origin).map_err(|e| e.to_string()),
         Err(e) => Err(e.clone()),
     };
-    let mut rules = Vec::new();
+    let mut all = Collection::default();
     for parsed in parallel::map(&sources, parse) {
         match parsed {
-            Ok(parsed) => rules.extend(parsed.into_iter().filter(|r| r.level >= level)),
+            Ok(parsed) => all.extend(parsed),
             Err(e) => faults.push(e),
         }
     }
-    let (rules, more) = RuleSet::compile_lossy(rules);
-    faults.extend(more.iter().map(ToString::to_string));
-    Loaded { rules, faults }
+    if all.correlations.is_empty() {
+        all.rules.retain(|r| r.level >= level);
+    }
+    let linked = all.link(&LinkOptions::default());
+    faults.extend(linked.faults.iter().map(ToString::to_string));
+    Loaded { rules: linked.rules, faults }
 }

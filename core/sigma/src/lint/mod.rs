@@ -1,7 +1,7 @@
 //! Lints: what a rule that loads should still not say.
 //!
 //! [`file`] looks at the text of one file, [`set`] at rules together. Both are pure; whoever calls them shows the
-//! [`Diagnostic`]s. Every lint has a code and stands in [`LINTS`]. A fault that keeps a rule from loading
+//! [`Diagnostic`]s. Every code stands in [`CODES`]. A fault that keeps a rule from loading
 //! ([`RuleError`]) becomes a diagnostic too, so that there is one list to show.
 
 mod attributes;
@@ -22,7 +22,7 @@ use crate::error::RuleError;
 use crate::yaml::{self, Kind, Node};
 
 pub use set::set;
-pub use table::{LINTS, Lint};
+pub use table::{CODES, Code};
 
 use report::Report;
 
@@ -51,7 +51,7 @@ impl Level {
 /// One finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
-    /// `S1xx`; the table of codes is in [`LINTS`] and at [`RuleError`].
+    /// One of [`CODES`].
     pub code: &'static str,
     /// How much it matters.
     pub level: Level,
@@ -117,7 +117,7 @@ impl Diagnostic {
         let width = report::word_width(text, error.line, error.column);
         Self {
             code: error.code,
-            level: Level::Error,
+            level: table::level_of(error.code),
             origin: error.origin,
             line: error.line,
             column: error.column,

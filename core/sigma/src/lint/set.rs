@@ -47,10 +47,9 @@ pub fn set(all: &Collection) -> Vec<Diagnostic> {
 
 /// A finding about a whole document.
 fn finding(code: &'static str, document: &Attributes, message: String, help: &str) -> Diagnostic {
-    let level = if code == "S060" { super::Level::Error } else { table::level_of(code) };
     Diagnostic {
         code,
-        level,
+        level: table::level_of(code),
         origin: document.origin.clone(),
         line: document.line,
         column: 1,

@@ -1,12 +1,12 @@
-//! All lints in one table.
+//! All codes in one table.
 
 use super::Level;
-use super::Level::{Note, Warning};
+use super::Level::{Error, Note, Warning};
 
-/// A lint.
+/// What a code means.
 #[derive(Clone, Copy, Debug)]
-pub struct Lint {
-    /// `S1xx`, stable.
+pub struct Code {
+    /// `S0xx` for what the parser finds, `S1xx` for lints. Stable.
     pub code: &'static str,
     /// How much its findings matter.
     pub level: Level,
@@ -14,73 +14,94 @@ pub struct Lint {
     pub what: &'static str,
 }
 
-const fn lint(code: &'static str, level: Level, what: &'static str) -> Lint {
-    Lint { code, level, what }
+const fn code(code: &'static str, level: Level, what: &'static str) -> Code {
+    Code { code, level, what }
 }
 
-/// Every lint, by code.
-pub const LINTS: &[Lint] = &[
+/// Every code, in order.
+pub const CODES: &[Code] = &[
+    // What the parser finds.
+    code("S001", Error, "not valid YAML"),
+    code("S002", Error, "past a limit: size, nesting, number of values, condition, regular expression"),
+    code("S003", Error, "the YAML has another shape than Sigma asks for"),
+    code("S004", Error, "an attribute is given twice"),
+    code("S010", Error, "a mandatory attribute is missing"),
+    code("S011", Error, "an attribute holds something that it may not hold"),
+    code("S020", Error, "a correlation where only detection rules are read"),
+    code("S021", Error, "a filter where only detection rules are read"),
+    code("S022", Error, "an `action` that is unknown or has nothing to repeat"),
+    code("S023", Error, "an aggregation in the condition, which Sigma 2 replaced by correlations"),
+    code("S030", Error, "an unknown modifier"),
+    code("S031", Error, "modifiers that contradict each other"),
+    code("S032", Error, "a value that its modifier cannot use"),
+    code("S033", Error, "a placeholder without a value"),
+    code("S034", Error, "a modifier that is not supported yet"),
+    code("S040", Error, "the condition cannot be read"),
+    code("S041", Error, "the condition names a selection that does not exist"),
+    code("S050", Warning, "a filter that names a rule which is not loaded, or takes no loaded rule in"),
+    code("S051", Warning, "a filter that names a rule of another log source, to which it is not applied"),
+    code("S060", Error, "two rules have the same id"),
     // Attributes.
-    lint("S100", Warning, "the rule has no id"),
-    lint("S101", Warning, "the id is not a UUID"),
-    lint("S102", Note, "the rule has no date"),
-    lint(
+    code("S100", Warning, "the rule has no id"),
+    code("S101", Warning, "the id is not a UUID"),
+    code("S102", Note, "the rule has no date"),
+    code(
         "S103",
         Warning,
         "a date is not YYYY-MM-DD, is no day of the calendar, or lies before the rule's first",
     ),
-    lint("S104", Note, "the title is longer than 110 characters"),
-    lint("S105", Warning, "an unknown status"),
-    lint("S106", Warning, "the rule has no level"),
-    lint("S107", Note, "a reference is not a link"),
-    lint(
+    code("S104", Note, "the title is longer than 110 characters"),
+    code("S105", Warning, "an unknown status"),
+    code("S106", Warning, "the rule has no level"),
+    code("S107", Note, "a reference is not a link"),
+    code(
         "S108",
         Warning,
         "a tag is not `namespace.name` in small letters, or its namespace has another form",
     ),
-    lint("S109", Warning, "an ATT&CK tag that names neither a tactic nor the id of anything"),
-    lint("S110", Warning, "an attribute that looks like a misspelling of one that Sigma defines"),
-    lint("S111", Note, "an entry of a list is given twice"),
+    code("S109", Warning, "an ATT&CK tag that names neither a tactic nor the id of anything"),
+    code("S110", Warning, "an attribute that looks like a misspelling of one that Sigma defines"),
+    code("S111", Note, "an entry of a list is given twice"),
     // Conditions and selections.
-    lint("S120", Warning, "a selection that the condition never looks at"),
-    lint("S121", Warning, "the condition or a selection can never be true"),
-    lint("S122", Warning, "the condition is true for every event"),
-    lint("S123", Note, "the condition is true for an event that none of the selections matches"),
-    lint("S124", Note, "two selections ask for the same"),
-    lint("S125", Note, "a deprecated construct"),
+    code("S120", Warning, "a selection that the condition never looks at"),
+    code("S121", Warning, "the condition or a selection can never be true"),
+    code("S122", Warning, "the condition is true for every event"),
+    code("S123", Note, "the condition is true for an event that none of the selections matches"),
+    code("S124", Note, "two selections ask for the same"),
+    code("S125", Note, "a deprecated construct"),
     // Values.
-    lint("S130", Note, "a pattern that is too short to tell anything"),
-    lint("S131", Note, "a regular expression begins or ends with `.*`, which changes nothing"),
-    lint("S132", Note, "a slow regular expression"),
-    lint("S133", Note, "a regular expression that is plain text"),
-    lint("S134", Note, "wildcards that a modifier says better"),
-    lint("S135", Note, "wildcards that a modifier says already"),
-    lint("S136", Note, "a value that another value covers"),
-    lint("S137", Note, "a value that differs from another in case only, or not at all"),
-    lint("S138", Warning, "a value that matches everything, or `null` as a text"),
-    lint("S139", Warning, "an escaped wildcard after a folder's name"),
+    code("S130", Note, "a pattern that is too short to tell anything"),
+    code("S131", Note, "a regular expression begins or ends with `.*`, which changes nothing"),
+    code("S132", Note, "a slow regular expression"),
+    code("S133", Note, "a regular expression that is plain text"),
+    code("S134", Note, "wildcards that a modifier says better"),
+    code("S135", Note, "wildcards that a modifier says already"),
+    code("S136", Note, "a value that another value covers"),
+    code("S137", Note, "a value that differs from another in case only, or not at all"),
+    code("S138", Warning, "a value that matches everything, or `null` as a text"),
+    code("S139", Warning, "an escaped wildcard after a folder's name"),
     // Modifiers.
-    lint("S140", Warning, "`all` with a single value"),
-    lint("S141", Warning, "an encoding that cannot be found in this way"),
-    lint("S142", Note, "`windash` where no value has a dash"),
-    lint("S143", Warning, "a network whose address has bits past its prefix"),
-    lint("S144", Warning, "a field that is compared with itself"),
+    code("S140", Warning, "`all` with a single value"),
+    code("S141", Warning, "an encoding that cannot be found in this way"),
+    code("S142", Note, "`windash` where no value has a dash"),
+    code("S143", Warning, "a network whose address has bits past its prefix"),
+    code("S144", Warning, "a field that is compared with itself"),
     // Rules together.
-    lint("S160", Warning, "two rules with the same log source and the same detection"),
-    lint("S161", Note, "a rule without a test"),
+    code("S160", Warning, "two rules with the same log source and the same detection"),
+    code("S161", Note, "a rule without a test"),
 ];
 
-/// The level of a lint.
+/// The level of a code.
 pub(super) fn level_of(code: &str) -> Level {
-    LINTS.iter().find(|l| l.code == code).map_or(Warning, |l| l.level)
+    CODES.iter().find(|l| l.code == code).map_or(Warning, |l| l.level)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::LINTS;
+    use super::CODES;
 
     #[test]
     fn codes_are_in_order_and_each_stands_once() {
-        assert!(LINTS.windows(2).all(|pair| pair[0].code < pair[1].code));
+        assert!(CODES.windows(2).all(|pair| pair[0].code < pair[1].code));
     }
 }

@@ -91,8 +91,7 @@ fn escaped(item: &Item<'_>, value: &Value<'_>, report: &mut Report<'_>) {
     let odd = (before.len() - before.trim_end_matches('\\').len()).is_multiple_of(2);
     let meant = before.contains(r"\*") || before.contains(r"\?");
     if odd && before.contains('\\') && !meant && !item.is_encoded() {
-        let help =
-            format!(r"for anything below that folder write `startswith` and `{before}\`");
+        let help = format!(r"for anything below that folder write `startswith` and `{before}\`");
         let message = r"`\*` is a star itself, not a wildcard after a backslash";
         report.add("S139", Span::of_node(value.node), message, help);
     }
