@@ -88,6 +88,7 @@ mod ruleset;
 mod shape;
 pub mod sources;
 mod suggest;
+mod used;
 mod yaml;
 
 pub use attributes::{Attributes, Related};

@@ -1,0 +1,84 @@
+//! The built-in log sources against the public rules: which rules see no event, and which fields nobody has.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wardline_sigma::Rule;
+use wardline_sigma::sources::Sources;
+
+fn shared() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
+    root.is_dir().then_some(root)
+}
+
+fn rules_of(dir: &Path, out: &mut Vec<Rule>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rules_of(&path, out);
+        } else if path.extension().is_some_and(|e| e == "yml") {
+            let text = fs::read_to_string(&path).unwrap();
+            // That every rule loads is another test's affair.
+            out.extend(Rule::parse(&text, &path.display().to_string()).unwrap_or_default());
+        }
+    }
+}
+
+/// Fields that public rules name and that no event has which they can see: log source and field.
+///
+/// All of one kind: Sysmon's event of that category names a process by path and id only, and the rules ask for more of
+/// it, or for its parent. Some endpoint products add that to their records, no log of Windows does.
+const UNKNOWN: &[(&str, &str)] = &[
+    ("windows/create_remote_thread/", "SourceCommandLine"),
+    ("windows/create_remote_thread/", "SourceParentImage"),
+    ("windows/create_remote_thread/", "TargetParentProcessId"),
+    ("windows/file_access/", "ParentImage"),
+    ("windows/file_event/", "CommandLine"),
+    ("windows/file_event/", "IntegrityLevel"),
+    ("windows/file_event/", "ParentCommandLine"),
+    ("windows/file_event/", "ParentImage"),
+    ("windows/image_load/", "CommandLine"),
+    ("windows/network_connection/", "CommandLine"),
+    ("windows/network_connection/", "ParentImage"),
+    ("windows/process_access/", "SourceCommandLine"),
+    ("windows/process_creation/", "GrandParentImage"),
+];
+
+#[test]
+fn every_public_rule_sees_an_event_and_knows_its_fields() {
+    let Some(root) = shared() else {
+        println!("skipped: no shared data");
+        return;
+    };
+    let mut rules = Vec::new();
+    rules_of(&root, &mut rules);
+    assert!(rules.len() > 3000, "only {} rules", rules.len());
+    let sources = Sources::builtin();
+    let mut blind = Vec::new();
+    let mut unknown: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for rule in &rules {
+        let source = &rule.log_source;
+        if sources.events_for(source).is_empty() {
+            blind.push(format!("{}: {source:?}", rule.origin));
+        }
+        for field in sources.unknown_fields(source, rule.field_names()) {
+            let name = [&source.product, &source.category, &source.service].map(|t| t.to_string()).join("/");
+            *unknown.entry((name, field.name)).or_default() += 1;
+        }
+    }
+    assert!(blind.is_empty(), "{} rules see no event:\n{}", blind.len(), blind.join("\n"));
+    let new: Vec<_> = unknown
+        .iter()
+        .filter(|((source, field), _)| !UNKNOWN.iter().any(|(s, f)| s == source && f == field))
+        .collect();
+    assert!(new.is_empty(), "fields that no source has: {new:#?}");
+    for (source, field) in UNKNOWN {
+        let key = ((*source).to_owned(), (*field).to_owned());
+        assert!(unknown.contains_key(&key), "{source} {field} is known now: take it off the list");
+    }
+    let rules_with = unknown.values().sum::<usize>();
+    println!("{} rules, {rules_with} uses of {} fields that no source has", rules.len(), unknown.len());
+}
