@@ -65,7 +65,8 @@ fn every_public_rule_sees_an_event_and_knows_its_fields() {
             blind.push(format!("{}: {source:?}", rule.origin));
         }
         for field in sources.unknown_fields(source, rule.field_names()) {
-            let name = [&source.product, &source.category, &source.service].map(|t| t.to_string()).join("/");
+            let name =
+                [&source.product, &source.category, &source.service].map(ToString::to_string).join("/");
             *unknown.entry((name, field.name)).or_default() += 1;
         }
     }

@@ -79,7 +79,7 @@ impl Derivation {
     }
 
     /// The value for a record whose fields are told by `get`.
-    pub fn value<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> Derived<'v> {
+    pub fn value<'v>(&'v self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> Derived<'v> {
         self.from.iter().find_map(|from| {
             let value = match from {
                 Input::Field(name) => get(name)?,
@@ -116,7 +116,7 @@ fn fill<'v>(pieces: &[Piece], get: &dyn Fn(&str) -> Option<Value<'v>>, out: &mut
 }
 
 impl Change {
-    fn apply<'v>(&self, value: Value<'v>) -> Option<Value<'v>> {
+    fn apply<'v>(&'v self, value: Value<'v>) -> Option<Value<'v>> {
         let mut value = value;
         if let Some(key) = &self.key {
             value = part(value, key)?;
@@ -125,7 +125,7 @@ impl Change {
             let text = value.as_text()?;
             let word = self.values.iter().find(|(code, _)| text.eq_ignore_ascii_case(code));
             match word {
-                Some((_, word)) => value = Value::from(word.clone()),
+                Some((_, word)) => value = Value::str(word),
                 None if self.keep_others => {}
                 None => return None,
             }

@@ -1,6 +1,5 @@
 //! One kind of event: what it is, and which fields it has.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use wardline_event::{LogSource, Value};
@@ -19,7 +18,7 @@ pub struct EventKind {
     /// What rules call it.
     pub log_source: LogSource<'static>,
     /// Further categories of the same event.
-    pub also: Vec<Cow<'static, str>>,
+    pub also: &'static [&'static str],
     /// Fields that are made of the record's own.
     pub derive: Vec<Derivation>,
     /// The fields that it has, those that are made among them.
@@ -95,7 +94,7 @@ impl EventKind {
     /// The event's categories, the first of them the one in its log source.
     pub fn categories(&self) -> impl Iterator<Item = &str> {
         let own = Some(&*self.log_source.category).filter(|c| !c.is_empty());
-        own.into_iter().chain(self.also.iter().map(|c| &**c))
+        own.into_iter().chain(self.also.iter().copied())
     }
 
     /// Whether rules for this log source are asked about the event.

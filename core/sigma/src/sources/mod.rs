@@ -13,6 +13,7 @@
 //! ```
 
 mod derive;
+mod intern;
 mod kind;
 mod reach;
 mod read;
@@ -70,10 +71,10 @@ pub struct Source {
     pub found_by: FoundBy,
     pub(crate) marks: recognise::Marks,
     /// Events that are described by id.
-    events: Vec<EventKind>,
+    events: Vec<Arc<EventKind>>,
     by_id: HashMap<i64, Vec<usize>>,
     /// Every other event of the source.
-    other: EventKind,
+    other: Arc<EventKind>,
 }
 
 /// How a record is known to be of a source.
@@ -161,9 +162,9 @@ impl Sources {
     /// What a Windows event is, by its channel (by its provider where no source names the channel), provider and id.
     /// `None` if no source has it.
     ///
-    /// A reader keeps the answer for each channel, provider and id. Where [`EventKind::has_cases`], the record's
+    /// A reader keeps the answer for each channel, provider and id, and in it what it finds out about the kind. Where [`EventKind::has_cases`], the record's
     /// own fields say more: [`EventKind::of`].
-    pub fn lookup(&self, channel: &str, provider: &str, event_id: i64) -> Option<&EventKind> {
+    pub fn lookup(&self, channel: &str, provider: &str, event_id: i64) -> Option<&Arc<EventKind>> {
         let find = |places: &HashMap<String, usize>, name: &str| {
             if name.is_empty() { None } else { places.get(&name.to_lowercase()).copied() }
         };
@@ -179,6 +180,6 @@ impl Sources {
 impl Source {
     /// Its kinds of events: those that are described, then all others as one.
     pub fn kinds(&self) -> impl Iterator<Item = &EventKind> {
-        self.events.iter().chain([&self.other])
+        self.events.iter().chain([&self.other]).map(|kind| &**kind)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::derive::{Change, Derivation, Input};
 use super::kind::{Case, Condition, EventKind, FieldNames};
 use super::recognise::Marks;
-use super::{Source, template};
+use super::{Source, intern, template};
 use crate::error::{Fault, Pos};
 use crate::limits;
 use crate::shape::Shape;
@@ -163,7 +164,7 @@ fn source(root: &Node, groups: &HashMap<String, Group>) -> Result<Source, Fault>
         marks,
         events: Vec::new(),
         by_id: HashMap::new(),
-        other: EventKind::default(),
+        other: Arc::default(),
     };
     if let Some(events) = root.get("events") {
         for node in SHAPE.list(events, "`events`")? {
@@ -178,17 +179,18 @@ fn source(root: &Node, groups: &HashMap<String, Group>) -> Result<Source, Fault>
                 }
                 places.push(source.events.len());
             }
-            source.events.push(event);
+            source.events.push(Arc::new(event));
         }
     }
-    source.other = EventKind { cases, ..base };
+    let mut other = EventKind { cases, ..base };
     if let Some(fields) = root.get("other_fields") {
         if matches!(&fields.kind, Kind::Scalar(s) if s.text == "any") {
-            source.other.fields.open = true;
+            other.fields.open = true;
         } else {
-            source.other.fields.names.extend(SHAPE.texts(fields, "a field's name")?);
+            other.fields.names.extend(SHAPE.texts(fields, "a field's name")?);
         }
     }
+    source.other = Arc::new(other);
     Ok(source)
 }
 
@@ -216,7 +218,7 @@ fn event(base: &EventKind, node: &Node, groups: &HashMap<String, Group>) -> Resu
 
 /// Adds to `kind` what a source, event or case says further.
 fn described(mut kind: EventKind, node: &Node, groups: &HashMap<String, Group>) -> Result<EventKind, Fault> {
-    let term = |key: &str| Ok::<_, Fault>(SHAPE.text_of(node, key)?.map(Cow::Owned));
+    let term = |key: &str| Ok::<_, Fault>(SHAPE.text_of(node, key)?.map(|t| Cow::Borrowed(intern::term(&t))));
     if let Some(product) = term("product")? {
         kind.log_source.product = product;
     }
@@ -227,7 +229,7 @@ fn described(mut kind: EventKind, node: &Node, groups: &HashMap<String, Group>) 
         kind.log_source.category = category;
     }
     if node.get("also").is_some() {
-        kind.also = SHAPE.texts_of(node, "also")?.into_iter().map(Cow::Owned).collect();
+        kind.also = intern::list(&SHAPE.texts_of(node, "also")?);
     }
     let shared = shared(node, groups)?;
     kind.fields.add(&shared.fields);
