@@ -25,6 +25,9 @@ use std::fmt;
 /// | `S034` | a modifier that is not supported yet |
 /// | `S040` | the condition cannot be read |
 /// | `S041` | the condition names a selection that does not exist |
+/// | `S042` | a correlation refers to a rule that is not there |
+/// | `S043` | correlations refer to each other in a circle, or in too long a chain |
+/// | `S044` | the condition of a correlation can never hold |
 /// | `S050` | warning: a filter names a rule that is not loaded, or takes no loaded rule in |
 /// | `S051` | warning: a filter names a rule of another log source and is not applied to it |
 /// | `S060` | two rules have the same id |

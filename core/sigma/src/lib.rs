@@ -93,7 +93,10 @@ mod yaml;
 
 pub use attributes::{Attributes, Related};
 pub use collection::Collection;
-pub use correlation::Correlation;
+pub use correlation::{
+    Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,
+    CorrelationType, Correlations, Hit, Hits, Match, Operator, RuleExpression, Threshold, Timespan,
+};
 pub use error::RuleError;
 pub use filter::{Filter, FilterRules};
 pub use link::{LinkOptions, Linked};

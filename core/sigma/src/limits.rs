@@ -30,3 +30,23 @@ pub(crate) const SET_BYTES: usize = 16 << 20;
 pub(crate) const FILTER_TESTS: usize = 1_000_000;
 /// Entries of one table of words or beginnings in a file of log sources.
 pub(crate) const SOURCE_TABLE: usize = 256;
+/// Correlations of one set.
+pub(crate) const CORRELATIONS: usize = 10_000;
+/// Rules that one correlation may refer to.
+pub(crate) const CORRELATED_RULES: usize = 1000;
+/// Rules that one temporal correlation may refer to.
+pub(crate) const TEMPORAL_RULES: usize = 64;
+/// Correlations over correlations over correlations: how many in one chain.
+pub(crate) const CORRELATION_CHAIN: usize = 8;
+/// Fields of a `group-by` or of a value count.
+pub(crate) const GROUP_FIELDS: usize = 32;
+/// The highest count that a correlation's condition may ask for.
+pub(crate) const CORRELATED_EVENTS: usize = 1_000_000;
+/// Ways in which the condition of an ordered correlation may be met.
+pub(crate) const ORDERED_WAYS: usize = 256;
+/// Characters of a value that correlations compare; a longer one is told apart by a hash of the rest.
+pub(crate) const CAPTURED_CHARS: usize = 512;
+/// Values of one list that correlations look at.
+pub(crate) const CAPTURED_VALUES: usize = 256;
+/// Events that a match of a correlation names, the last ones.
+pub(crate) const MATCH_EVENTS: usize = 100;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::collection::Collection;
-use crate::correlation::Correlation;
+use crate::correlation::Correlations;
 use crate::error::RuleError;
 use crate::filter::{Filter, FilterRules};
 use crate::limits;
@@ -21,7 +21,7 @@ pub struct Linked {
     /// Detection rules, compiled, with the filters in them.
     pub rules: RuleSet,
     /// Correlations over their matches.
-    pub correlations: Vec<Correlation>,
+    pub correlations: Correlations,
     /// What is wrong. The document that a fault is about is left out, unless the fault is a warning
     /// ([`RuleError::is_warning`]).
     pub faults: Vec<RuleError>,
@@ -34,6 +34,8 @@ impl Collection {
         let mut faults = Vec::new();
         apply_filters(&filters, &mut rules, &mut faults);
         let (rules, more) = RuleSet::compile_lossy(rules);
+        faults.extend(more);
+        let (correlations, more) = Correlations::link(rules.rules(), correlations);
         faults.extend(more);
         Linked { rules, correlations, faults }
     }

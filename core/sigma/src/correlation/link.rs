@@ -1,0 +1,412 @@
+//! Correlations joined to the rules and correlations that they refer to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wardline_event::{Fields, Timestamp};
+
+use crate::correlation::capture::{Captured, FARTHEST, Hit};
+use crate::correlation::plan::Plan;
+use crate::correlation::rule::{Correlation, CorrelationCondition};
+use crate::error::RuleError;
+use crate::limits;
+use crate::rule::Rule;
+
+/// Correlations that are ready to be evaluated. Cheap to clone; clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct Correlations {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    correlations: Vec<Correlation>,
+    plans: Vec<Plan>,
+    /// By index of the rule.
+    rules: Vec<Source>,
+    /// By index of the correlation: those over it.
+    outer: Vec<Source>,
+    /// Names of fields by number.
+    fields: Vec<String>,
+    silent_rules: Vec<bool>,
+}
+
+/// A rule or correlation, as those over it see it.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub feeds: Vec<Feed>,
+    /// The fields that are needed of its matches, ascending.
+    needs: Vec<u32>,
+}
+
+/// What a match of a rule or correlation means to one correlation over it.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub correlation: usize,
+    /// Which of its rules this is; 0 where that does not matter.
+    pub rules: u64,
+    /// The fields to group by.
+    pub group: Vec<u32>,
+    /// The fields whose values count.
+    pub values: Vec<u32>,
+}
+
+/// What a reference stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Target {
+    Rule(usize),
+    Correlation(usize),
+}
+
+impl Correlations {
+    /// Joins correlations to `rules`, whose places in the slice are the rule indices from then on; they are those of
+    /// a [`RuleSet`](crate::RuleSet) made of the same rules.
+    ///
+    /// A reference is an id (without regard to case) or a name. It stands for every rule that has it, or, if none
+    /// has, for the correlation that does. What cannot be joined is left out and reported, and so is every
+    /// correlation over it; the rules that only such a correlation refers to are reported by themselves.
+    pub fn link(rules: &[Rule], correlations: Vec<Correlation>) -> (Self, Vec<RuleError>) {
+        let mut faults = Vec::new();
+        let mut correlations = correlations;
+        if correlations.len() > limits::CORRELATIONS {
+            for over in correlations.drain(limits::CORRELATIONS..) {
+                let message = format!("more than {} correlations", limits::CORRELATIONS);
+                faults.push(fault("S002", &over, message, "load fewer"));
+            }
+        }
+        let mut ids: HashMap<String, String> = HashMap::new();
+        correlations.retain(|c| {
+            if c.attributes.id.is_empty() {
+                return true;
+            }
+            match ids.insert(c.attributes.id.to_ascii_lowercase(), c.attributes.origin.clone()) {
+                None => true,
+                Some(first) => {
+                    let message =
+                        format!("the id {} belongs to another correlation, in {first}", c.attributes.id);
+                    faults.push(fault("S060", c, message, "give each its own UUID, or load it once"));
+                    false
+                }
+            }
+        });
+        let rule_names = names(rules.iter().map(|rule| [rule.id.as_str(), rule.name.as_str()]));
+        loop {
+            let own =
+                names(correlations.iter().map(|c| [c.attributes.id.as_str(), c.attributes.name.as_str()]));
+            let resolved: Vec<_> = correlations.iter().map(|c| resolve(c, &rule_names, &own)).collect();
+            let depths = depths(&resolved);
+            let mut bad: Vec<Option<RuleError>> = correlations
+                .iter()
+                .zip(resolved.iter().zip(&depths))
+                .map(|(c, (targets, depth))| match (targets, depth) {
+                    (Err(missing), _) => Some(fault(
+                        "S042",
+                        c,
+                        format!("no rule or correlation that could be loaded has the id or name `{missing}`"),
+                        "load it together with this correlation; it may have been left out for a fault of its own",
+                    )),
+                    (_, None) => Some(fault(
+                        "S043",
+                        c,
+                        format!("correlations refer to each other in a circle through {}", label(c)),
+                        "let one of them refer to rules only",
+                    )),
+                    (_, Some(depth)) if *depth > limits::CORRELATION_CHAIN => Some(fault(
+                        "S043",
+                        c,
+                        format!("a chain of {depth} correlations, the limit is {}", limits::CORRELATION_CHAIN),
+                        "let it refer to rules, or to correlations nearer to them",
+                    )),
+                    _ => None,
+                })
+                .collect();
+            if bad.iter().all(Option::is_none) {
+                let resolved = resolved.into_iter().map(Result::unwrap_or_default).collect();
+                let depths = depths.into_iter().map(Option::unwrap_or_default).collect();
+                let inner = build(rules, correlations, resolved, depths);
+                return (Self { inner: Arc::new(inner) }, faults);
+            }
+            let mut index = 0;
+            correlations.retain(|_| {
+                let fault = bad[index].take();
+                index += 1;
+                let keep = fault.is_none();
+                faults.extend(fault);
+                keep
+            });
+        }
+    }
+
+    /// The correlations, in the order of the indices that matches have. A `level` that was not written is here the
+    /// highest of the rules and correlations that it refers to.
+    pub fn correlations(&self) -> &[Correlation] {
+        &self.inner.correlations
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.inner.correlations.is_empty()
+    }
+
+    /// Whether a rule's matches are of interest to a correlation.
+    pub fn wants(&self, rule: usize) -> bool {
+        self.inner.rules.get(rule).is_some_and(|source| !source.feeds.is_empty())
+    }
+
+    /// Whether a rule is not reported by itself, because a correlation refers to it and none says `generate`.
+    pub fn is_silent(&self, rule: usize) -> bool {
+        self.inner.silent_rules.get(rule).copied().unwrap_or(false)
+    }
+
+    /// Takes out of an event what correlations need to know of it. `rules` are the indices of the rules that it
+    /// matched; `None` if no correlation refers to any of them. `reference` names the event in matches; of two
+    /// events of one time the one with the smaller reference counts as the earlier one.
+    pub fn capture(
+        &self,
+        rules: &[usize],
+        event: &(impl Fields + ?Sized),
+        time: Timestamp,
+        reference: u64,
+    ) -> Option<Hit> {
+        let mut wanted = rules.iter().filter(|rule| self.wants(**rule)).peekable();
+        wanted.peek()?;
+        let mut rules: Vec<u32> = wanted.map(|rule| *rule as u32).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        let mut fields: Vec<u32> = Vec::new();
+        for rule in &rules {
+            fields.extend(&self.inner.rules[*rule as usize].needs);
+        }
+        fields.sort_unstable();
+        fields.dedup();
+        let values = fields
+            .into_iter()
+            .filter_map(|id| {
+                let value = event.field(&self.inner.fields[id as usize])?;
+                Some((id, Captured::take(&value)?))
+            })
+            .collect();
+        let time = time.0.clamp(-FARTHEST, FARTHEST);
+        Some(Hit { time, reference, rules: rules.into(), values })
+    }
+
+    pub(crate) fn plans(&self) -> &[Plan] {
+        &self.inner.plans
+    }
+
+    pub(crate) fn feeds_of_rule(&self, rule: u32) -> &[Feed] {
+        self.inner.rules.get(rule as usize).map_or(&[], |source| &source.feeds)
+    }
+
+    pub(crate) fn feeds_of_correlation(&self, correlation: usize) -> &[Feed] {
+        &self.inner.outer[correlation].feeds
+    }
+}
+
+fn fault(code: &'static str, correlation: &Correlation, message: String, hint: &str) -> RuleError {
+    RuleError {
+        code,
+        origin: correlation.attributes.origin.clone(),
+        line: correlation.at.line.max(1),
+        column: correlation.at.column.max(1),
+        message,
+        hint: hint.to_owned(),
+    }
+}
+
+fn label(correlation: &Correlation) -> String {
+    let attributes = &correlation.attributes;
+    let named =
+        [&attributes.name, &attributes.id, &attributes.title].into_iter().find(|text| !text.is_empty());
+    format!("`{}`", named.map_or("", String::as_str))
+}
+
+/// By id (in lower case) or name.
+fn names<'a>(of: impl Iterator<Item = [&'a str; 2]>) -> HashMap<String, Vec<usize>> {
+    let mut out: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, [id, name]) in of.enumerate() {
+        if !id.is_empty() {
+            out.entry(id.to_ascii_lowercase()).or_default().push(index);
+        }
+        if !name.is_empty() && !name.eq_ignore_ascii_case(id) {
+            out.entry(name.to_owned()).or_default().push(index);
+        }
+    }
+    out
+}
+
+/// For each reference what it stands for, or the first one that stands for nothing.
+fn resolve(
+    correlation: &Correlation,
+    rules: &HashMap<String, Vec<usize>>,
+    correlations: &HashMap<String, Vec<usize>>,
+) -> Result<Vec<Vec<Target>>, String> {
+    let find = |names: &HashMap<String, Vec<usize>>, reference: &str| {
+        names
+            .get(reference)
+            .or_else(|| names.get(&reference.to_ascii_lowercase()))
+            .cloned()
+            .unwrap_or_default()
+    };
+    correlation
+        .rules
+        .iter()
+        .map(|reference| {
+            let mut targets: Vec<Target> = find(rules, reference).into_iter().map(Target::Rule).collect();
+            if targets.is_empty() {
+                targets = find(correlations, reference).into_iter().map(Target::Correlation).collect();
+            }
+            if targets.is_empty() { Err(reference.clone()) } else { Ok(targets) }
+        })
+        .collect()
+}
+
+/// How many correlations stand in the longest chain that ends in each; `None` for those that are in a circle or over
+/// one.
+fn depths(resolved: &[Result<Vec<Vec<Target>>, String>]) -> Vec<Option<usize>> {
+    let mut over: Vec<Vec<usize>> = vec![Vec::new(); resolved.len()];
+    let mut waits_for = vec![0_usize; resolved.len()];
+    for (index, targets) in resolved.iter().enumerate() {
+        for target in targets.iter().flatten().flatten() {
+            if let Target::Correlation(inner) = target {
+                over[*inner].push(index);
+                waits_for[index] += 1;
+            }
+        }
+    }
+    let mut depths = vec![None; resolved.len()];
+    let mut deepest = vec![1_usize; resolved.len()];
+    let mut ready: Vec<usize> = (0..resolved.len()).filter(|index| waits_for[*index] == 0).collect();
+    while let Some(index) = ready.pop() {
+        depths[index] = Some(deepest[index]);
+        for outer in &over[index] {
+            deepest[*outer] = deepest[*outer].max(deepest[index] + 1);
+            waits_for[*outer] -= 1;
+            if waits_for[*outer] == 0 {
+                ready.push(*outer);
+            }
+        }
+    }
+    depths
+}
+
+fn build(
+    rules: &[Rule],
+    mut correlations: Vec<Correlation>,
+    resolved: Vec<Vec<Vec<Target>>>,
+    depths: Vec<usize>,
+) -> Inner {
+    let mut inner_first: Vec<usize> = (0..correlations.len()).collect();
+    inner_first.sort_by_key(|index| depths[*index]);
+    for index in &inner_first {
+        if !correlations[*index].has_level {
+            let levels = resolved[*index].iter().flatten().map(|target| match target {
+                Target::Rule(rule) => rules[*rule].level,
+                Target::Correlation(inner) => correlations[*inner].attributes.level,
+            });
+            if let Some(level) = levels.max() {
+                correlations[*index].attributes.level = level;
+            }
+        }
+    }
+    let mut plans: Vec<Plan> = correlations.iter().map(Plan::new).collect();
+    for (rank, index) in inner_first.iter().enumerate() {
+        plans[*index].rank = rank as u32;
+    }
+    let mut out = Inner {
+        rules: std::iter::repeat_with(Source::default).take(rules.len()).collect(),
+        outer: std::iter::repeat_with(Source::default).take(correlations.len()).collect(),
+        silent_rules: vec![false; rules.len()],
+        ..Inner::default()
+    };
+    let mut loud: Vec<Target> = Vec::new();
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut number = |name: &str, fields: &mut Vec<String>| {
+        *numbers.entry(name.to_owned()).or_insert_with(|| {
+            fields.push(name.to_owned());
+            fields.len() as u32 - 1
+        })
+    };
+    // Outer ones first, so that what they ask for is known when the inner ones' turn comes.
+    for index in inner_first.into_iter().rev() {
+        let correlation = &correlations[index];
+        let mut carries = std::mem::take(&mut out.outer[index].needs);
+        carries.sort_unstable();
+        carries.dedup();
+        let grouped: Vec<u32> =
+            correlation.group_by.iter().map(|name| number(name, &mut out.fields)).collect();
+        let exposes = grouped.iter().copied().enumerate().filter(|(_, id)| carries.contains(id)).collect();
+        carries.retain(|id| !grouped.contains(id));
+        for (bit, (reference, targets)) in correlation.rules.iter().zip(&resolved[index]).enumerate() {
+            for target in targets {
+                let known_as = match target {
+                    Target::Rule(rule) => [rules[*rule].name.as_str(), rules[*rule].id.as_str()],
+                    Target::Correlation(inner) => {
+                        let attributes = &correlations[*inner].attributes;
+                        [attributes.name.as_str(), attributes.id.as_str()]
+                    }
+                };
+                let mut ids = |names: &[String], fields: &mut Vec<String>| -> Vec<u32> {
+                    let names = names.iter().map(|name| field_of(correlation, name, reference, known_as));
+                    names.map(|name| number(name, fields)).collect()
+                };
+                let group = ids(&correlation.group_by, &mut out.fields);
+                let values = match &correlation.condition {
+                    CorrelationCondition::Thresholds { fields, .. } => ids(fields, &mut out.fields),
+                    CorrelationCondition::Rules(_) => Vec::new(),
+                };
+                let source = match target {
+                    Target::Rule(rule) => {
+                        out.silent_rules[*rule] = true;
+                        &mut out.rules[*rule]
+                    }
+                    Target::Correlation(inner) => {
+                        plans[*inner].silent = true;
+                        plans[*inner].every_moment |= correlation.kind.is_temporal();
+                        &mut out.outer[*inner]
+                    }
+                };
+                if correlation.generate {
+                    loud.push(*target);
+                }
+                source.needs.extend(group.iter().chain(&values).chain(&carries));
+                let rules = if correlation.kind.is_temporal() { 1 << bit } else { 0 };
+                match source.feeds.iter_mut().find(|feed| feed.correlation == index) {
+                    Some(feed) => feed.rules |= rules,
+                    None => source.feeds.push(Feed { correlation: index, rules, group, values }),
+                }
+            }
+        }
+        (plans[index].exposes, plans[index].carries) = (exposes, carries.into());
+    }
+    for target in loud {
+        match target {
+            Target::Rule(rule) => out.silent_rules[rule] = false,
+            Target::Correlation(inner) => plans[inner].silent = false,
+        }
+    }
+    for source in out.rules.iter_mut().chain(&mut out.outer) {
+        source.needs.sort_unstable();
+        source.needs.dedup();
+        source.feeds.sort_by_key(|feed| plans[feed.correlation].rank);
+    }
+    Inner { correlations, plans, ..out }
+}
+
+/// The field that a name of the correlation means in the events of one of its rules.
+fn field_of<'a>(
+    correlation: &'a Correlation,
+    name: &'a str,
+    reference: &str,
+    known_as: [&str; 2],
+) -> &'a str {
+    let alias = correlation.aliases.iter().find(|alias| alias.name == name);
+    let field = alias.and_then(|alias| {
+        let names_it = |rule: &str| {
+            rule == reference
+                || known_as.iter().any(|known| !known.is_empty() && known.eq_ignore_ascii_case(rule))
+        };
+        alias.fields.iter().find(|(rule, _)| names_it(rule)).map(|(_, field)| field.as_str())
+    });
+    field.unwrap_or(name)
+}
