@@ -59,10 +59,18 @@ fn run(path: &Path) -> String {
         let title = &correlations.correlations()[m.correlation].attributes.title;
         let events: Vec<String> = m.events.iter().map(ToString::to_string).collect();
         let (seconds, capped) = (m.time.0 as f64 / 1000.0, if m.capped { " or more" } else { "" });
-        writeln!(out, "at {seconds}: {title} ({}) {}{capped} of {}", group.join(", "), m.value, events.join(" ")).unwrap();
+        writeln!(
+            out,
+            "at {seconds}: {title} ({}) {}{capped} of {}",
+            group.join(", "),
+            m.value,
+            events.join(" ")
+        )
+        .unwrap();
     };
     for (number, line) in (1..).zip(beside(path, ".events.jsonl").lines()) {
-        let mut fields: Map<String, Json> = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let mut fields: Map<String, Json> =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         let seconds = fields.remove("_time").and_then(|t| t.as_f64()).unwrap();
         // Every rule of a case is for this category.
         let event = LogRecord::from_json(LogSource::new("", "test", ""), &fields);

@@ -57,7 +57,7 @@ use crate::correlation::state::{CorrelationState, Match};
 /// [`Hit::reference`] and feeding the result is the same as feeding all at once.
 #[derive(Clone, Debug, Default)]
 pub struct Hits {
-    hits: Vec<Hit>,
+    held: Vec<Hit>,
     bytes: usize,
     limit: usize,
 }
@@ -65,17 +65,17 @@ pub struct Hits {
 impl Hits {
     /// An empty collection that may take so many bytes.
     pub fn with_limit(bytes: usize) -> Self {
-        Self { hits: Vec::new(), bytes: 0, limit: bytes }
+        Self { held: Vec::new(), bytes: 0, limit: bytes }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.hits.len()
+        self.held.len()
     }
 
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
-        self.hits.is_empty()
+        self.held.is_empty()
     }
 
     /// Adds one.
@@ -88,7 +88,7 @@ impl Hits {
             return Err(hit);
         }
         self.bytes += bytes;
-        self.hits.push(hit);
+        self.held.push(hit);
         Ok(())
     }
 
@@ -96,13 +96,13 @@ impl Hits {
     pub fn append(&mut self, mut other: Self) {
         self.bytes += other.bytes;
         self.limit = self.limit.saturating_add(other.limit);
-        self.hits.append(&mut other.hits);
+        self.held.append(&mut other.held);
     }
 
     /// Empties it; the hits come by time, then reference.
     pub fn take_sorted(&mut self) -> Vec<Hit> {
         self.bytes = 0;
-        let mut hits = std::mem::take(&mut self.hits);
+        let mut hits = std::mem::take(&mut self.held);
         hits.sort_by_key(|hit| (hit.time, hit.reference));
         hits
     }

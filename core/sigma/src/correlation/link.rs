@@ -108,7 +108,7 @@ impl Correlations {
                     (_, None) => Some(fault(
                         "S043",
                         c,
-                        format!("correlations refer to each other in a circle through {}", label(c)),
+                        format!("{} stands in a circle of correlations, or over one", label(c)),
                         "let one of them refer to rules only",
                     )),
                     (_, Some(depth)) if *depth > limits::CORRELATION_CHAIN => Some(fault(
@@ -121,9 +121,9 @@ impl Correlations {
                 })
                 .collect();
             if bad.iter().all(Option::is_none) {
-                let resolved = resolved.into_iter().map(Result::unwrap_or_default).collect();
-                let depths = depths.into_iter().map(Option::unwrap_or_default).collect();
-                let inner = build(rules, correlations, resolved, depths);
+                let resolved: Vec<_> = resolved.into_iter().map(Result::unwrap_or_default).collect();
+                let depths: Vec<_> = depths.into_iter().map(Option::unwrap_or_default).collect();
+                let inner = build(rules, correlations, &resolved, &depths);
                 return (Self { inner: Arc::new(inner) }, faults);
             }
             let mut index = 0;
@@ -293,8 +293,8 @@ fn depths(resolved: &[Result<Vec<Vec<Target>>, String>]) -> Vec<Option<usize>> {
 fn build(
     rules: &[Rule],
     mut correlations: Vec<Correlation>,
-    resolved: Vec<Vec<Vec<Target>>>,
-    depths: Vec<usize>,
+    resolved: &[Vec<Vec<Target>>],
+    depths: &[usize],
 ) -> Inner {
     let mut inner_first: Vec<usize> = (0..correlations.len()).collect();
     inner_first.sort_by_key(|index| depths[*index]);

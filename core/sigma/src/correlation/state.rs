@@ -531,7 +531,9 @@ fn combination(fields: &[u32], captured: &[(u32, Captured)]) -> Vec<Box<str>> {
     for field in fields {
         for value in capture::find(captured, *field).map_or(&[][..], Captured::each) {
             // The length before each value keeps `a, bc` and `ab, c` apart.
-            text.push_str(&format!("{}:{value}", value.len()));
+            text.push_str(&value.len().to_string());
+            text.push(':');
+            text.push_str(value);
         }
         text.push(';');
     }

@@ -63,7 +63,8 @@ impl Timespan {
 impl fmt::Display for Timespan {
     /// In the largest unit that divides it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, seconds) = UNITS.into_iter().find(|(_, s)| self.seconds % s == 0).unwrap_or(('s', 1));
+        let (unit, seconds) =
+            UNITS.into_iter().find(|(_, s)| self.seconds.is_multiple_of(*s)).unwrap_or(('s', 1));
         write!(f, "{}{unit}", self.seconds / seconds)
     }
 }
