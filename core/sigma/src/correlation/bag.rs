@@ -69,6 +69,8 @@ impl Bag {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "numbers come out as they went in")]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -43,6 +43,7 @@
 mod bag;
 mod boolean;
 mod capture;
+mod engine;
 mod groups;
 mod hits;
 mod link;

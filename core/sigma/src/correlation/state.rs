@@ -1,17 +1,13 @@
 //! Correlations as a stream of events goes by.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wardline_event::{Fields, Timestamp};
 
-use crate::correlation::capture::{self, Captured, Hit, Values};
-use crate::correlation::groups::Groups;
-use crate::correlation::link::{Correlations, Feed};
-use crate::correlation::plan::Plan;
-use crate::correlation::window::{Entry, Evidence, Origin, Window};
+use crate::correlation::capture::{FARTHEST, Hit};
+use crate::correlation::engine::{Engine, Report};
+use crate::correlation::link::Correlations;
 
 /// How correlations treat late events, and how much memory they may take.
 #[derive(Clone, Debug)]
@@ -84,7 +80,8 @@ pub struct Match {
 /// rules, [`advance`](Self::advance) when time goes by without any, [`finish`](Self::finish) at the end.
 #[derive(Debug)]
 pub struct CorrelationState {
-    core: Core,
+    engine: Engine,
+    settings: CorrelationSettings,
     waiting: BTreeMap<(i64, u64, u64), Hit>,
     waiting_bytes: usize,
     arrivals: u64,
@@ -96,51 +93,15 @@ pub struct CorrelationState {
     hurried: u64,
 }
 
-#[derive(Debug)]
-struct Core {
-    correlations: Correlations,
-    settings: CorrelationSettings,
-    groups: Vec<Groups>,
-    /// For each correlation with conditions that are looked at when a window is over: the end of its oldest one (or
-    /// an earlier time), in the order in which they end.
-    ends: BinaryHeap<Reverse<(i64, u32, usize)>>,
-    has_end: Vec<bool>,
-    total_groups: usize,
-    total_bytes: usize,
-    evicted: u64,
-    forgotten: u64,
-    key: Vec<u8>,
-}
-
-/// What reaches a correlation.
-struct Arrival<'a> {
-    time: i64,
-    rules: u64,
-    values: &'a [Box<str>],
-    captured: &'a [(u32, Captured)],
-    origin: Origin,
-}
-
-/// Where matches go.
-type Report<'a> = &'a mut dyn FnMut(Match);
-
 impl CorrelationState {
     /// An empty state.
     pub fn new(correlations: Correlations, settings: CorrelationSettings) -> Self {
-        let count = correlations.plans().len();
+        // Waiting events may take the other half.
+        let bytes = if settings.wait { settings.bytes / 2 } else { settings.bytes };
+        let engine = Engine::new(correlations, CorrelationSettings { bytes, ..settings.clone() });
         Self {
-            core: Core {
-                correlations,
-                settings,
-                groups: std::iter::repeat_with(Groups::default).take(count).collect(),
-                ends: BinaryHeap::new(),
-                has_end: vec![false; count],
-                total_groups: 0,
-                total_bytes: 0,
-                evicted: 0,
-                forgotten: 0,
-                key: Vec::new(),
-            },
+            engine,
+            settings,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             arrivals: 0,
@@ -153,7 +114,7 @@ impl CorrelationState {
 
     /// What it is the state of.
     pub fn correlations(&self) -> &Correlations {
-        &self.core.correlations
+        &self.engine.correlations
     }
 
     /// Takes in an event and the indices of all rules that it matched; see [`Correlations::capture`].
@@ -165,23 +126,23 @@ impl CorrelationState {
         reference: u64,
         on_match: &mut dyn FnMut(Match),
     ) {
-        if let Some(hit) = self.core.correlations.capture(rules, event, time, reference) {
+        if let Some(hit) = self.engine.correlations.capture(rules, event, time, reference) {
             self.feed(hit, on_match);
         }
     }
 
     /// Takes in an event that was captured before.
     pub fn feed(&mut self, mut hit: Hit, on_match: &mut dyn FnMut(Match)) {
-        let lateness = millis(self.core.settings.lateness);
+        let lateness = millis(self.settings.lateness);
         if hit.time < self.newest.saturating_sub(lateness).max(self.settled) {
             self.late_dropped += 1;
             return;
         }
-        if !self.core.settings.wait {
+        if !self.settings.wait {
             hit.time = hit.time.max(self.newest);
             self.newest = hit.time;
-            self.core.close(hit.time, on_match);
-            self.core.take(&hit, on_match);
+            self.engine.close(hit.time, on_match);
+            self.engine.take(&hit, on_match);
             return;
         }
         self.newest = self.newest.max(hit.time);
@@ -190,7 +151,7 @@ impl CorrelationState {
         self.waiting.insert((hit.time, hit.reference, self.arrivals), hit);
         self.release(self.newest.saturating_sub(lateness), on_match);
         // Waiting events may take half of the room.
-        while self.waiting_bytes > self.core.settings.bytes / 2
+        while self.waiting_bytes > self.settings.bytes / 2
             && let Some((_, hit)) = self.waiting.pop_first()
         {
             self.hurried += 1;
@@ -201,9 +162,9 @@ impl CorrelationState {
     /// Says that the time is now at least `time`: windows that are over are looked at, memory of what can no longer
     /// matter is freed. Events up to the allowed lateness older may still come.
     pub fn advance(&mut self, time: Timestamp, on_match: &mut dyn FnMut(Match)) {
-        let lateness = millis(self.core.settings.lateness);
-        let time = time.0.clamp(-capture::FARTHEST, capture::FARTHEST);
-        let before = if self.core.settings.wait {
+        let lateness = millis(self.settings.lateness);
+        let time = time.0.clamp(-FARTHEST, FARTHEST);
+        let before = if self.settings.wait {
             self.newest = self.newest.max(time);
             self.newest.saturating_sub(lateness)
         } else {
@@ -211,31 +172,28 @@ impl CorrelationState {
             self.newest
         };
         self.release(before, on_match);
-        self.core.close(before, on_match);
-        self.core.expire_all(before);
+        self.engine.close(before, on_match);
+        self.engine.expire_all(before);
     }
 
     /// Says that no event will come any more: events that wait are taken in and every open window is looked at as
     /// if its time were over.
     pub fn finish(&mut self, on_match: &mut dyn FnMut(Match)) {
         self.release(i64::MAX, on_match);
-        self.core.close(i64::MAX, on_match);
+        self.engine.close(i64::MAX, on_match);
         self.settled = i64::MAX;
-        for groups in &mut self.core.groups {
-            *groups = Groups::default();
-        }
-        (self.core.total_groups, self.core.total_bytes) = (0, 0);
+        self.engine.clear();
     }
 
     /// What it holds now and what it had to give up.
     pub fn stats(&self) -> CorrelationStats {
         CorrelationStats {
-            groups: self.core.total_groups,
-            bytes: self.core.total_bytes + self.waiting_bytes,
+            groups: self.engine.total_groups,
+            bytes: self.engine.total_bytes + self.waiting_bytes,
             waiting: self.waiting.len(),
-            evicted: self.core.evicted,
+            evicted: self.engine.evicted,
             late_dropped: self.late_dropped,
-            forgotten: self.core.forgotten,
+            forgotten: self.engine.forgotten,
             hurried: self.hurried,
         }
     }
@@ -254,288 +212,11 @@ impl CorrelationState {
     fn settle(&mut self, hit: &Hit, on_match: Report<'_>) {
         self.waiting_bytes -= hit.bytes();
         self.settled = self.settled.max(hit.time);
-        self.core.close(hit.time, on_match);
-        self.core.take(hit, on_match);
+        self.engine.close(hit.time, on_match);
+        self.engine.take(hit, on_match);
     }
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-impl Core {
-    /// Takes in an event; no older one comes after it.
-    fn take(&mut self, hit: &Hit, report: Report<'_>) {
-        let correlations = self.correlations.clone();
-        let feeds = hit.rules.iter().flat_map(|rule| correlations.feeds_of_rule(*rule));
-        let origin = Origin::Event(hit.reference);
-        if hit.rules.len() == 1 {
-            for feed in feeds {
-                self.arrive(feed, feed.rules, hit.time, &hit.values, &origin, report);
-            }
-            return;
-        }
-        // An event that matches several rules of one correlation comes to it once.
-        let mut once: Vec<(&Feed, u64)> = Vec::new();
-        for feed in feeds {
-            let same = |known: &&mut (&Feed, u64)| {
-                known.0.correlation == feed.correlation
-                    && same_values(&known.0.group, &feed.group, &hit.values)
-                    && same_values(&known.0.values, &feed.values, &hit.values)
-            };
-            match once.iter_mut().find(same) {
-                Some((_, rules)) => *rules |= feed.rules,
-                None => once.push((feed, feed.rules)),
-            }
-        }
-        once.sort_by_key(|(feed, _)| correlations.plans()[feed.correlation].rank);
-        for (feed, rules) in once {
-            self.arrive(feed, rules, hit.time, &hit.values, &origin, report);
-        }
-    }
-
-    /// Brings something to a correlation.
-    fn arrive(
-        &mut self,
-        feed: &Feed,
-        rules: u64,
-        time: i64,
-        captured: &[(u32, Captured)],
-        origin: &Origin,
-        report: Report<'_>,
-    ) {
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        capture::write_key(&mut key, &feed.group, captured);
-        let combined;
-        let values = match feed.values.as_slice() {
-            [] => &[],
-            [field] => capture::find(captured, *field).map_or(&[][..], Captured::each),
-            fields => {
-                combined = combination(fields, captured);
-                combined.as_slice()
-            }
-        };
-        let arrival = Arrival { time, rules, values, captured, origin: origin.clone() };
-        let before = self.weight(feed.correlation);
-        let slot = self.place(feed.correlation, &key, time);
-        self.key = key;
-        let found = self.look(feed.correlation, slot, arrival);
-        self.account(feed.correlation, before);
-        if let Some((found, fresh, carried)) = found {
-            self.found(found, fresh, &carried, report);
-        }
-        self.make_room();
-    }
-
-    /// Groups and bytes of a correlation.
-    fn weight(&self, correlation: usize) -> (usize, usize) {
-        (self.groups[correlation].len(), self.groups[correlation].bytes())
-    }
-
-    /// Brings the totals up to date after a correlation changed.
-    fn account(&mut self, correlation: usize, before: (usize, usize)) {
-        let (groups, bytes) = self.weight(correlation);
-        self.total_groups = self.total_groups + groups - before.0;
-        self.total_bytes = self.total_bytes + bytes - before.1;
-    }
-
-    /// The group's slot; made if there is none.
-    fn place(&mut self, correlation: usize, key: &[u8], time: i64) -> u32 {
-        let plan = &self.correlations.plans()[correlation];
-        let groups = &mut self.groups[correlation];
-        if !plan.closing {
-            expire(groups, time.saturating_sub(plan.span), 2);
-        }
-        if let Some(slot) = groups.find(key) {
-            if !plan.closing {
-                groups.touch(slot, time);
-            }
-            return slot;
-        }
-        let slot = groups.add(key, Window::new(plan), time);
-        if plan.closing && !self.has_end[correlation] {
-            self.has_end[correlation] = true;
-            self.ends.push(Reverse((time.saturating_add(plan.span), plan.rank, correlation)));
-        }
-        slot
-    }
-
-    /// Puts an arrival into a group's window and looks at the condition. If it is met: how, whether that is to be
-    /// reported, and the values that outer correlations ask for.
-    fn look(&mut self, correlation: usize, slot: u32, arrival: Arrival<'_>) -> Option<(Found, bool, Values)> {
-        let plan = &self.correlations.plans()[correlation];
-        let groups = &mut self.groups[correlation];
-        let group = groups.get(slot)?;
-        let time = arrival.time;
-        if plan.closing {
-            if !plan.carries.is_empty() {
-                group.carried = carried(&plan.carries, arrival.captured);
-            }
-        } else {
-            group.window.expire(time.saturating_sub(plan.span));
-        }
-        let entry = Entry { time, rules: arrival.rules, values: arrival.values, origin: arrival.origin };
-        self.forgotten += group.window.add(plan, entry, self.settings.window);
-        let verdict = if plan.closing { None } else { group.window.verdict(plan) };
-        let found = verdict.and_then(|value| {
-            let fresh = group.reported.is_none_or(|at| time > at.saturating_add(plan.span));
-            if fresh {
-                group.reported = Some(time);
-            }
-            (fresh || plan.every_moment).then(|| {
-                let found = Found::new(correlation, time, value, plan, &group.window, &group.key);
-                (found, fresh, carried(&plan.carries, arrival.captured))
-            })
-        });
-        groups.weigh(slot);
-        found
-    }
-
-    /// A condition is met: reports it and brings it to the correlations over it. `fresh` if it is to be reported;
-    /// otherwise it is one more moment of what was reported.
-    fn found(&mut self, found: Found, fresh: bool, carried: &Values, report: Report<'_>) {
-        let correlations = self.correlations.clone();
-        let plan = &correlations.plans()[found.correlation];
-        let feeds = correlations.feeds_of_correlation(found.correlation);
-        let group = capture::read_key(&found.key);
-        let (correlation, time) = (found.correlation, found.time);
-        let mut values: Vec<(u32, Captured)> = carried.to_vec();
-        values.extend(plan.exposes.iter().filter_map(|(at, id)| Some((*id, group.get(*at)?.clone()?))));
-        values.sort_unstable_by_key(|(id, _)| *id);
-        if fresh && !plan.silent {
-            report(Match {
-                correlation,
-                time: Timestamp(time),
-                group: group.iter().map(|value| value.as_ref().map(|v| v.each().join(", "))).collect(),
-                first: Timestamp(found.evidence.first),
-                last: Timestamp(found.evidence.last),
-                value: found.value,
-                capped: found.capped,
-                events: found.evidence.events.clone(),
-            });
-        }
-        let origin = Origin::Match(Arc::new(found.evidence));
-        for feed in feeds {
-            if fresh || correlations.correlations()[feed.correlation].kind.is_temporal() {
-                self.arrive(feed, feed.rules, time, &values, &origin, report);
-            }
-        }
-    }
-
-    /// Looks at every window that ended before a time, in the order of their ends; at one time inner correlations
-    /// before outer ones.
-    fn close(&mut self, before: i64, report: Report<'_>) {
-        while let Some(Reverse((end, rank, correlation))) = self.ends.peek().copied()
-            && end < before
-        {
-            self.ends.pop();
-            self.has_end[correlation] = false;
-            let correlations = self.correlations.clone();
-            let plan = &correlations.plans()[correlation];
-            let weight = self.weight(correlation);
-            let groups = &mut self.groups[correlation];
-            let mut closed = None;
-            if let Some((slot, group)) = groups.oldest()
-                && group.time.saturating_add(plan.span) == end
-            {
-                closed = groups.remove(slot);
-            }
-            if let Some((_, next)) = groups.oldest() {
-                self.has_end[correlation] = true;
-                self.ends.push(Reverse((next.time.saturating_add(plan.span), rank, correlation)));
-            }
-            self.account(correlation, weight);
-            let Some(group) = closed else { continue };
-            if let Some(value) = group.window.verdict(plan) {
-                let mut found = Found::new(correlation, end, value, plan, &group.window, &group.key);
-                if found.evidence.events.is_empty() {
-                    (found.evidence.first, found.evidence.last) = (group.time, group.time);
-                }
-                self.found(found, true, &group.carried, report);
-            }
-        }
-    }
-
-    /// Forgets groups in whose windows nothing lies any more.
-    fn expire_all(&mut self, before: i64) {
-        for (plan, groups) in self.correlations.plans().iter().zip(&mut self.groups) {
-            if !plan.closing {
-                expire(groups, before.saturating_sub(plan.span), usize::MAX);
-            }
-        }
-        self.total_groups = self.groups.iter().map(Groups::len).sum();
-        self.total_bytes = self.groups.iter().map(Groups::bytes).sum();
-    }
-
-    /// Gives up groups until the limits are kept again.
-    fn make_room(&mut self) {
-        // Waiting events may take the other half.
-        let most = if self.settings.wait { self.settings.bytes / 2 } else { self.settings.bytes };
-        while self.total_groups > self.settings.groups || self.total_bytes > most {
-            let biggest = (0..self.groups.len()).max_by_key(|index| self.groups[*index].bytes());
-            let Some(biggest) = biggest else { return };
-            let before = self.weight(biggest);
-            let Some((slot, _)) = self.groups[biggest].oldest() else { return };
-            self.groups[biggest].remove(slot);
-            self.account(biggest, before);
-            self.evicted += 1;
-        }
-    }
-}
-
-/// A condition that was met.
-struct Found {
-    correlation: usize,
-    time: i64,
-    key: Arc<[u8]>,
-    value: f64,
-    capped: bool,
-    evidence: Evidence,
-}
-
-impl Found {
-    fn new(correlation: usize, time: i64, value: f64, plan: &Plan, window: &Window, key: &Arc<[u8]>) -> Self {
-        let (capped, evidence) = (window.is_capped(), window.evidence(plan));
-        Self { correlation, time, key: Arc::clone(key), value, capped, evidence }
-    }
-}
-
-/// Removes up to `most` groups whose last event is from before a time.
-fn expire(groups: &mut Groups, before: i64, most: usize) {
-    for _ in 0..most {
-        match groups.oldest() {
-            Some((slot, group)) if group.time < before => drop(groups.remove(slot)),
-            _ => return,
-        }
-    }
-}
-
-/// Of the last event, the values that outer correlations ask for.
-fn carried(fields: &[u32], captured: &[(u32, Captured)]) -> Values {
-    fields.iter().filter_map(|id| Some((*id, capture::find(captured, *id)?.clone()))).collect()
-}
-
-fn same_values(a: &[u32], b: &[u32], captured: &[(u32, Captured)]) -> bool {
-    a == b
-        || a.len() == b.len()
-            && a.iter().zip(b).all(|(a, b)| capture::find(captured, *a) == capture::find(captured, *b))
-}
-
-/// The values of several fields as one; none if one of them is missing.
-fn combination(fields: &[u32], captured: &[(u32, Captured)]) -> Vec<Box<str>> {
-    if fields.iter().any(|field| capture::find(captured, *field).is_none()) {
-        return Vec::new();
-    }
-    let mut text = String::new();
-    for field in fields {
-        for value in capture::find(captured, *field).map_or(&[][..], Captured::each) {
-            // The length before each value keeps `a, bc` and `ab, c` apart.
-            text.push_str(&value.len().to_string());
-            text.push(':');
-            text.push_str(value);
-        }
-        text.push(';');
-    }
-    vec![text.into()]
 }

@@ -66,6 +66,8 @@ impl ExactSum {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp, reason = "the sum is exact")]
+
     use super::*;
     use proptest::prelude::*;
 

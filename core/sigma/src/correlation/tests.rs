@@ -5,8 +5,7 @@ use crate::yaml;
 
 /// A correlation from its own attributes.
 pub(crate) fn correlation(body: &str) -> Correlation {
-    let body: String = body.lines().map(|line| format!("  {line}\n")).collect();
-    let text = format!("title: t\ncorrelation:\n{body}");
+    let text = format!("title: t\ncorrelation:\n  {}\n", body.replace('\n', "\n  "));
     let documents = yaml::parse(&text).unwrap_or_else(|f| panic!("{}: {text}", f.message));
     let body = documents[0].root.get("correlation").unwrap();
     parse(&documents[0], body, "test").unwrap_or_else(|f| panic!("{}: {text}", f.message))
