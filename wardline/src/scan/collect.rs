@@ -26,15 +26,19 @@ pub struct Files {
     pub list: Vec<Input>,
     /// Folders and files that could not be looked at.
     pub faults: Vec<String>,
+    written: Vec<PathBuf>,
 }
 
 impl Files {
-    /// Finds the files under `paths`.
+    /// Finds the files under `paths`; those in `written` are about to be written, and are no logs in folders.
     ///
     /// # Errors
     /// A path that does not exist is a mistake in the command, so nothing is begun.
-    pub fn collect(paths: &[PathBuf]) -> Result<Self, String> {
-        let mut files = Self::default();
+    pub fn collect(paths: &[PathBuf], written: &[Option<&Path>]) -> Result<Self, String> {
+        let mut files = Self {
+            written: written.iter().flatten().filter_map(|path| fs::canonicalize(path).ok()).collect(),
+            ..Self::default()
+        };
         for path in paths {
             let meta = fs::metadata(path).map_err(|e| {
                 format!("{}: cannot be scanned: {e}; check the path, or the rights to it", path.display())
@@ -51,6 +55,10 @@ impl Files {
     /// The sum of the sizes.
     pub fn bytes(&self) -> u64 {
         self.list.iter().map(|f| f.bytes).sum()
+    }
+
+    fn is_written(&self, path: &Path) -> bool {
+        !self.written.is_empty() && fs::canonicalize(path).is_ok_and(|path| self.written.contains(&path))
     }
 
     fn push(&mut self, path: PathBuf, bytes: u64, named: bool) {
@@ -76,7 +84,8 @@ impl Files {
             for (path, kind) in paths {
                 if kind.is_dir() {
                     inner.push(path);
-                } else if kind.is_file() && (is_log_name(&path) || is_evtx(&path)) {
+                } else if kind.is_file() && (is_log_name(&path) || is_evtx(&path)) && !self.is_written(&path)
+                {
                     let bytes = fs::metadata(&path).map_or(0, |m| m.len());
                     self.push(path, bytes, false);
                 }

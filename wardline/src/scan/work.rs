@@ -2,13 +2,14 @@
 //!
 //! Workers take files in order, each with a short queue of its own; the caller empties the queues in that same
 //! order. The first unfinished file is therefore always being worked on, nobody waits in a circle, and no more is
-//! held than a few queues.
+//! held than the queues of a few files: who is too far ahead waits.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,44 +18,48 @@ use wardline_event::{LogRecord, LogSource};
 use wardline_sense::log::{Fault, ReadError, read_file};
 use wardline_sigma::{RuleSet, Scratch};
 
+use super::catalog::Catalog;
 use super::collect::Input;
-use super::json;
-use super::table::Row;
+use super::filter::RecordFilter;
+use super::hit::{self, Hit};
+use super::lines::{Format, Match};
+use super::totals::Stats;
 
-/// Messages that wait for one file; a message is a batch of lines or a whole file's groups.
-const QUEUE: usize = 32;
-/// Bytes of JSON lines in one message.
+/// Messages that wait for one file.
+const QUEUE: usize = 4;
+/// Files that are begun or done and whose results have not been taken yet.
+const AHEAD: usize = 64;
+/// Bytes of lines in one message.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Rows in one message when every match is shown.
-const BATCH_ROWS: usize = 256;
-/// Groups of one file by computer; what comes after is grouped by rule alone.
-const MAX_GROUPS: usize = 10_000;
-
-/// How matches are handed over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// A JSON line for each.
-    Json,
-    /// A row for each.
-    Every,
-    /// A row for each rule in each file, with a count.
-    Grouped,
-}
+/// Matches in one message.
+const BATCH_HITS: usize = 128;
 
 /// What to do.
 pub struct Job<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// What is reported of them.
+    pub catalog: &'a Catalog,
     /// The files, in the order of the results.
     pub files: &'a [Input],
-    /// How matches are handed over.
-    pub style: Style,
+    /// Which records are looked at.
+    pub records: &'a RecordFilter,
+    /// The lines that are written for other programs.
+    pub format: Option<Format>,
+    /// The first match of each rule on each computer in each file keeps its fields.
+    pub keep_fields: bool,
+    /// Records are counted by log source.
+    pub count_sources: bool,
     /// The log source of records that do not tell theirs.
     pub fallback: Option<&'a LogSource<'static>>,
     /// How many errors of one file are told; all are counted.
     pub errors_per_file: usize,
+    /// Threads that read.
+    pub threads: usize,
     /// Counts for the progress bar.
     pub progress: &'a Progress,
+    /// Once set, no more is read, and what was found is handed over.
+    pub stop: &'a AtomicBool,
 }
 
 /// How far the scan is, whichever thread does it.
@@ -78,56 +83,40 @@ impl Progress {
 
 /// A piece of a file's results.
 pub enum Message {
-    /// JSON lines, each with its line end.
-    Json(String),
-    /// Rows of the table.
-    Rows(Vec<Row>),
+    /// Matches in their order, and their lines if lines are written.
+    Matches(Vec<Hit>, String),
     /// A line about what could not be read.
     Unreadable(String),
     /// The file is done.
     Done(Stats),
 }
 
-/// The counts of one file.
-#[derive(Default)]
-pub struct Stats {
-    /// Its size when it was found.
-    pub bytes: u64,
-    /// False if nothing of it could be read.
-    pub read: bool,
-    /// It was found in a folder and is no log.
-    pub not_a_log: bool,
-    /// Records read.
-    pub records: u64,
-    /// Errors: records, chunks, lines, or the file.
-    pub unreadable: u64,
-    /// Matches of each rule, by its index.
-    pub matches: BTreeMap<usize, u64>,
+/// Files to take, and where to say that one was taken.
+struct Next {
+    file: usize,
+    announce: Option<SyncSender<Receiver<Message>>>,
 }
 
-/// Runs the job; `each` gets the results in the order of the files, and `None` now and then to show progress.
+/// Runs the job; `each` gets the results with their file's index, in the order of the files, and `None` now and then
+/// to show progress.
 ///
 /// # Errors
 /// The first error of `each`, which ends the work.
-pub fn run(job: &Job<'_>, each: &mut dyn FnMut(&Input, Option<Message>) -> io::Result<()>) -> io::Result<()> {
-    let stop = AtomicBool::new(false);
+pub fn run(job: &Job<'_>, each: &mut dyn FnMut(usize, Option<Message>) -> io::Result<()>) -> io::Result<()> {
+    let abandoned = AtomicBool::new(false);
     // The queue of a file is made when a worker takes it, and announced in order.
-    let (announce, announced) = channel::<Receiver<Message>>();
-    let next = Mutex::new((0, announce));
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(job.files.len());
+    let (announce, announced) = sync_channel::<Receiver<Message>>(AHEAD);
+    let next = Mutex::new(Next { file: 0, announce: Some(announce) });
     thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..job.threads.min(job.files.len()) {
             scope.spawn(|| {
                 let mut scratch = job.rules.scratch();
-                while let Some((file, queue)) = take(job.files, &next) {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    File::new(job, file, &queue, &stop).scan(&mut scratch);
+                while let Some((file, queue)) = take(job, &next) {
+                    File::new(job, file, &queue, &abandoned).scan(&mut scratch);
                 }
             });
         }
-        let result = job.files.iter().try_for_each(|file| {
+        let result = (0..job.files.len()).try_for_each(|file| {
             let Ok(results) = announced.recv() else { return Ok(()) };
             loop {
                 match results.recv_timeout(Duration::from_millis(100)) {
@@ -137,21 +126,23 @@ pub fn run(job: &Job<'_>, each: &mut dyn FnMut(&Input, Option<Message>) -> io::R
                 }
             }
         });
-        stop.store(true, Ordering::Relaxed);
+        abandoned.store(true, Ordering::Relaxed);
+        // Whoever waits to announce or to hand over learns that nobody listens.
+        drop(announced);
         result
     })
 }
 
 /// The next file, and where its results go.
-fn take<'a>(
-    files: &'a [Input],
-    next: &Mutex<(usize, Sender<Receiver<Message>>)>,
-) -> Option<(&'a Input, SyncSender<Message>)> {
+fn take<'a>(job: &Job<'a>, next: &Mutex<Next>) -> Option<(&'a Input, SyncSender<Message>)> {
     let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-    let file = files.get(next.0)?;
-    next.0 += 1;
+    if job.stop.load(Ordering::Relaxed) {
+        next.announce = None;
+    }
+    let file = job.files.get(next.file)?;
     let (queue, results) = sync_channel(QUEUE);
-    next.1.send(results).ok()?;
+    next.announce.as_ref()?.send(results).ok()?;
+    next.file += 1;
     Some((file, queue))
 }
 
@@ -160,26 +151,34 @@ struct File<'a> {
     job: &'a Job<'a>,
     input: &'a Input,
     queue: &'a SyncSender<Message>,
-    stop: &'a AtomicBool,
+    abandoned: &'a AtomicBool,
     stats: Stats,
     lines: String,
-    rows: Vec<Row>,
-    /// The first match of each rule on each computer.
-    groups: BTreeMap<(usize, String), Row>,
+    hits: Vec<Hit>,
+    /// Groups that have their fields.
+    kept: BTreeSet<(u32, Box<str>)>,
     matched: Vec<usize>,
 }
 
+/// Groups of one file that may keep their fields.
+const MAX_KEPT: usize = 1000;
+
 impl<'a> File<'a> {
-    fn new(job: &'a Job<'a>, file: &'a Input, queue: &'a SyncSender<Message>, stop: &'a AtomicBool) -> Self {
+    fn new(
+        job: &'a Job<'a>,
+        file: &'a Input,
+        queue: &'a SyncSender<Message>,
+        abandoned: &'a AtomicBool,
+    ) -> Self {
         Self {
             job,
             input: file,
             queue,
-            stop,
+            abandoned,
             stats: Stats { bytes: file.bytes, ..Stats::default() },
             lines: String::new(),
-            rows: Vec::new(),
-            groups: BTreeMap::new(),
+            hits: Vec::new(),
+            kept: BTreeSet::new(),
             matched: Vec::new(),
         }
     }
@@ -189,36 +188,34 @@ impl<'a> File<'a> {
         let mut count = |n: u64| {
             bytes.fetch_add(n, Ordering::Relaxed);
         };
-        let mut not_a_log = false;
         let file = self.input;
         let format = read_file(&file.path, &mut count, &mut |item| {
             match item {
                 Ok(record) => self.record(record, scratch),
                 // A folder may hold other files under such names.
-                Err(e) if !file.named && matches!(e.what, Fault::UnknownFormat) => not_a_log = true,
+                Err(e) if !file.named && matches!(e.what, Fault::UnknownFormat) => {
+                    self.stats.not_a_log = true
+                }
                 Err(e) => self.unreadable(&e),
             }
-            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if self.job.stop.load(Ordering::Relaxed) {
+                self.stats.cut = true;
+                return ControlFlow::Break(());
+            }
+            if self.abandoned.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         self.stats.read = format.is_some();
-        self.stats.not_a_log = not_a_log;
         let told = self.stats.unreadable.min(self.job.errors_per_file as u64);
         if self.stats.unreadable > told {
             let more = self.stats.unreadable - told;
             self.send(Message::Unreadable(format!("{}: … and {more} more; -v shows all", file.shown)));
         }
         self.flush();
-        let mut groups: Vec<Row> = std::mem::take(&mut self.groups).into_values().collect();
-        if !groups.is_empty() {
-            // Worst first, then by time.
-            let level = |row: &Row| self.job.rules.rules()[row.rule].level;
-            groups.sort_by(|a, b| {
-                let by_time = || a.time.cmp(&b.time).then(a.rule.cmp(&b.rule));
-                a.computer.cmp(&b.computer).then(level(b).cmp(&level(a))).then_with(by_time)
-            });
-            self.send(Message::Rows(groups));
-        }
-        let stats = std::mem::take(&mut self.stats);
+        let stats = mem::take(&mut self.stats);
         self.send(Message::Done(stats));
     }
 
@@ -232,10 +229,20 @@ impl<'a> File<'a> {
         {
             record.source = fallback.clone();
         }
-        let mut matched = std::mem::take(&mut self.matched);
+        if self.job.count_sources {
+            *self.stats.sources.entry(record.source.clone()).or_default() += 1;
+        }
+        let wanted = self.job.records;
+        if !wanted.wants_time(record.time)
+            || wanted.asks_for_computers() && !wanted.wants_computer(&hit::computer(record))
+        {
+            self.stats.left_out += 1;
+            return;
+        }
+        let mut matched = mem::take(&mut self.matched);
         self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
         for category in also {
-            let first = std::mem::replace(&mut record.source.category, (*category).into());
+            let first = mem::replace(&mut record.source.category, (*category).into());
             self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
             record.source.category = first;
         }
@@ -245,31 +252,30 @@ impl<'a> File<'a> {
             matched.dedup();
         }
         for rule in matched.drain(..) {
-            self.matched(rule, record);
+            self.matched(rule as u32, record);
         }
         self.matched = matched;
     }
 
-    fn matched(&mut self, rule: usize, record: &LogRecord) {
-        *self.stats.matches.entry(rule).or_default() += 1;
-        match self.job.style {
-            Style::Json => {
-                let line = json::line(&self.job.rules.rules()[rule], &self.input.shown, record);
-                self.lines.push_str(&line);
-                self.lines.push('\n');
-            }
-            Style::Every => self.rows.push(Row::new(rule, record)),
-            Style::Grouped => {
-                let mut row = Row::new(rule, record);
-                // A forged log may name a computer for each record; memory stays bounded.
-                if self.groups.len() >= MAX_GROUPS {
-                    row.computer.clear();
-                }
-                let key = (rule, row.computer.clone());
-                self.groups.entry(key).and_modify(|row| row.count += 1).or_insert(row);
-            }
+    fn matched(&mut self, rule: u32, record: &LogRecord) {
+        let entry = self.job.catalog.get(rule);
+        if !entry.reported {
+            return;
         }
-        if self.lines.len() >= BATCH_BYTES || self.rows.len() >= BATCH_ROWS {
+        self.stats.matched = true;
+        let mut hit = Hit::new(rule, record);
+        if self.job.keep_fields
+            && self.kept.len() < MAX_KEPT
+            && self.kept.insert((rule, hit.computer.clone()))
+        {
+            hit.fields = Some(hit::shown_fields(record));
+        }
+        if let Some(format) = self.job.format {
+            let found = Match { rule: entry, file: &self.input.shown, hit: &hit, record };
+            format.write(&mut self.lines, &found);
+        }
+        self.hits.push(hit);
+        if self.lines.len() >= BATCH_BYTES || self.hits.len() >= BATCH_HITS {
             self.flush();
         }
     }
@@ -289,20 +295,16 @@ impl<'a> File<'a> {
     }
 
     fn flush(&mut self) {
-        if !self.lines.is_empty() {
-            let lines = std::mem::take(&mut self.lines);
-            self.send(Message::Json(lines));
-        }
-        if !self.rows.is_empty() {
-            let rows = std::mem::take(&mut self.rows);
-            self.send(Message::Rows(rows));
+        if !self.hits.is_empty() {
+            let (hits, lines) = (mem::take(&mut self.hits), mem::take(&mut self.lines));
+            self.send(Message::Matches(hits, lines));
         }
     }
 
-    /// Hands a message over; nobody listening means that the scan is being ended.
+    /// Hands a message over; nobody listening means that the scan is being abandoned.
     fn send(&self, message: Message) {
         if self.queue.send(message).is_err() {
-            self.stop.store(true, Ordering::Relaxed);
+            self.abandoned.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -1,0 +1,36 @@
+//! How far the scan is, on a terminal.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::text::thousands;
+use super::work::Progress;
+
+/// A bar on a terminal; nothing when standard error goes elsewhere.
+pub fn bar(quiet: bool, bytes: u64) -> ProgressBar {
+    if quiet || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr_with_hz(10));
+    let template = "{bar:20} {percent:>3}%  {binary_bytes_per_sec}  {msg}  {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Shows the counts so far.
+pub fn show(bar: &ProgressBar, progress: &Progress, matches: u64) {
+    let records = progress.records();
+    let rate = records as f64 / bar.elapsed().as_secs_f64().max(1e-3);
+    bar.set_position(progress.bytes().min(bar.length().unwrap_or(0)));
+    bar.set_message(format!(
+        "{} records, {}/s, {} matches",
+        thousands(records),
+        thousands(rate as u64),
+        thousands(matches)
+    ));
+}

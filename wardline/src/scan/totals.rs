@@ -1,0 +1,88 @@
+//! What was read, and what could not be.
+
+use std::collections::BTreeMap;
+
+use wardline_event::LogSource;
+
+/// The counts of one file.
+#[derive(Default)]
+pub struct Stats {
+    /// Its size when it was found.
+    pub bytes: u64,
+    /// False if nothing of it could be read.
+    pub read: bool,
+    /// It was found in a folder and is no log.
+    pub not_a_log: bool,
+    /// The scan was ended before the file was.
+    pub cut: bool,
+    /// Records read.
+    pub records: u64,
+    /// Of these, the records that the filters left out.
+    pub left_out: u64,
+    /// Errors: records, chunks, lines, or the file.
+    pub unreadable: u64,
+    /// It has a match that is reported.
+    pub matched: bool,
+    /// Records of each log source, where they are asked for.
+    pub sources: BTreeMap<LogSource<'static>, u64>,
+}
+
+/// The counts of a scan.
+#[derive(Default)]
+pub struct Totals {
+    /// Files that were read.
+    pub files: u64,
+    /// Files and folders of which nothing could be read.
+    pub files_unreadable: u64,
+    /// Files found in folders that are no logs.
+    pub files_not_logs: u64,
+    /// Files that the scan did not come to, or not to the end of.
+    pub files_not_read: u64,
+    /// Files with matches.
+    pub files_with_matches: u64,
+    /// Records read.
+    pub records: u64,
+    /// Records that the filters left out.
+    pub left_out: u64,
+    /// Places in files that could not be read.
+    pub unreadable: u64,
+    /// The sizes of the files read.
+    pub bytes: u64,
+    /// Rules that loaded.
+    pub rules_loaded: u64,
+    /// Rules whose matches are reported.
+    pub rules_reported: u64,
+    /// Rules that did not load.
+    pub rules_not_loaded: u64,
+    /// Records of each log source, where they are asked for.
+    pub sources: BTreeMap<LogSource<'static>, u64>,
+}
+
+impl Totals {
+    /// Adds one file's counts.
+    pub fn add(&mut self, stats: Stats) {
+        if stats.not_a_log {
+            self.files_not_logs += 1;
+            return;
+        }
+        if stats.read {
+            self.files += u64::from(!stats.cut);
+            self.files_not_read += u64::from(stats.cut);
+            self.bytes += stats.bytes;
+            self.unreadable += stats.unreadable;
+        } else {
+            self.files_unreadable += 1;
+        }
+        self.records += stats.records;
+        self.left_out += stats.left_out;
+        self.files_with_matches += u64::from(stats.matched);
+        for (source, n) in stats.sources {
+            *self.sources.entry(source).or_default() += n;
+        }
+    }
+
+    /// True if every file and record could be read.
+    pub fn all_was_read(&self) -> bool {
+        self.files_unreadable == 0 && self.unreadable == 0
+    }
+}
