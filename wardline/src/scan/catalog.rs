@@ -1,5 +1,7 @@
 //! What the reports say of each rule: its title, level, tags, where to read more.
 
+use std::collections::{BTreeSet, HashMap};
+
 use wardline_event::Severity;
 use wardline_sigma::{Rule, RuleSet};
 
@@ -36,12 +38,33 @@ pub struct Entry {
 pub struct Catalog {
     /// The rules in the rule set's order.
     pub entries: Vec<Entry>,
+    /// The tactics of techniques (`T1059`, not its sub-techniques), as far as the rules show them.
+    tactics: HashMap<String, BTreeSet<String>>,
 }
 
 impl Catalog {
     /// The rules of a set, those that `filter` drops marked so.
     pub fn new(rules: &RuleSet, filter: &RuleFilter) -> Self {
-        Self { entries: rules.rules().iter().map(|rule| entry(rule, filter)).collect() }
+        let entries: Vec<Entry> = rules.rules().iter().map(|rule| entry(rule, filter)).collect();
+        let mut tactics: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for entry in &entries {
+            let Some(first) = entry.techniques.first().map(|t| parent(t)) else { continue };
+            if entry.techniques.iter().all(|t| parent(t) == first) {
+                tactics.entry(first.to_owned()).or_default().extend(entry.tactics.iter().cloned());
+            }
+        }
+        Self { entries, tactics }
+    }
+
+    /// Under which of a rule's tactics one of its techniques counts.
+    ///
+    /// A rule's tags do not say which technique serves which tactic. Rules that name one technique alone do, so the
+    /// others are read in their light; a technique that no rule names alone counts under all tactics of its rule.
+    pub fn tactics_of<'a>(&self, entry: &'a Entry, technique: &str) -> Vec<&'a str> {
+        let known = self.tactics.get(parent(technique));
+        let fits = |tactic: &&String| known.is_some_and(|known| known.contains(*tactic));
+        let found: Vec<&str> = entry.tactics.iter().filter(fits).map(String::as_str).collect();
+        if found.is_empty() { entry.tactics.iter().map(String::as_str).collect() } else { found }
     }
 
     /// The entry of a match.
@@ -53,6 +76,11 @@ impl Catalog {
     pub fn reported(&self) -> usize {
         self.entries.iter().filter(|e| e.reported).count()
     }
+}
+
+/// `T1059` of `T1059.001`.
+fn parent(technique: &str) -> &str {
+    technique.split('.').next().unwrap_or(technique)
 }
 
 fn entry(rule: &Rule, filter: &RuleFilter) -> Entry {
@@ -105,4 +133,30 @@ fn tactics(tags: &[String]) -> Vec<String> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_with_one_technique_say_which_tactics_it_serves() {
+        let rule = |n: usize, tags: &str| {
+            format!(
+                "title: Rule {n}\nid: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f600{n:02}\nlogsource: {{product: windows}}\n\
+                 tags: [{tags}]\ndetection:\n  a:\n    EventID: 1\n  condition: a\n"
+            )
+        };
+        let texts = [
+            rule(1, "attack.execution, attack.t1059.001"),
+            rule(2, "attack.persistence, attack.privilege-escalation, attack.t1547"),
+            rule(3, "attack.execution, attack.persistence, attack.t1059.003, attack.t1547.001, attack.t1999"),
+        ];
+        let rules = texts.iter().flat_map(|t| Rule::parse(t, "test").unwrap()).collect();
+        let catalog = Catalog::new(&RuleSet::compile_lossy(rules).0, &RuleFilter::default());
+        let of = |technique| catalog.tactics_of(&catalog.entries[2], technique);
+        assert_eq!(of("T1059.003"), ["execution"]);
+        assert_eq!(of("T1547.001"), ["persistence"]);
+        assert_eq!(of("T1999"), ["execution", "persistence"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use wardline_event::Timestamp;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, TACTICS};
 use super::histogram::{Histogram, Levels};
 use super::hit::Hit;
 
@@ -195,32 +195,37 @@ pub struct Cell {
 }
 
 /// ATT&CK as the rules' tags name it: tactics in the order of an attack, in each the techniques with most matches
-/// first. A rule that names several counts under each.
+/// first.
 pub fn attack(tally: &Tally, catalog: &Catalog) -> Vec<Cell> {
-    let none = [String::new()];
-    let mut cells: BTreeMap<(usize, &str), Cell> = BTreeMap::new();
+    let mut cells: BTreeMap<(usize, &str, &str), (u64, u64)> = BTreeMap::new();
     for (rule, count) in &tally.rules {
         let entry = catalog.get(*rule);
-        if entry.tactics.is_empty() && entry.techniques.is_empty() {
-            continue;
+        let mut add = |tactic, technique| {
+            let place = TACTICS.iter().position(|t| *t == tactic).unwrap_or(usize::MAX);
+            let cell = cells.entry((place, tactic, technique)).or_default();
+            *cell = (cell.0 + count, cell.1 + 1);
+        };
+        for technique in &entry.techniques {
+            let tactics = catalog.tactics_of(entry, technique);
+            if tactics.is_empty() {
+                add("", technique);
+            }
+            for tactic in tactics {
+                add(tactic, technique);
+            }
         }
-        let tactics = if entry.tactics.is_empty() { &none[..] } else { &entry.tactics };
-        let techniques = if entry.techniques.is_empty() { &none[..] } else { &entry.techniques };
-        for tactic in tactics {
-            let place = super::catalog::TACTICS.iter().position(|t| t == tactic).unwrap_or(usize::MAX);
-            for technique in techniques {
-                let cell = cells.entry((place, technique)).or_insert_with(|| Cell {
-                    tactic: tactic.clone(),
-                    technique: technique.clone(),
-                    count: 0,
-                    rules: 0,
-                });
-                cell.count += count;
-                cell.rules += 1;
+        if entry.techniques.is_empty() {
+            for tactic in &entry.tactics {
+                add(tactic, "");
             }
         }
     }
-    let mut out: Vec<(usize, Cell)> = cells.into_iter().map(|((place, _), cell)| (place, cell)).collect();
+    let mut out: Vec<(usize, Cell)> = cells
+        .into_iter()
+        .map(|((place, tactic, technique), (count, rules))| {
+            (place, Cell { tactic: tactic.to_owned(), technique: technique.to_owned(), count, rules })
+        })
+        .collect();
     out.sort_by(|(p, a), (q, b)| p.cmp(q).then(b.count.cmp(&a.count)).then(a.technique.cmp(&b.technique)));
     out.into_iter().map(|(_, cell)| cell).collect()
 }

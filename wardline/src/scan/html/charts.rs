@@ -8,12 +8,14 @@ use super::escape::escaped;
 use crate::scan::catalog::Catalog;
 use crate::scan::histogram::{Bar, Histogram, Levels};
 use crate::scan::tally::{Cell, Computer};
-use crate::scan::text::thousands;
+use crate::scan::text::{counted, thousands};
 
 /// Slots of the timeline.
 const SLOTS: usize = 180;
 /// Bars of the other charts.
 const ROWS: usize = 10;
+/// Techniques of one tactic that are shown at once.
+const CELLS: usize = 8;
 
 /// Rectangles from left to right, worst level first; `most` is as wide as the chart.
 fn stacked(levels: &Levels, most: u64) -> String {
@@ -163,7 +165,11 @@ pub fn attack(cells: &[Cell]) -> String {
     for tactic in cells.chunk_by(|a, b| a.tactic == b.tactic) {
         let name = if tactic[0].tactic.is_empty() { "no tactic" } else { &tactic[0].tactic };
         let _ = write!(out, "<section><h3>{}</h3><ul>", escaped(&name.replace('-', " ")));
-        for cell in tactic {
+        for (i, cell) in tactic.iter().enumerate() {
+            if i == CELLS {
+                let more = tactic.len() - CELLS;
+                let _ = write!(out, "</ul><details><summary>{more} more</summary><ul>");
+            }
             // Five steps on a logarithmic scale: one noisy rule must not pale all others.
             let step = 1 + ((cell.count as f64).ln() / (most as f64 + 1.0).ln() * 5.0) as u64;
             let (name, wanted) = match cell.technique.as_str() {
@@ -172,14 +178,15 @@ pub fn attack(cells: &[Cell]) -> String {
             };
             let _ = write!(
                 out,
-                r##"<li class="s{}"><a href="#findings" data-find="{}">{} <b>{}</b></a></li>"##,
+                r##"<li class="s{}"><a href="#findings" data-find="{}" title="{}">{} <b>{}</b></a></li>"##,
                 step.min(5),
                 escaped(&wanted),
+                counted(cell.rules, "rule"),
                 escaped(name),
                 thousands(cell.count)
             );
         }
-        out += "</ul></section>";
+        out += if tactic.len() > CELLS { "</ul></details></section>" } else { "</ul></section>" };
     }
     out + "</div>"
 }

@@ -21,6 +21,8 @@ const TIMES: usize = 6;
 /// `2024-11-03 10:01:01`, and without its seconds.
 const TIME: usize = 19;
 const SHORT_TIME: usize = 16;
+/// The last time, which need not repeat what the first one says.
+const LAST: usize = 11;
 /// How long a group lasted, where there is no room for its last time.
 const SPAN: usize = 4;
 /// From so many columns on there is room for two times, and for what happened.
@@ -75,9 +77,9 @@ impl Columns {
         let wide = width >= WIDE;
         // Two blanks before the columns, one between each.
         let fixed = 2 + LEVEL + 1 + TIMES + 1;
-        let free = width - fixed - if wide { TIME + 1 + TIME + 1 } else { SHORT_TIME + 1 + SPAN + 1 };
+        let free = width - fixed - if wide { TIME + 1 + LAST + 1 } else { SHORT_TIME + 1 + SPAN + 1 };
         // A rule's title is seldom longer than 60 characters; what happened may be of any length.
-        let rule = if wide { (free * 11 / 20).min(60) } else { free };
+        let rule = if wide { (free * 3 / 5).min(64) } else { free };
         Self { wide, rule, what: if wide { free - rule - 1 } else { 0 } }
     }
 
@@ -106,7 +108,7 @@ impl Columns {
     }
 
     fn line(&self, cells: [&str; 6]) -> String {
-        let time = if self.wide { (TIME, TIME) } else { (SHORT_TIME, SPAN) };
+        let time = if self.wide { (TIME, LAST) } else { (SHORT_TIME, SPAN) };
         let widths = [LEVEL, TIMES, time.0, time.1, self.rule, self.what];
         let mut out = String::from(" ");
         for (text, width) in cells.into_iter().zip(widths).filter(|(_, width)| *width > 0) {
@@ -128,15 +130,22 @@ fn short_count(n: u64) -> String {
     }
 }
 
-/// The last time: only the time of day if it is the first one's day, nothing if it is the first.
+/// The last time: the time of day if it is the first one's day, without the year if it is the first one's year.
 fn last(group: &Group) -> String {
     let (Some(first), Some(last)) = (group.first, group.last) else { return String::new() };
     if group.count == 1 {
         return String::new();
     }
-    let (first, last) = (first.to_string().replace('T', " "), last.to_string().replace('T', " "));
-    let (Some(day), Some(time)) = (last.get(..10), last.get(11..19)) else { return last };
-    if first.starts_with(day) { time.to_owned() } else { format!("{day} {time}") }
+    let (first, last) = (first.to_string(), last.to_string().replace('T', " "));
+    let same = |bytes| first.get(..bytes).is_some_and(|head| last.starts_with(head));
+    let part = if same(10) {
+        last.get(11..19)
+    } else if same(4) {
+        last.get(5..16)
+    } else {
+        last.get(..10)
+    };
+    part.unwrap_or(&last).to_owned()
 }
 
 /// How long from the first to the last: `12s`, `40m`, `5h`, `30d`.

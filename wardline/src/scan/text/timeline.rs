@@ -9,7 +9,7 @@ use super::{Page, heading, style_of, thousands};
 use crate::scan::histogram::{Bar, Histogram};
 
 /// Bars unless all are asked for, and even then.
-const BARS: usize = 30;
+const BARS: usize = 40;
 const MOST_BARS: usize = 400;
 /// Columns of the longest bar.
 const LONGEST: usize = 60;
