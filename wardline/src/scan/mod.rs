@@ -139,13 +139,16 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         let n = text::counted(tally.untimed, "match");
         complain(&format!("{n} without a time left out: Timesketch has no place for them"));
     }
+    // Standard output holds the matches only, if they go there.
+    let stdout_is_taken = format.is_some() && args.output.is_none();
+    let page = Page::of_terminal(args.verbose);
+    if !stdout_is_taken && !(args.quiet && (format.is_some() || args.html.is_some())) {
+        let text = text::table::table(page, &tally.computers(&catalog), &catalog);
+        io::stdout().write_all(text.as_bytes())?;
+    }
     if !args.quiet {
-        let page = Page::of_terminal(args.verbose);
         let mut text = String::new();
-        // Standard output holds the matches only, if they go there.
-        let stdout_is_taken = format.is_some() && args.output.is_none();
         if !stdout_is_taken {
-            text += &text::table::table(page, &tally.computers(&catalog), &catalog);
             text += &text::timeline::timeline(page, &tally.histogram, tally.untimed);
         }
         text += &text::attack::attack(page, &tally::attack(&tally, &catalog));

@@ -8,11 +8,11 @@ const findings = [...list.children];
 const matches = [...document.querySelectorAll("#match-list tbody tr")];
 const texts = new Map();
 
-/** What is searched: all text of a row, read once. */
+/** What is searched: all text of a row and its rule's tags, read once. */
 function text(row) {
   let found = texts.get(row);
   if (found === undefined) {
-    found = row.textContent.toLowerCase();
+    found = `${row.textContent} ${row.dataset.tags ?? ""}`.toLowerCase();
     texts.set(row, found);
   }
   return found;

@@ -121,9 +121,10 @@ pub fn matches(page: &Page<'_>) -> String {
         let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
         let _ = write!(
             out,
-            "<tr data-level=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td><a href=\"#rule-{}\">{}</a></td>\
+            "<tr data-level=\"{}\" data-tags=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td><a href=\"#rule-{}\">{}</a></td>\
              <td class=\"what\">{}</td><td title=\"{}\">{} #{}</td></tr>\n",
             entry.level as u8,
+            escaped(&entry.tags.join(" ")),
             when(shown.time),
             level(entry.level),
             escaped(&shown.computer),
