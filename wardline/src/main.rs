@@ -39,7 +39,7 @@ enum Command {
     /// Start a harmless process that looks like an attack, and see what becomes of it
     Drill(drill::DrillArgs),
     /// Match Sigma rules against log files: EVTX, JSON, XML, auditd, Sysmon for Linux
-    Scan(scan::ScanArgs),
+    Scan(Box<scan::ScanArgs>),
     /// List, show and check detection rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),

@@ -68,7 +68,7 @@ fn with(rest: &[&'static str]) -> Vec<&'static str> {
 
 /// A log whose every text is out to harm who reads it, and a rule that takes all of it.
 fn hostile() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder to write to");
     let texts = [
         "=cmd|' /C calc'!A0",
         "</script><script>document.title='owned'</script>",
@@ -82,13 +82,14 @@ fn hostile() -> tempfile::TempDir {
             "EventID": 1, "Channel": "Microsoft-Windows-Sysmon/Operational", "Computer": text, "CommandLine": text,
             "Image": text, "UtcTime": "2024-11-03 09:00:00.000", text: text,
         });
-        log += &format!("{event}\n");
+        log.push_str(&event.to_string());
+        log.push('\n');
     }
-    fs::write(folder.path().join("a.jsonl"), log).unwrap();
+    fs::write(folder.path().join("a.jsonl"), log).expect("a folder to write to");
     let rule = "title: =Any</title><script>x()</script>\nid: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f600aa\nlevel: high\n\
         description: </style><script>y()</script>\nreferences: ['javascript:z()', 'https://example.org/\"onload=\"']\n\
         tags: [attack.t1059, '</code><script>']\nlogsource:\n  product: windows\ndetection:\n  any:\n    EventID: 1\n  condition: any\n";
-    fs::write(folder.path().join("rule.yml"), rule).unwrap();
+    fs::write(folder.path().join("rule.yml"), rule).expect("a folder to write to");
     folder
 }
 
@@ -234,7 +235,8 @@ fn one_thread_finds_what_two_find_in_the_same_order() {
                 "EventID": 13, "Channel": "Microsoft-Windows-Sysmon/Operational", "Computer": format!("PC-{}", line % 5),
                 "UtcTime": format!("2024-11-{:02} 09:00:{line:02}.000", 1 + n % 28), "Image": format!("{n}-{line}.exe"),
             });
-            log += &format!("{event}\n");
+            log.push_str(&event.to_string());
+            log.push('\n');
         }
         fs::write(folder.path().join(format!("{n:02}.jsonl")), log).unwrap();
     }
@@ -348,8 +350,11 @@ fn an_interrupted_scan_reports_what_it_found() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let began = Instant::now();
-    let found =
-        lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).expect("a whole line")).count();
+    let mut found = 0;
+    for line in lines {
+        serde_json::from_str::<Value>(&line.unwrap()).expect("a whole line");
+        found += 1;
+    }
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", err(&output));
     assert!(began.elapsed() < Duration::from_secs(20));
@@ -364,6 +369,6 @@ fn an_interrupted_scan_reports_what_it_found() {
 fn thousands(n: usize) -> String {
     let digits = n.to_string();
     let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|c| std::str::from_utf8(c).unwrap()).collect();
+        digits.as_bytes().rchunks(3).rev().map(|c| std::str::from_utf8(c).expect("digits")).collect();
     groups.join(",")
 }

@@ -32,6 +32,7 @@ what was found so far. Matches do not change the exit code.";
 /// Match Sigma rules against log files.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 pub struct ScanArgs {
     /// Log files, or folders that are searched for them
     #[arg(required = true, value_name = "PATH")]

@@ -4,17 +4,27 @@ use std::collections::BTreeMap;
 
 use wardline_event::LogSource;
 
+/// What became of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was read, but for the places that were told.
+    #[default]
+    Read,
+    /// The scan was ended before the file was.
+    Cut,
+    /// Nothing of it could be read.
+    Unreadable,
+    /// It was found in a folder and is no log.
+    NotALog,
+}
+
 /// The counts of one file.
 #[derive(Default)]
 pub struct Stats {
     /// Its size when it was found.
     pub bytes: u64,
-    /// False if nothing of it could be read.
-    pub read: bool,
-    /// It was found in a folder and is no log.
-    pub not_a_log: bool,
-    /// The scan was ended before the file was.
-    pub cut: bool,
+    /// What became of it.
+    pub outcome: Outcome,
     /// Records read.
     pub records: u64,
     /// Of these, the records that the filters left out.
@@ -61,18 +71,20 @@ pub struct Totals {
 impl Totals {
     /// Adds one file's counts.
     pub fn add(&mut self, stats: Stats) {
-        if stats.not_a_log {
-            self.files_not_logs += 1;
-            return;
+        match stats.outcome {
+            Outcome::Read => self.files += 1,
+            Outcome::Cut => self.files_not_read += 1,
+            Outcome::Unreadable => {
+                self.files_unreadable += 1;
+                return;
+            }
+            Outcome::NotALog => {
+                self.files_not_logs += 1;
+                return;
+            }
         }
-        if stats.read {
-            self.files += u64::from(!stats.cut);
-            self.files_not_read += u64::from(stats.cut);
-            self.bytes += stats.bytes;
-            self.unreadable += stats.unreadable;
-        } else {
-            self.files_unreadable += 1;
-        }
+        self.bytes += stats.bytes;
+        self.unreadable += stats.unreadable;
         self.records += stats.records;
         self.left_out += stats.left_out;
         self.files_with_matches += u64::from(stats.matched);

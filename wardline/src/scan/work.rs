@@ -23,7 +23,7 @@ use super::collect::Input;
 use super::filter::RecordFilter;
 use super::hit::{self, Hit};
 use super::lines::{Format, Match};
-use super::totals::Stats;
+use super::totals::{Outcome, Stats};
 
 /// Messages that wait for one file.
 const QUEUE: usize = 4;
@@ -194,12 +194,12 @@ impl<'a> File<'a> {
                 Ok(record) => self.record(record, scratch),
                 // A folder may hold other files under such names.
                 Err(e) if !file.named && matches!(e.what, Fault::UnknownFormat) => {
-                    self.stats.not_a_log = true
+                    self.stats.outcome = Outcome::NotALog;
                 }
                 Err(e) => self.unreadable(&e),
             }
             if self.job.stop.load(Ordering::Relaxed) {
-                self.stats.cut = true;
+                self.stats.outcome = Outcome::Cut;
                 return ControlFlow::Break(());
             }
             if self.abandoned.load(Ordering::Relaxed) {
@@ -208,7 +208,9 @@ impl<'a> File<'a> {
                 ControlFlow::Continue(())
             }
         });
-        self.stats.read = format.is_some();
+        if format.is_none() && self.stats.outcome == Outcome::Read {
+            self.stats.outcome = Outcome::Unreadable;
+        }
         let told = self.stats.unreadable.min(self.job.errors_per_file as u64);
         if self.stats.unreadable > told {
             let more = self.stats.unreadable - told;

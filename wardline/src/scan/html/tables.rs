@@ -119,10 +119,10 @@ pub fn matches(page: &Page<'_>) -> String {
         let entry = page.catalog.get(shown.rule);
         let file = page.files.get(shown.file).map_or("", |f| &*f.shown);
         let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<tr data-level=\"{}\" data-tags=\"{}\"><td>{}</td><td>{}</td><td>{}</td><td><a href=\"#rule-{}\">{}</a></td>\
-             <td class=\"what\">{}</td><td title=\"{}\">{} #{}</td></tr>\n",
+             <td class=\"what\">{}</td><td title=\"{}\">{} #{}</td></tr>",
             entry.level as u8,
             escaped(&entry.tags.join(" ")),
             when(shown.time),
@@ -171,9 +171,9 @@ pub fn rules(page: &Page<'_>) -> String {
         tags(&mut out, &entry.tags);
         texts(&mut out, "Harmless things that look the same", &entry.false_positives);
         texts(&mut out, "To read on", &entry.references);
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<p class=\"note\">{} · {}</p></div></details>\n",
+            "<p class=\"note\">{} · {}</p></div></details>",
             escaped(&entry.id),
             escaped(&entry.origin)
         );

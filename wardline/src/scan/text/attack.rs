@@ -33,7 +33,7 @@ pub fn attack(page: Page, cells: &[Cell]) -> String {
                 Style::new().bold().apply_to(format!("{name:<widest$}")),
                 line.join("  ")
             );
-            let shown: usize = lines.iter().take(i + 1).map(|l| l.len()).sum();
+            let shown: usize = lines.iter().take(i + 1).map(Vec::len).sum();
             if i + 1 == page.most(LINES) && shown < texts.len() {
                 let _ = write!(out, "  … and {} more", texts.len() - shown);
             }

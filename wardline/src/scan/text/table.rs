@@ -125,7 +125,7 @@ impl Columns {
 fn short_count(n: u64) -> String {
     match n {
         ..=99_999 => n.to_string(),
-        ..=9_999_999 => format!("{}k", n / 1000),
+        100_000..=9_999_999 => format!("{}k", n / 1000),
         n => format!("{}M", n / 1_000_000),
     }
 }
