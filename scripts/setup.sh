@@ -54,6 +54,14 @@ need_build() {
     need npm "fetches the design system" npm
 }
 
+# Python with virtual environments, which Debian packs separately.
+need_python() {
+    need python3 "runs comparisons and benchmarks" python3
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        need python3-venv "keeps their packages in target/"
+    fi
+}
+
 # The console's style sheet and scripts; embedded into the binary.
 build_console() {
     local at=hub/console-assets

@@ -1,0 +1,147 @@
+//! Which rules match which events, as JSON lines: what a comparison with another engine needs.
+//!
+//!     cargo run -p wardline-sigma --example match_lines -- RULES < EVENTS.jsonl
+//!
+//! RULES is a file or folder. An event is a JSON object of fields; `_logsource` in it holds `product`, `category` and
+//! `service`, `_also` a list of further categories. The first line written is `{"rules": [KEY, …], "refused": {FILE:
+//! MESSAGE, …}}`; then comes a list of indices into `rules` for each event. A rule's key is `FILE#N`: the file's path
+//! below RULES and the rule's number in it, from 0.
+//!
+//! Each event is matched twice, as the record that readers make and as something that answers only when asked for a
+//! field by name. It is an error if that makes a difference.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde_json::{Map, Value as Json, json};
+use wardline_event::{Fields, Layouts, LogRecord, LogSource, Value};
+use wardline_sigma::{Collection, LinkOptions};
+
+/// An event that is only what [`Fields`] has to be.
+struct Plain<'a>(&'a LogRecord);
+
+impl Fields for Plain<'_> {
+    fn log_source(&self) -> LogSource<'_> {
+        self.0.log_source()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        self.0.field(name)
+    }
+
+    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        self.0.each_field(visit);
+    }
+
+    fn also(&self) -> &'static [&'static str] {
+        self.0.also
+    }
+}
+
+fn main() -> io::Result<()> {
+    let Some(rules) = env::args().nth(1) else {
+        eprintln!("usage: match_lines RULES < EVENTS.jsonl");
+        std::process::exit(2);
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let (collection, mut refused) = read(Path::new(&rules))?;
+    let linked = collection.link(&LinkOptions::default());
+    for fault in linked.faults.iter().filter(|fault| !fault.is_warning()) {
+        refused.insert(fault.origin.clone(), fault.to_string().into());
+    }
+    let set = linked.rules;
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    let keys: Vec<String> = set
+        .rules()
+        .iter()
+        .map(|rule| {
+            let n = count.entry(&rule.origin).or_default();
+            *n += 1;
+            format!("{}#{}", rule.origin, *n - 1)
+        })
+        .collect();
+    writeln!(out, "{}", json!({"rules": keys, "refused": refused}))?;
+    let mut scratch = set.scratch();
+    let mut layouts = Layouts::default();
+    let mut names = Names::default();
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let mut record = event(&line, &mut layouts, &mut names)?;
+        let (mut as_record, mut as_plain) = (BTreeSet::new(), BTreeSet::new());
+        for category in [&*record.source.category.clone()].iter().chain(record.also) {
+            record.source.category = (*category).to_owned().into();
+            set.matches_in(&record, &mut scratch, &mut |rule| {
+                as_record.insert(rule);
+            });
+            set.matches(&Plain(&record), &mut scratch, &mut |rule| {
+                as_plain.insert(rule);
+            });
+        }
+        if as_record != as_plain {
+            let what = format!("{as_record:?} as a record, {as_plain:?} by name: {line}");
+            return Err(io::Error::other(what));
+        }
+        writeln!(out, "{}", json!(as_record))?;
+    }
+    out.flush()
+}
+
+/// All rule files at a path, and why files were refused.
+fn read(path: &Path) -> io::Result<(Collection, Map<String, Json>)> {
+    let mut files = Vec::new();
+    collect(path, &mut files)?;
+    files.sort();
+    let (mut collection, mut refused) = (Collection::default(), Map::new());
+    for file in &files {
+        let below = file.strip_prefix(path).ok().filter(|below| !below.as_os_str().is_empty());
+        let origin = below.unwrap_or(file).display().to_string();
+        match Collection::parse(&fs::read_to_string(file)?, &origin) {
+            Ok(found) => collection.extend(found),
+            Err(error) => drop(refused.insert(origin, error.to_string().into())),
+        }
+    }
+    Ok((collection, refused))
+}
+
+fn collect(path: &Path, out: &mut Vec<PathBuf>) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            collect(&entry?.path(), out)?;
+        }
+    } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+        out.push(path.to_owned());
+    }
+    Ok(())
+}
+
+fn event(line: &str, layouts: &mut Layouts, names: &mut Names) -> io::Result<LogRecord> {
+    let mut fields: Map<String, Json> = serde_json::from_str(line)?;
+    let source = fields.remove("_logsource").unwrap_or_default();
+    let term = |name: &str| source[name].as_str().unwrap_or_default().to_owned().into();
+    let source = LogSource { product: term("product"), category: term("category"), service: term("service") };
+    let also = match fields.remove("_also") {
+        Some(Json::Array(also)) => also.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let mut record = LogRecord::new(source);
+    record.also = names.of(also);
+    let mut fill = record.fill(layouts);
+    fill.object(&fields);
+    fill.finish();
+    Ok(record)
+}
+
+/// Lists of categories, each made once: readers have them as constants.
+#[derive(Default)]
+struct Names(BTreeMap<Vec<String>, &'static [&'static str]>);
+
+impl Names {
+    fn of(&mut self, names: Vec<String>) -> &'static [&'static str] {
+        self.0.entry(names).or_insert_with_key(|names| {
+            let each: Vec<&'static str> = names.iter().map(|name| &*name.clone().leak()).collect();
+            each.leak()
+        })
+    }
+}

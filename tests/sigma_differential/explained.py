@@ -1,0 +1,34 @@
+"""The differences that are known, each by the paragraph of docs/sigma.md, "Differences", that explains it."""
+
+import re
+
+import evaluator
+
+# Golden case -> paragraph.
+CASES = {
+    "cidr_v4": "D1, a network may be written with host bits or as one address",
+    "collection_global": "D2, documents with `action: global` add up",
+    "number_spelled_otherwise": "D3, a number also meets text spelled as the rule spells it",
+    "number_wildcard": "D4, string modifiers on numbers",
+    "regex_anchors": "D5, `$` is the very end of the text",
+    "windash_many": "D6, any number of dashes in one value",
+    "yaml_forms": "D7, `yes` and `no` are words (YAML 1.2)",
+}
+
+
+def reason(rule, event, ours):
+    """Why the verdicts on this event differ; None if that is not known."""
+    strict = evaluator.compile_rule(rule, dollar_is_the_very_end)
+    if strict(evaluator.Event(event)) == ours:
+        return CASES["regex_anchors"]
+    return None
+
+
+def dollar_is_the_very_end(expression):
+    """The expression with `$` outside of classes as `\\Z`."""
+    return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", lambda m: r"\Z" if m[0] == "$" else m[0], str(expression))
+
+
+def refusal(name, theirs, ours):
+    """Why only one side refuses the file; None if that is not known."""
+    return None
