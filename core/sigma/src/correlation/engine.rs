@@ -7,11 +7,12 @@ use std::sync::Arc;
 use wardline_event::Timestamp;
 
 use crate::correlation::capture::{self, Captured, Hit, Values};
+use crate::correlation::evidence::{Evidence, Origin};
 use crate::correlation::groups::Groups;
 use crate::correlation::link::{Correlations, Feed};
 use crate::correlation::plan::Plan;
 use crate::correlation::state::{CorrelationSettings, Match};
-use crate::correlation::window::{Entry, Evidence, Origin, Window};
+use crate::correlation::window::{Entry, Window};
 
 /// The windows of all groups of all correlations.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::correlation::evidence::Origin;
 use crate::correlation::plan::Order;
-use crate::correlation::window::Origin;
 
 /// The end of a run of events, each of a later rule than the one before.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ pub struct CorrelationSettings {
 
 impl Default for CorrelationSettings {
     fn default() -> Self {
-        Self { lateness: Duration::ZERO, wait: false, groups: 100_000, bytes: 32 << 20, window: 65_536 }
+        Self { lateness: Duration::ZERO, wait: false, groups: 100_000, bytes: 32 << 20, window: 16_384 }
     }
 }
 

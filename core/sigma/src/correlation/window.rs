@@ -4,27 +4,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::correlation::bag::Bag;
+use crate::correlation::evidence::{Evidence, Origin, gather};
 use crate::correlation::ordered::Runs;
 use crate::correlation::plan::{Plan, Test};
 use crate::correlation::rule::CorrelationType;
 use crate::correlation::sum::ExactSum;
 use crate::limits;
-
-/// What an entry of a window came from: an event, or a match of another correlation with its events.
-#[derive(Clone, Debug)]
-pub(crate) enum Origin {
-    Event(u64),
-    Match(Arc<Evidence>),
-}
-
-/// The events that led to a match.
-#[derive(Debug, Default)]
-pub(crate) struct Evidence {
-    pub first: i64,
-    pub last: i64,
-    /// The last ones, oldest first, each once.
-    pub events: Vec<u64>,
-}
 
 /// What is new in a window.
 pub(crate) struct Entry<'a> {
@@ -45,12 +30,18 @@ pub(crate) struct Window {
 
 #[derive(Debug)]
 enum State {
-    Count(VecDeque<(i64, Origin)>),
+    Count(Count),
     Distinct(Distinct),
     Metric(Metric),
-    /// The last event of each rule.
-    Temporal(Box<[Option<(i64, Origin)>]>),
+    Temporal(Temporal),
     Ordered(Ordered),
+}
+
+/// Events by their times alone, since there may be many; only the last ones are known themselves.
+#[derive(Debug, Default)]
+struct Count {
+    times: VecDeque<i64>,
+    last: VecDeque<Origin>,
 }
 
 /// Different values, each with its last event; the least recently seen first.
@@ -75,6 +66,14 @@ enum Tally {
 }
 
 #[derive(Debug)]
+struct Temporal {
+    /// The last event of each rule: its time, its number, and itself.
+    last: Box<[Option<(i64, u64, Origin)>]>,
+    /// How many events came, so that events of one time stay in order.
+    count: u64,
+}
+
+#[derive(Debug)]
 struct Ordered {
     time: i64,
     /// What came at `time`.
@@ -87,9 +86,11 @@ struct Ordered {
 impl Window {
     pub fn new(plan: &Plan) -> Self {
         let state = match plan.kind {
-            CorrelationType::EventCount => State::Count(VecDeque::new()),
+            CorrelationType::EventCount => State::Count(Count::default()),
             CorrelationType::ValueCount => State::Distinct(Distinct::default()),
-            CorrelationType::Temporal => State::Temporal(vec![None; plan.rules].into()),
+            CorrelationType::Temporal => {
+                State::Temporal(Temporal { last: vec![None; plan.rules].into(), count: 0 })
+            }
             CorrelationType::TemporalOrdered => State::Ordered(Ordered {
                 time: i64::MIN,
                 now: Vec::new(),
@@ -110,10 +111,14 @@ impl Window {
         let most = most.max(plan.needs);
         let mut given_up = 0;
         match &mut self.state {
-            State::Count(events) => {
-                events.push_back((entry.time, entry.origin));
-                while events.len() > most {
-                    self.forgotten = events.pop_front().map(|(time, _)| time);
+            State::Count(count) => {
+                count.times.push_back(entry.time);
+                count.last.push_back(entry.origin);
+                if count.last.len() > limits::MATCH_EVENTS {
+                    count.last.pop_front();
+                }
+                while count.times.len() > most {
+                    self.forgotten = count.times.pop_front();
                     given_up += 1;
                 }
             }
@@ -139,10 +144,10 @@ impl Window {
                     given_up += 1;
                 }
             }
-            State::Temporal(last) => {
-                for (_, slot) in last.iter_mut().enumerate().filter(|(bit, _)| entry.rules & (1 << bit) != 0)
-                {
-                    *slot = Some((entry.time, entry.origin.clone()));
+            State::Temporal(temporal) => {
+                temporal.count += 1;
+                for slot in with_bits(&mut temporal.last, entry.rules) {
+                    *slot = Some((entry.time, temporal.count, entry.origin.clone()));
                 }
             }
             State::Ordered(ordered) => {
@@ -150,9 +155,7 @@ impl Window {
                     ordered.time = entry.time;
                     ordered.now.clear();
                 }
-                for (_, slot) in
-                    ordered.last.iter_mut().enumerate().filter(|(bit, _)| entry.rules & (1 << bit) != 0)
-                {
+                for slot in with_bits(&mut ordered.last, entry.rules) {
                     *slot = Some(entry.time);
                 }
                 // A rule that matched at this very moment already is no news.
@@ -174,7 +177,11 @@ impl Window {
             self.forgotten = None;
         }
         match &mut self.state {
-            State::Count(events) => while events.pop_front_if(|(time, _)| *time < cut).is_some() {},
+            State::Count(count) => {
+                while count.times.pop_front_if(|time| *time < cut).is_some() {}
+                let known = count.times.len().min(count.last.len());
+                count.last.drain(..count.last.len() - known);
+            }
             State::Distinct(distinct) => {
                 while distinct.by_age.first_key_value().is_some_and(|(_, (time, _, _))| *time < cut) {
                     distinct.drop_oldest();
@@ -185,8 +192,9 @@ impl Window {
                     metric.drop_oldest();
                 }
             }
-            State::Temporal(last) => {
-                for slot in last.iter_mut().filter(|s| s.as_ref().is_some_and(|(time, _)| *time < cut)) {
+            State::Temporal(temporal) => {
+                let old = |slot: &&mut Option<_>| slot.as_ref().is_some_and(|(time, _, _)| *time < cut);
+                for slot in temporal.last.iter_mut().filter(old) {
                     *slot = None;
                 }
             }
@@ -204,11 +212,11 @@ impl Window {
     /// The count or metric, if it meets the condition; of a condition over rules, how many of them there are.
     pub fn verdict(&self, plan: &Plan) -> Option<f64> {
         match &self.state {
-            State::Count(events) => Some(events.len() as f64).filter(|n| plan.holds(*n)),
+            State::Count(count) => Some(count.times.len() as f64).filter(|n| plan.holds(*n)),
             State::Distinct(distinct) => Some(distinct.ages.len() as f64).filter(|n| plan.holds(*n)),
             State::Metric(metric) => metric.value(plan).filter(|value| plan.holds(*value)),
-            State::Temporal(last) => {
-                let seen = mask(last.iter().map(Option::is_some));
+            State::Temporal(temporal) => {
+                let seen = mask(temporal.last.iter().map(Option::is_some));
                 let count = f64::from(seen.count_ones());
                 let holds = match &plan.test {
                     Test::Thresholds(_) => plan.holds(count),
@@ -231,14 +239,18 @@ impl Window {
     /// The events that a match rests on.
     pub fn evidence(&self, plan: &Plan) -> Evidence {
         match &self.state {
-            State::Count(events) => gather(events.iter().map(|(time, origin)| (*time, origin))),
+            State::Count(count) => {
+                let unknown = count.times.len() - count.last.len();
+                let mut out = gather(count.times.iter().copied().skip(unknown).zip(&count.last));
+                out.first = count.times.front().map_or(out.first, |first| out.first.min(*first));
+                out
+            }
             State::Distinct(d) => gather(d.by_age.values().map(|(time, _, origin)| (*time, origin))),
             State::Metric(m) => gather(m.values.iter().map(|(time, _, origin)| (*time, origin))),
-            State::Temporal(last) => {
-                let mut events: Vec<_> =
-                    last.iter().flatten().map(|(time, origin)| (*time, origin)).collect();
-                events.sort_by_key(|(time, _)| *time);
-                gather(events.into_iter())
+            State::Temporal(temporal) => {
+                let mut events: Vec<_> = temporal.last.iter().flatten().collect();
+                events.sort_by_key(|(_, number, _)| *number);
+                gather(events.into_iter().map(|(time, _, origin)| (*time, origin)))
             }
             State::Ordered(ordered) => {
                 let run = ordered.found(plan).and_then(|(runs, order)| runs.longest(&plan.orders[order]));
@@ -250,7 +262,9 @@ impl Window {
     /// Bytes on the heap, about.
     pub fn bytes(&self) -> usize {
         match &self.state {
-            State::Count(events) => events.capacity() * size_of::<(i64, Origin)>(),
+            State::Count(count) => {
+                count.times.capacity() * size_of::<i64>() + count.last.capacity() * size_of::<Origin>()
+            }
             State::Distinct(distinct) => distinct.bytes,
             State::Metric(metric) => {
                 metric.values.capacity() * size_of::<(i64, f64, Origin)>()
@@ -259,7 +273,7 @@ impl Window {
                         Tally::Bag(bag) => bag.len() * 16,
                     }
             }
-            State::Temporal(last) => last.len() * size_of::<Option<(i64, Origin)>>(),
+            State::Temporal(temporal) => temporal.last.len() * size_of::<Option<(i64, u64, Origin)>>(),
             State::Ordered(ordered) => {
                 ordered.last.len() * 16
                     + ordered.now.capacity() * 24
@@ -340,37 +354,11 @@ impl Ordered {
     }
 }
 
-fn mask(bits: impl Iterator<Item = bool>) -> u64 {
-    bits.enumerate().fold(0, |mask, (bit, set)| mask | (u64::from(set) << bit))
+/// The entries whose bit is set.
+fn with_bits<T>(entries: &mut [T], bits: u64) -> impl Iterator<Item = &mut T> {
+    entries.iter_mut().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0).map(|(_, entry)| entry)
 }
 
-/// Gathers events, oldest first.
-fn gather<'a>(mut entries: impl DoubleEndedIterator<Item = (i64, &'a Origin)>) -> Evidence {
-    let mut out = Evidence { first: i64::MAX, last: i64::MIN, events: Vec::new() };
-    let take = |(time, origin): (i64, &Origin), out: &mut Evidence| {
-        let (first, last, events) = match origin {
-            Origin::Event(event) => (time, time, std::slice::from_ref(event)),
-            Origin::Match(inner) => (inner.first, inner.last, inner.events.as_slice()),
-        };
-        (out.first, out.last) = (out.first.min(first), out.last.max(last));
-        for event in events.iter().rev() {
-            if out.events.len() < limits::MATCH_EVENTS && !out.events.contains(event) {
-                out.events.push(*event);
-            }
-        }
-    };
-    while out.events.len() < limits::MATCH_EVENTS
-        && let Some(entry) = entries.next_back()
-    {
-        take(entry, &mut out);
-    }
-    // Of those that are not named only the oldest matters, since the match began with it.
-    if let Some(oldest) = entries.next() {
-        take(oldest, &mut out);
-    }
-    if out.first > out.last {
-        (out.first, out.last) = (0, 0);
-    }
-    out.events.reverse();
-    out
+fn mask(bits: impl Iterator<Item = bool>) -> u64 {
+    bits.enumerate().fold(0, |mask, (bit, set)| mask | (u64::from(set) << bit))
 }
