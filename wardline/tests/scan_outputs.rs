@@ -372,3 +372,117 @@ fn thousands(n: usize) -> String {
         digits.as_bytes().rchunks(3).rev().map(|c| std::str::from_utf8(c).expect("digits")).collect();
     groups.join(",")
 }
+
+const LOGINS: &str = "
+title: Failed login
+id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60101
+name: failed_login
+level: low
+logsource: {product: windows, service: security}
+detection: {selection: {EventID: 4625}, condition: selection}
+---
+title: Login
+id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60102
+name: login
+level: informational
+logsource: {product: windows, service: security}
+detection: {selection: {EventID: 4624}, condition: selection}
+---
+title: Many failed logins
+id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60103
+name: many_failed
+level: medium
+tags: [attack.credential-access, attack.t1110]
+correlation:
+  type: event_count
+  rules: failed_login
+  group-by: [Computer, TargetUserName]
+  timespan: 5m
+  condition: {gte: 3}
+---
+title: Password guessed
+id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60104
+level: critical
+tags: [attack.credential-access, attack.t1110.001]
+correlation:
+  type: temporal_ordered
+  rules: [many_failed, login]
+  group-by: [Computer, TargetUserName]
+  timespan: 10m
+";
+
+/// Three failed logins and one that succeeds, in files that come in the wrong order; and one more without a time.
+fn guessed() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder to write to");
+    let event = |id: u32, second: u32| {
+        let event = serde_json::json!({
+            "EventID": id, "Channel": "Security", "Provider_Name": "Microsoft-Windows-Security-Auditing",
+            "Computer": "WARD-PC-7", "TargetUserName": "r.hale", "EventRecordID": second,
+            "@timestamp": format!("2024-11-03T09:00:{second:02}.000Z"),
+        });
+        event.to_string() + "\n"
+    };
+    let timeless =
+        r#"{"EventID":4625,"Channel":"Security","Computer":"WARD-PC-7","TargetUserName":"r.hale"}"#;
+    for (name, text) in [
+        ("1.jsonl", event(4624, 40) + timeless + "\n"),
+        ("2.jsonl", event(4625, 30) + &event(4625, 10)),
+        ("3.jsonl", event(4625, 20)),
+        ("rule.yml", LOGINS.to_owned()),
+    ] {
+        fs::write(folder.path().join(name), text).expect("a file to write to");
+    }
+    folder
+}
+
+#[test]
+fn correlations_are_found_across_files_and_shown_with_their_events() {
+    let folder = guessed();
+    let run = |rest: &[&str]| {
+        let args = [&["1.jsonl", "2.jsonl", "3.jsonl", "--rules", "rule.yml"], rest].concat();
+        command(&args).current_dir(folder.path()).output().expect("the binary starts")
+    };
+    for threads in ["1", "2"] {
+        let output = run(&["--json", "-q", "--threads", threads]);
+        let found = json(&out(&output));
+        // What a correlation counts is not told by itself.
+        assert_eq!(found.len(), 1, "{}{}", out(&output), err(&output));
+        let found = &found[0];
+        assert_eq!(found["rule_title"], "Password guessed");
+        assert_eq!(found["level"], "critical");
+        assert_eq!((&found["file"], &found["record_id"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&found["computer"], &found["time"]),
+            (&"WARD-PC-7".into(), &"2024-11-03T09:00:40.000Z".into())
+        );
+        let correlation = &found["correlation"];
+        assert_eq!(correlation["type"], "temporal_ordered");
+        assert_eq!(
+            correlation["group"],
+            serde_json::json!({"Computer": "WARD-PC-7", "TargetUserName": "r.hale"})
+        );
+        let events: Vec<_> =
+            correlation["events"].as_array().unwrap().iter().map(|e| (&e["file"], &e["time"])).collect();
+        let at = |second: u32| Value::from(format!("2024-11-03T09:00:{second}.000Z"));
+        let files = ["2.jsonl", "3.jsonl", "2.jsonl", "1.jsonl"].map(Value::from);
+        let times = [at(10), at(20), at(30), at(40)];
+        assert_eq!(events, files.iter().zip(&times).collect::<Vec<_>>());
+    }
+    let text = out(&run(&[]));
+    for part in [
+        "WARD-PC-7  critical 1\n",
+        "Correlations and their events\n",
+        "2024-11-03T09:00:10.000Z WARD-PC-7",
+        "1 not correlated (they say no time)",
+        "  credential-access  T1110.001 1\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert_eq!(json(&out(&run(&["--timesketch", "-q"])))[0]["data_type"], "wardline:sigma:correlation");
+    let rows = csv(&out(&run(&["--csv", "-q"])));
+    assert_eq!(rows.len(), 2);
+    assert_eq!(serde_json::from_str::<Value>(&rows[1][11]).unwrap()["events"].as_array().unwrap().len(), 4);
+    // A filter of rules is one of what is reported, not of what is counted.
+    assert_eq!(json(&out(&run(&["--json", "-q", "--tag", "attack.t1110.001"]))).len(), 1);
+    assert_eq!(json(&out(&run(&["--json", "-q", "--rule", "Failed login"]))).len(), 0);
+}

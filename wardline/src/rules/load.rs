@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use wardline_event::Severity;
-use wardline_sigma::{Collection, LinkOptions, RuleSet};
+use wardline_sigma::{Collection, Correlations, LinkOptions, RuleSet};
 
 use super::files::Files;
 use super::parallel;
@@ -13,6 +13,8 @@ use super::parallel;
 pub struct Loaded {
     /// The rules of the wanted level and above, with the filters in them.
     pub rules: RuleSet,
+    /// Correlations over their matches.
+    pub correlations: Correlations,
     /// One line each: file, line, what, what to do.
     pub faults: Vec<String>,
 }
@@ -75,5 +77,5 @@ pub fn load(paths: &[PathBuf], level: Severity) -> Loaded {
     }
     let linked = all.link(&LinkOptions::default());
     faults.extend(linked.faults.iter().map(ToString::to_string));
-    Loaded { rules: linked.rules, faults }
+    Loaded { rules: linked.rules, correlations: linked.correlations, faults }
 }

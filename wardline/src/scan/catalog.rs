@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use wardline_event::Severity;
-use wardline_sigma::{Rule, RuleSet};
+use wardline_sigma::{Attributes, Correlations, RuleSet};
 
 use super::filter::RuleFilter;
 
@@ -38,14 +38,24 @@ pub struct Entry {
 pub struct Catalog {
     /// The rules in the rule set's order.
     pub entries: Vec<Entry>,
+    /// The index of the first correlation.
+    pub first_correlation: u32,
     /// The tactics of techniques (`T1059`, not its sub-techniques), as far as the rules show them.
     tactics: HashMap<String, BTreeSet<String>>,
 }
 
 impl Catalog {
-    /// The rules of a set, those that `filter` drops marked so.
-    pub fn new(rules: &RuleSet, filter: &RuleFilter) -> Self {
-        let entries: Vec<Entry> = rules.rules().iter().map(|rule| entry(rule, filter)).collect();
+    /// The rules of a set and then the correlations over them, those that `filter` drops marked so.
+    pub fn new(rules: &RuleSet, correlations: &Correlations, filter: &RuleFilter) -> Self {
+        let wants = |a: &Attributes| filter.wants(&a.id, &a.title, a.level, &a.tags);
+        let rules = rules.rules();
+        let mut entries: Vec<Entry> = rules
+            .iter()
+            .enumerate()
+            .map(|(i, rule)| entry(rule, wants(rule) && !correlations.is_silent(i)))
+            .collect();
+        let over = correlations.correlations();
+        entries.extend(over.iter().map(|c| entry(&c.attributes, wants(&c.attributes))));
         let mut tactics: HashMap<String, BTreeSet<String>> = HashMap::new();
         for entry in &entries {
             let Some(first) = entry.techniques.first().map(|t| parent(t)) else { continue };
@@ -53,7 +63,7 @@ impl Catalog {
                 tactics.entry(first.to_owned()).or_default().extend(entry.tactics.iter().cloned());
             }
         }
-        Self { entries, tactics }
+        Self { entries, first_correlation: rules.len() as u32, tactics }
     }
 
     /// Under which of a rule's tactics one of its techniques counts.
@@ -83,7 +93,7 @@ fn parent(technique: &str) -> &str {
     technique.split('.').next().unwrap_or(technique)
 }
 
-fn entry(rule: &Rule, filter: &RuleFilter) -> Entry {
+fn entry(rule: &Attributes, reported: bool) -> Entry {
     Entry {
         id: rule.id.clone(),
         title: rule.title.clone(),
@@ -95,7 +105,7 @@ fn entry(rule: &Rule, filter: &RuleFilter) -> Entry {
         false_positives: rule.false_positives.clone(),
         references: rule.references.clone(),
         origin: rule.origin.clone(),
-        reported: filter.wants(&rule.id, &rule.title, rule.level, &rule.tags),
+        reported,
     }
 }
 
@@ -138,6 +148,7 @@ fn tactics(tags: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wardline_sigma::Rule;
 
     #[test]
     fn rules_with_one_technique_say_which_tactics_it_serves() {
@@ -153,7 +164,8 @@ mod tests {
             rule(3, "attack.execution, attack.persistence, attack.t1059.003, attack.t1547.001, attack.t1999"),
         ];
         let rules = texts.iter().flat_map(|t| Rule::parse(t, "test").unwrap()).collect();
-        let catalog = Catalog::new(&RuleSet::compile_lossy(rules).0, &RuleFilter::default());
+        let catalog =
+            Catalog::new(&RuleSet::compile_lossy(rules).0, &Correlations::default(), &RuleFilter::default());
         let of = |technique| catalog.tactics_of(&catalog.entries[2], technique);
         assert_eq!(of("T1059.003"), ["execution"]);
         assert_eq!(of("T1547.001"), ["persistence"]);

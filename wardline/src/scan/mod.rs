@@ -3,10 +3,13 @@
 mod args;
 mod catalog;
 mod collect;
+mod correlate;
+mod events;
 mod filter;
 mod histogram;
 mod hit;
 mod html;
+mod incident;
 mod interrupt;
 mod lines;
 mod output;
@@ -27,7 +30,11 @@ use wardline_event::Severity;
 pub use args::ScanArgs;
 use catalog::Catalog;
 use collect::Files;
+use correlate::Correlating;
+use hit::Hit;
+use incident::Incidents;
 use interrupt::INTERRUPTED;
+use lines::Incident;
 use output::Output;
 use tally::Tally;
 use text::Page;
@@ -71,7 +78,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     };
     let loaded = load::load(&args.rules, Severity::Informational);
     report_faults(args, &loaded);
-    let catalog = Catalog::new(&loaded.rules, &args.rule_filter());
+    let catalog = Catalog::new(&loaded.rules, &loaded.correlations, &args.rule_filter());
     if catalog.entries.is_empty() {
         return Ok(nothing_to_do("no rule to scan with: name files or folders of Sigma rules with --rules"));
     }
@@ -105,7 +112,8 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     let html = args.html.as_deref().map(Output::file).transpose()?;
     let mut report = Report {
         tally: Tally::default(),
-        worst: html::Worst::default(),
+        incidents: Incidents::default(),
+        worst: args.html.is_some().then(html::Worst::default),
         totals: Totals {
             files_unreadable: files.faults.len() as u64,
             rules_loaded: catalog.entries.len() as u64,
@@ -121,13 +129,13 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     out.flush()?;
     clock.lap("files read and matched");
 
-    let Report { tally, worst, totals } = report;
+    let Report { tally, incidents, worst, totals } = report;
     let took = clock.total();
-    if let Some(mut html) = html {
+    if let (Some(mut html), Some(worst)) = (html, &worst) {
         let page = html::Page {
             catalog: &catalog,
             tally: &tally,
-            worst: &worst,
+            worst,
             files: &files.list,
             counts: &text::summary::counts(&totals, &tally, took),
         };
@@ -151,6 +159,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         if !stdout_is_taken {
             text += &text::timeline::timeline(page, &tally.histogram, tally.untimed);
         }
+        text += &incidents.text(page);
         text += &text::attack::attack(page, &tally::attack(&tally, &catalog));
         text += &text::summary::rules(page, &tally, &catalog);
         if args.stats {
@@ -173,8 +182,19 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
 /// What the scan comes to.
 struct Report {
     tally: Tally,
-    worst: html::Worst,
+    incidents: Incidents,
+    /// The matches that a page shows one by one, if a page is written.
+    worst: Option<html::Worst>,
     totals: Totals,
+}
+
+impl Report {
+    fn add(&mut self, catalog: &Catalog, file: usize, hit: Hit) {
+        if let Some(worst) = &mut self.worst {
+            worst.add(catalog, file, &hit);
+        }
+        self.tally.add(catalog, file, hit);
+    }
 }
 
 /// Reads all files; matches are written and added up.
@@ -195,6 +215,7 @@ fn work(
     let threads = args.threads.map_or_else(cores, usize::from);
     let job = work::Job {
         rules: &loaded.rules,
+        correlations: &loaded.correlations,
         catalog,
         files: &files.list,
         records: &records,
@@ -208,18 +229,19 @@ fn work(
         stop,
     };
     let mut done = 0;
+    let mut correlating = Correlating::new(loaded.correlations.clone());
     let result = work::run(&job, &mut |file, message| {
         match message {
             None => progress::show(&bar, &progress, report.tally.total()),
-            Some(Message::Matches(hits, lines)) => {
-                if !lines.is_empty() {
-                    bar.suspend(|| out.write(&lines))?;
+            Some(Message::Matches(batch)) => {
+                if !batch.lines.is_empty() {
+                    bar.suspend(|| out.write(&batch.lines))?;
                 }
-                for hit in hits {
-                    if args.html.is_some() {
-                        report.worst.add(catalog, file, &hit);
-                    }
-                    report.tally.add(catalog, file, hit);
+                for hit in batch.hits {
+                    report.add(catalog, file, hit);
+                }
+                for captured in batch.captured {
+                    correlating.add(captured).map_err(|e| temporary(&e))?;
                 }
             }
             Some(Message::Unreadable(text)) => bar.suspend(|| complain(&text)),
@@ -232,7 +254,39 @@ fn work(
     });
     bar.finish_and_clear();
     report.totals.files_not_read += (files.list.len() - done) as u64;
-    result
+    result?;
+    let over = loaded.correlations.correlations();
+    let given_up = correlating.finish(&mut |found| {
+        let correlation = &over[found.found.correlation];
+        let hit = incident::hit(catalog, correlation, &found, &files.list);
+        let rule = catalog.get(hit.rule);
+        if !rule.reported {
+            return Ok(());
+        }
+        if let Some(format) = format {
+            let files = &files.list;
+            let mut line = String::new();
+            let incident = Incident { rule, correlation, found: &found, hit: &hit, catalog, files };
+            format.write_incident(&mut line, &incident);
+            out.write(&line)?;
+        }
+        let file = found.events.first().map_or(0, |e| e.file);
+        report.incidents.add(catalog, &hit, &found, &files.list);
+        report.add(catalog, file, hit);
+        Ok(())
+    })?;
+    if given_up.evicted > 0 {
+        complain(&format!(
+            "correlations had to give up {} for want of memory: matches of theirs may be missing",
+            text::counted(given_up.evicted, "group")
+        ));
+    }
+    Ok(())
+}
+
+/// Says that it is the temporary file that could not be written.
+fn temporary(e: &io::Error) -> io::Error {
+    output::named(&format!("a temporary file in {}", std::env::temp_dir().display()), e)
 }
 
 fn cores() -> usize {

@@ -31,6 +31,8 @@ pub struct Stats {
     pub left_out: u64,
     /// Errors: records, chunks, lines, or the file.
     pub unreadable: u64,
+    /// Records that correlations would count if they said when.
+    pub uncorrelated: u64,
     /// It has a match that is reported.
     pub matched: bool,
     /// Records of each log source, where they are asked for.
@@ -56,6 +58,8 @@ pub struct Totals {
     pub left_out: u64,
     /// Places in files that could not be read.
     pub unreadable: u64,
+    /// Records that correlations would count if they said when.
+    pub uncorrelated: u64,
     /// The sizes of the files read.
     pub bytes: u64,
     /// Rules that loaded.
@@ -87,6 +91,7 @@ impl Totals {
         self.unreadable += stats.unreadable;
         self.records += stats.records;
         self.left_out += stats.left_out;
+        self.uncorrelated += stats.uncorrelated;
         self.files_with_matches += u64::from(stats.matched);
         for (source, n) in stats.sources {
             *self.sources.entry(source).or_default() += n;

@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use wardline_event::{LogRecord, LogSource};
 use wardline_sense::log::{Fault, ReadError, read_file};
-use wardline_sigma::{RuleSet, Scratch};
+use wardline_sigma::{Correlations, RuleSet, Scratch};
 
 use super::catalog::Catalog;
 use super::collect::Input;
+use super::correlate::Captured;
+use super::events::Event;
 use super::filter::RecordFilter;
 use super::hit::{self, Hit};
 use super::lines::{Format, Match};
@@ -38,6 +40,8 @@ const BATCH_HITS: usize = 128;
 pub struct Job<'a> {
     /// The rules.
     pub rules: &'a RuleSet,
+    /// Correlations over their matches.
+    pub correlations: &'a Correlations,
     /// What is reported of them.
     pub catalog: &'a Catalog,
     /// The files, in the order of the results.
@@ -81,10 +85,21 @@ impl Progress {
     }
 }
 
+/// Some matches of a file.
+#[derive(Default)]
+pub struct Batch {
+    /// The matches that are reported, in their order.
+    pub hits: Vec<Hit>,
+    /// Their lines, if lines are written.
+    pub lines: String,
+    /// Records for correlations, in their order.
+    pub captured: Vec<Captured>,
+}
+
 /// A piece of a file's results.
 pub enum Message {
-    /// Matches in their order, and their lines if lines are written.
-    Matches(Vec<Hit>, String),
+    /// Matches.
+    Matches(Batch),
     /// A line about what could not be read.
     Unreadable(String),
     /// The file is done.
@@ -134,12 +149,13 @@ pub fn run(job: &Job<'_>, each: &mut dyn FnMut(usize, Option<Message>) -> io::Re
 }
 
 /// The next file, and where its results go.
-fn take<'a>(job: &Job<'a>, next: &Mutex<Next>) -> Option<(&'a Input, SyncSender<Message>)> {
+fn take(job: &Job<'_>, next: &Mutex<Next>) -> Option<(usize, SyncSender<Message>)> {
     let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
     if job.stop.load(Ordering::Relaxed) {
         next.announce = None;
     }
-    let file = job.files.get(next.file)?;
+    let file = next.file;
+    job.files.get(file)?;
     let (queue, results) = sync_channel(QUEUE);
     next.announce.as_ref()?.send(results).ok()?;
     next.file += 1;
@@ -149,12 +165,12 @@ fn take<'a>(job: &Job<'a>, next: &Mutex<Next>) -> Option<(&'a Input, SyncSender<
 /// One file at work.
 struct File<'a> {
     job: &'a Job<'a>,
+    index: usize,
     input: &'a Input,
     queue: &'a SyncSender<Message>,
     abandoned: &'a AtomicBool,
     stats: Stats,
-    lines: String,
-    hits: Vec<Hit>,
+    batch: Batch,
     /// Groups that have their fields.
     kept: BTreeSet<(u32, Box<str>)>,
     matched: Vec<usize>,
@@ -166,18 +182,19 @@ const MAX_KEPT: usize = 1000;
 impl<'a> File<'a> {
     fn new(
         job: &'a Job<'a>,
-        file: &'a Input,
+        index: usize,
         queue: &'a SyncSender<Message>,
         abandoned: &'a AtomicBool,
     ) -> Self {
+        let file = &job.files[index];
         Self {
             job,
+            index,
             input: file,
             queue,
             abandoned,
             stats: Stats { bytes: file.bytes, ..Stats::default() },
-            lines: String::new(),
-            hits: Vec::new(),
+            batch: Batch::default(),
             kept: BTreeSet::new(),
             matched: Vec::new(),
         }
@@ -253,10 +270,35 @@ impl<'a> File<'a> {
             matched.sort_unstable();
             matched.dedup();
         }
+        if !matched.is_empty() && !self.job.correlations.is_empty() {
+            self.capture(&matched, record);
+        }
         for rule in matched.drain(..) {
             self.matched(rule as u32, record);
         }
         self.matched = matched;
+        let Batch { hits, lines, captured } = &self.batch;
+        if lines.len() >= BATCH_BYTES || hits.len() + captured.len() >= BATCH_HITS {
+            self.flush();
+        }
+    }
+
+    /// Keeps what correlations want to know of a record. Without a time it has no place among others.
+    fn capture(&mut self, matched: &[usize], record: &LogRecord) {
+        let correlations = self.job.correlations;
+        let Some(time) = record.time else {
+            self.stats.uncorrelated += u64::from(matched.iter().any(|rule| correlations.wants(*rule)));
+            return;
+        };
+        // Ascending in the order of the results; no file has 2^36 records.
+        let reference = (self.index as u64) << 36 | self.stats.records;
+        if let Some(hit) = correlations.capture(matched, record, time, reference) {
+            let rules =
+                matched.iter().filter(|rule| correlations.wants(**rule)).map(|rule| *rule as u32).collect();
+            let Hit { record_id, computer, what, .. } = Hit::new(0, record);
+            let event = Event { file: self.index, record_id, time, computer, what, rules };
+            self.batch.captured.push(Captured { hit, event });
+        }
     }
 
     fn matched(&mut self, rule: u32, record: &LogRecord) {
@@ -274,12 +316,9 @@ impl<'a> File<'a> {
         }
         if let Some(format) = self.job.format {
             let found = Match { rule: entry, file: &self.input.shown, hit: &hit, record };
-            format.write(&mut self.lines, &found);
+            format.write(&mut self.batch.lines, &found);
         }
-        self.hits.push(hit);
-        if self.lines.len() >= BATCH_BYTES || self.hits.len() >= BATCH_HITS {
-            self.flush();
-        }
+        self.batch.hits.push(hit);
     }
 
     fn unreadable(&mut self, e: &ReadError) {
@@ -297,9 +336,9 @@ impl<'a> File<'a> {
     }
 
     fn flush(&mut self) {
-        if !self.hits.is_empty() {
-            let (hits, lines) = (mem::take(&mut self.hits), mem::take(&mut self.lines));
-            self.send(Message::Matches(hits, lines));
+        if !self.batch.hits.is_empty() || !self.batch.captured.is_empty() {
+            let batch = mem::take(&mut self.batch);
+            self.send(Message::Matches(batch));
         }
     }
 

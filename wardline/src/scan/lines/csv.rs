@@ -1,6 +1,6 @@
 //! Matches as comma-separated values (RFC 4180), safe to open in a spreadsheet.
 
-use super::Match;
+use super::{Incident, Match};
 use crate::printable::{printable, printable_json};
 
 /// The columns of `--csv`.
@@ -40,6 +40,27 @@ pub fn write(out: &mut String, found: &Match<'_>) {
             found.file,
             &found.hit.what,
             &printable_json(serde_json::Value::Object(found.event()).to_string()),
+        ],
+    );
+}
+
+/// The event's column holds what led to the match.
+pub fn write_incident(out: &mut String, incident: &Incident<'_>) {
+    row(
+        out,
+        &[
+            &incident.hit.time.map(|t| t.to_string()).unwrap_or_default(),
+            incident.rule.level.as_str(),
+            &incident.hit.computer,
+            &incident.rule.title,
+            &incident.rule.id,
+            &incident.rule.tags.join(" "),
+            "",
+            "",
+            "",
+            "",
+            &incident.hit.what,
+            &printable_json(incident.details().to_string()),
         ],
     );
 }

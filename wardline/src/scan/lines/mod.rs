@@ -4,10 +4,13 @@ mod csv;
 mod json;
 mod timesketch;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use wardline_event::{Fields, LogRecord};
+use wardline_sigma::Correlation;
 
-use super::catalog::Entry;
+use super::catalog::{Catalog, Entry};
+use super::collect::Input;
+use super::correlate::Found;
 use super::hit::{Hit, plain};
 
 /// What a line looks like.
@@ -47,6 +50,62 @@ impl Match<'_> {
     }
 }
 
+/// A correlation's match, as a line needs it.
+pub struct Incident<'a> {
+    /// The correlation's entry.
+    pub rule: &'a Entry,
+    /// The correlation.
+    pub correlation: &'a Correlation,
+    /// The match and its events.
+    pub found: &'a Found,
+    /// What reports keep of it.
+    pub hit: &'a Hit,
+    /// The rules that the events matched.
+    pub catalog: &'a Catalog,
+    /// The files that the events are in.
+    pub files: &'a [Input],
+}
+
+impl Incident<'_> {
+    /// What is different from a rule's match.
+    fn details(&self) -> Value {
+        let found = &self.found.found;
+        let group: Map<String, Value> = self
+            .correlation
+            .group_by
+            .iter()
+            .zip(&found.group)
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect();
+        let events: Vec<Value> = self
+            .found
+            .events
+            .iter()
+            .map(|event| {
+                let rules = event.rules.iter().map(|rule| self.catalog.get(*rule));
+                json!({
+                    "file": self.files.get(event.file).map(|f| &*f.shown),
+                    "record_id": event.record_id,
+                    "time": event.time.to_string(),
+                    "computer": Some(&*event.computer).filter(|name| !name.is_empty()),
+                    "what": &*event.what,
+                    "rules": rules.map(|r| if r.id.is_empty() { &*r.title } else { &*r.id }).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        json!({
+            "type": self.correlation.kind.as_str(),
+            "timespan_s": self.correlation.timespan.seconds(),
+            "group": group,
+            "value": found.value,
+            "at_least": found.capped,
+            "first": found.first.to_string(),
+            "last": found.last.to_string(),
+            "events": events,
+        })
+    }
+}
+
 impl Format {
     /// What stands before the first line, with its line end.
     pub fn header(self) -> String {
@@ -64,6 +123,16 @@ impl Format {
             Self::Csv => csv::write(out, found),
             Self::TimesketchJsonl => timesketch::write_json(out, found),
             Self::TimesketchCsv => timesketch::write_csv(out, found),
+        }
+    }
+
+    /// Appends a correlation's match with its line end.
+    pub fn write_incident(self, out: &mut String, incident: &Incident<'_>) {
+        match self {
+            Self::Json => json::write_incident(out, incident),
+            Self::Csv => csv::write_incident(out, incident),
+            Self::TimesketchJsonl => timesketch::write_incident_json(out, incident),
+            Self::TimesketchCsv => timesketch::write_incident_csv(out, incident),
         }
     }
 

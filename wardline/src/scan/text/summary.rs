@@ -27,9 +27,11 @@ pub fn counts(totals: &Totals, tally: &Tally, took: Duration) -> Vec<(&'static s
     }
     lines.push(("Files", files));
     let mut records = format!("{} read", thousands(totals.records));
-    for (n, what) in
-        [(totals.left_out, "left out by time or computer"), (totals.unreadable, "places unreadable")]
-    {
+    for (n, what) in [
+        (totals.left_out, "left out by time or computer"),
+        (totals.uncorrelated, "not correlated (they say no time)"),
+        (totals.unreadable, "places unreadable"),
+    ] {
         if n > 0 {
             let _ = write!(records, ", {} {what}", thousands(n));
         }

@@ -173,7 +173,7 @@ mod tests {
     use crate::scan::hit::Hit;
     use crate::scan::tally::Tally;
     use wardline_event::{LogRecord, LogSource};
-    use wardline_sigma::{Rule, RuleSet};
+    use wardline_sigma::{Correlations, Rule, RuleSet};
 
     const RULE: &str = "title: A title that is much longer than the column which it stands in, as titles are, even wide\n\
         id: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f600bb\nlevel: critical\nlogsource:\n  product: windows\n\
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn every_line_fits_the_terminal_whatever_the_record_holds() {
         let (rules, _) = RuleSet::compile_lossy(Rule::parse(RULE, "test").unwrap());
-        let catalog = Catalog::new(&rules, &RuleFilter::default());
+        let catalog = Catalog::new(&rules, &Correlations::default(), &RuleFilter::default());
         for (computer, command) in
             [("WARD-PC-7", "a\u{1b}[31mb\r\n".repeat(90)), (&*"x".repeat(500), "病院".repeat(200))]
         {
