@@ -1,22 +1,41 @@
 //! A rule's detection, as parsed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use regex::Regex;
-
+use crate::error::Span;
 use crate::pattern::TextPattern;
+use crate::regexp::Regexp;
+use crate::time_part::TimePart;
 
 /// The `detection` attribute.
 #[derive(Clone, Debug)]
 pub(crate) struct Detection {
     pub selections: Vec<Selection>,
+    /// What all of `written` say together.
     pub condition: Condition,
+    #[allow(dead_code, reason = "for whoever points at a place in a rule")]
+    /// The condition as written; several where the rule gives a list of them, of which one is enough.
+    pub written: Vec<WrittenCondition>,
+}
+
+/// The text of a condition and its place.
+#[allow(dead_code, reason = "for whoever points at a place in a rule")]
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenCondition {
+    pub text: String,
+    pub span: Span,
 }
 
 impl Detection {
     /// How many tests there are.
     pub fn tests(&self) -> usize {
         self.selections.iter().map(|s| s.body.tests()).sum()
+    }
+
+    /// The first value whose placeholders are not expanded.
+    pub fn placeholder(&self) -> Option<&Expand> {
+        self.selections.iter().find_map(|s| s.body.placeholder())
     }
 
     /// Bytes of text that the index has to hold for this rule, all spellings counted.
@@ -41,7 +60,7 @@ impl Node {
     fn tests(&self) -> usize {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::tests).sum(),
-            Self::Test(_) => 1,
+            Self::Test(_) | Self::Expand(_) => 1,
         }
     }
 
@@ -53,6 +72,16 @@ impl Node {
                 Matcher::Regex(pattern) => pattern.required.as_ref().map_or(1, String::len),
                 _ => 1,
             },
+            Self::Expand(_) => 1,
+        }
+    }
+
+    /// The first value whose placeholders are not expanded.
+    fn placeholder(&self) -> Option<&Expand> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().find_map(Self::placeholder),
+            Self::Test(_) => None,
+            Self::Expand(expand) => Some(expand),
         }
     }
 }
@@ -71,6 +100,8 @@ pub(crate) enum Condition {
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pub name: String,
+    /// Where the name stands.
+    pub span: Span,
     pub body: Node,
 }
 
@@ -80,31 +111,85 @@ pub(crate) enum Node {
     And(Vec<Node>),
     Or(Vec<Node>),
     Test(Test),
+    /// Tests that are known once their placeholders have values. No rule set takes a rule that still has one.
+    Expand(Expand),
+}
+
+/// The key of a detection item as written: a field and its modifiers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Item {
+    /// `CommandLine|contains|all`; empty for keywords without modifiers.
+    pub key: String,
+    /// Where the key stands; the place of the first value if there is no key.
+    pub span: Span,
+}
+
+impl Item {
+    /// `None` for keywords.
+    pub fn field(&self) -> Option<&str> {
+        self.key.split('|').next().filter(|field| !field.is_empty())
+    }
+
+    /// The modifiers, in the order written.
+    pub fn modifiers(&self) -> impl Iterator<Item = &str> {
+        self.key.split('|').skip(1)
+    }
 }
 
 /// One test of one field, or of every field (a keyword).
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
-    /// `None` for a keyword.
-    pub field: Option<String>,
+    /// Shared by all tests that come from it.
+    pub item: Arc<Item>,
     pub matcher: Matcher,
     /// `neq`: the test holds if the matcher does not.
     pub negated: bool,
+    /// The value as a person is to see it: `'/nc'`, `42`, `null`.
+    pub value: String,
+    /// Where the value stands, without its quotes.
+    #[allow(dead_code, reason = "for whoever points at a place in a rule")]
+    pub span: Span,
+}
+
+impl Test {
+    /// The field that is tested; `None` for a keyword.
+    pub fn field(&self) -> Option<&str> {
+        self.item.field()
+    }
+
     /// What the rule asked for, for explanations: `endswith '/nc'`.
-    pub written: String,
+    pub fn written(&self) -> String {
+        let modifiers: Vec<&str> = self.item.modifiers().filter(|m| *m != "all").collect();
+        if modifiers.is_empty() {
+            self.value.clone()
+        } else {
+            format!("{} {}", modifiers.join("|"), self.value)
+        }
+    }
+}
+
+/// A value with placeholders that have no value yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Expand {
+    pub item: Arc<Item>,
+    /// The value as written.
+    pub text: String,
+    pub span: Span,
 }
 
 /// How a value is tested.
 #[derive(Clone, Debug)]
 pub(crate) enum Matcher {
     Text(TextPattern),
-    Regex(Pattern),
+    Regex(Arc<Regexp>),
     Cidr(Cidr),
     /// Missing or null.
     Null,
     /// Whether the field is there, whatever it holds.
     Exists(bool),
     Compare(Order, f64),
+    /// A part of the time that the field holds.
+    Time(TimePart, Order, f64),
     FieldRef {
         other: String,
         part: Part,
@@ -112,17 +197,10 @@ pub(crate) enum Matcher {
     },
 }
 
-/// A regular expression.
-#[derive(Clone, Debug)]
-pub(crate) struct Pattern {
-    pub regex: Regex,
-    /// A folded text that is in every match.
-    pub required: Option<String>,
-}
-
 /// Numeric comparison.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Order {
+    Equal,
     Less,
     LessOrEqual,
     Greater,
@@ -185,8 +263,13 @@ impl Cidr {
 }
 
 impl Order {
+    #[expect(
+        clippy::float_cmp,
+        reason = "only parts of times are compared for equality, and these are whole"
+    )]
     pub fn holds(self, value: f64, bound: f64) -> bool {
         match self {
+            Self::Equal => value == bound,
             Self::Less => value < bound,
             Self::LessOrEqual => value <= bound,
             Self::Greater => value > bound,

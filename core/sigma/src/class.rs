@@ -245,11 +245,13 @@ impl Builder {
                 let expr = self.test(test);
                 if test.negated { Expr::Not(Box::new(expr)) } else { expr }
             }
+            // No rule set takes a rule with placeholders.
+            Node::Expand(_) => or(Vec::new()),
         }
     }
 
     fn test(&mut self, test: &Test) -> Expr {
-        let field = test.field.as_deref().map(|name| self.field(name));
+        let field = test.field().map(|name| self.field(name));
         match (&test.matcher, field) {
             (Matcher::Text(pattern), _) => self.text(field, pattern),
             (Matcher::Null, Some(id)) => Expr::Bit(self.fields[id as usize].null),

@@ -1,6 +1,6 @@
 //! The `detection` attribute: selections and condition.
 
-use crate::ast::{Condition, Detection, Node, Selection};
+use crate::ast::{Condition, Detection, Item, Node, Selection, WrittenCondition};
 use crate::condition;
 use crate::error::{Fault, Pos};
 use crate::limits;
@@ -32,7 +32,11 @@ fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detecti
     let mut selections = Vec::new();
     for (key, value) in pairs {
         if !reserved.contains(&key.text.as_str()) {
-            selections.push(Selection { name: key.text.clone(), body: reader.selection(value)? });
+            selections.push(Selection {
+                name: key.text.clone(),
+                span: key.span,
+                body: reader.selection(value)?,
+            });
         }
     }
     let Some(condition_node) = node.get("condition") else {
@@ -52,23 +56,40 @@ fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detecti
             "add one besides the condition",
         ));
     }
-    let condition = read_condition(condition_node, &names)?;
-    Ok(Detection { selections, condition })
+    let (condition, written) = read_condition(condition_node, &names)?;
+    Ok(Detection { selections, condition, written })
 }
 
 /// A condition, or a list of them of which one is enough.
-fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<Condition, Fault> {
-    match &node.kind {
-        Kind::Scalar(s) => condition::parse(&s.text, s.text_at, names),
+fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<(Condition, Vec<WrittenCondition>), Fault> {
+    let wrong = |at, what: &str| Err(Fault::new("S011", at, what, ""));
+    let scalars: Vec<&Scalar> = match &node.kind {
+        Kind::Scalar(scalar) => vec![scalar],
         Kind::Sequence(items) if !items.is_empty() => {
-            let parts = items.iter().map(|item| match &item.kind {
-                Kind::Scalar(s) => condition::parse(&s.text, s.text_at, names),
-                _ => Err(Fault::new("S011", item.pos, "a condition must be text", "")),
-            });
-            Ok(Condition::Or(parts.collect::<Result<_, _>>()?))
+            let mut scalars = Vec::with_capacity(items.len());
+            for item in items {
+                let Kind::Scalar(scalar) = &item.kind else {
+                    return wrong(item.pos, "a condition must be text");
+                };
+                scalars.push(scalar);
+            }
+            scalars
         }
-        _ => Err(Fault::new("S011", node.pos, "`condition` must be text or a list of texts", "")),
+        _ => return wrong(node.pos, "`condition` must be text or a list of texts"),
+    };
+    let mut parts = Vec::with_capacity(scalars.len());
+    for scalar in &scalars {
+        parts.push(condition::parse(&scalar.text, scalar.span.pos(), names)?);
     }
+    let condition = match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        last => {
+            parts.extend(last);
+            Condition::Or(parts)
+        }
+    };
+    let written = scalars.iter().map(|s| WrittenCondition { text: s.text.clone(), span: s.span }).collect();
+    Ok((condition, written))
 }
 
 struct Reader {
@@ -100,7 +121,8 @@ impl Reader {
             Kind::Mapping(pairs) if pairs.is_empty() => Err(empty(node.pos, "selection")),
             Kind::Mapping(pairs) => {
                 let parts = pairs.iter().map(|(key, value)| {
-                    let key = FieldKey::parse(key)?;
+                    let item = Item { key: key.text.clone(), span: key.span };
+                    let key = FieldKey::parse(item, key.pos)?;
                     self.item(&key, value)
                 });
                 Ok(Node::And(parts.collect::<Result<_, _>>()?))
@@ -111,7 +133,7 @@ impl Reader {
                 Ok(Node::Or(parts.collect::<Result<_, _>>()?))
             }
             Kind::Scalar(value) if value.typed() == Typed::Null => Err(empty(node.pos, "selection")),
-            Kind::Scalar(value) => self.value(&FieldKey::keyword(), value),
+            Kind::Scalar(value) => self.value(&FieldKey::keyword(value.span), value),
         }
     }
 
@@ -148,7 +170,7 @@ impl Reader {
     }
 
     fn value(&mut self, key: &FieldKey, value: &Scalar) -> Result<Node, Fault> {
-        self.count(key, value.text_at)?;
+        self.count(key, value.span.pos())?;
         key.test(value)
     }
 }

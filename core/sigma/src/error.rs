@@ -73,6 +73,27 @@ pub(crate) struct Pos {
     pub column: usize,
 }
 
+/// A stretch of a rule's text on one line, in characters; line and column from 1. What goes on over several lines is
+/// marked on its first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Span {
+    pub line: u32,
+    pub column: u32,
+    pub length: u32,
+}
+
+impl Span {
+    pub fn pos(self) -> Pos {
+        Pos { line: self.line as usize, column: self.column as usize }
+    }
+
+    /// The stretch of `length` characters from `pos` on.
+    pub fn new(pos: Pos, length: usize) -> Self {
+        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { line: short(pos.line), column: short(pos.column), length: short(length) }
+    }
+}
+
 /// A fault before its origin is known; [`Fault::at`] and the parser add the rest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {

@@ -7,8 +7,8 @@ use wardline_event::{Fields, MatchedField, Value};
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
 use crate::limits;
-use crate::modifiers::number;
 use crate::pattern::fold;
+use crate::value::number;
 
 /// Whether the rule matches the event, its log source left aside.
 pub(crate) fn matches(detection: &Detection, event: &dyn Fields) -> bool {
@@ -29,11 +29,13 @@ fn node(n: &Node, event: &dyn Fields) -> bool {
         Node::And(parts) => parts.iter().all(|p| node(p, event)),
         Node::Or(parts) => parts.iter().any(|p| node(p, event)),
         Node::Test(test) => holds(test, event),
+        // No rule set takes a rule with placeholders.
+        Node::Expand(_) => false,
     }
 }
 
 fn holds(test: &Test, event: &dyn Fields) -> bool {
-    let found = if let Some(field) = &test.field {
+    let found = if let Some(field) = test.field() {
         field_matches(&test.matcher, event.field(field).as_ref(), event)
     } else {
         let mut found = false;
@@ -61,9 +63,12 @@ pub(crate) fn value_matches(matcher: &Matcher, value: &Value<'_>) -> bool {
         (matcher, Value::List(items)) => items.iter().any(|item| value_matches(matcher, item)),
         (Matcher::Null, value) => matches!(value, Value::Null),
         (Matcher::Text(pattern), value) => value.as_text().is_some_and(|text| pattern.is_match(&text)),
-        (Matcher::Regex(pattern), value) => value.as_text().is_some_and(|text| pattern.regex.is_match(&text)),
+        (Matcher::Regex(regexp), value) => value.as_text().is_some_and(|text| regexp.is_match(&text)),
         (Matcher::Cidr(cidr), Value::Str(text)) => text.trim().parse().is_ok_and(|ip| cidr.contains(ip)),
         (Matcher::Compare(order, bound), value) => as_number(value).is_some_and(|n| order.holds(n, *bound)),
+        (Matcher::Time(part, order, bound), value) => {
+            part.of(value).is_some_and(|n| order.holds(n as f64, *bound))
+        }
         (Matcher::Cidr(_) | Matcher::Exists(_) | Matcher::FieldRef { .. }, _) => false,
     }
 }
@@ -144,8 +149,8 @@ impl Reasons<'_> {
             Node::Test(test) => {
                 let reason = MatchedField {
                     selection: selection.to_owned(),
-                    field: test.field.clone().unwrap_or_default(),
-                    pattern: test.written.clone(),
+                    field: test.field().unwrap_or_default().to_owned(),
+                    pattern: test.written(),
                     value: shown_value(test, self.event),
                 };
                 // Several spellings of one value (Base64 offsets) are one reason.
@@ -153,6 +158,7 @@ impl Reasons<'_> {
                     self.out.push(reason);
                 }
             }
+            Node::Expand(_) => {}
         }
     }
 }
@@ -160,7 +166,7 @@ impl Reasons<'_> {
 /// The value that made the test hold, or all that the field holds where it is not a single one.
 fn shown_value(test: &Test, event: &dyn Fields) -> String {
     let mut shown = None;
-    match &test.field {
+    match test.field() {
         Some(field) => shown = event.field(field).map(|value| hit(&test.matcher, &value)),
         None => event.each_field(&mut |_, value| {
             if shown.is_none() && value_matches(&test.matcher, &value) {

@@ -62,6 +62,7 @@ impl Filter {
         detection.selections.extend(self.detection.selections.iter().map(|selection| Selection {
             // The rule may have a selection of the same name; an explanation is to tell them apart.
             name: format!("{title}: {}", selection.name),
+            span: selection.span,
             body: selection.body.clone(),
         }));
         let mut added = self.detection.condition.clone();

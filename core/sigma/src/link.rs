@@ -1,19 +1,25 @@
-//! From the documents of all files to what is matched: filters are joined to the rules that they name.
+//! From the documents of all files to what is matched: placeholders get their values, and filters are joined to the
+//! rules that they name.
 
 use std::collections::HashMap;
 
+use crate::ast::Detection;
 use crate::collection::Collection;
 use crate::correlation::Correlations;
 use crate::error::RuleError;
 use crate::filter::{Filter, FilterRules};
 use crate::limits;
+use crate::placeholder::{self, Placeholders};
 use crate::rule::Rule;
 use crate::ruleset::RuleSet;
 
 /// What the documents need from outside to be used.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct LinkOptions {}
+pub struct LinkOptions {
+    /// Values for `expand`. A rule with a placeholder that has none is left out.
+    pub placeholders: Placeholders,
+}
 
 /// Rules that are ready to be matched.
 #[derive(Debug)]
@@ -29,9 +35,16 @@ pub struct Linked {
 
 impl Collection {
     /// Puts the documents together. What cannot be used is left out and reported.
-    pub fn link(self, _options: &LinkOptions) -> Linked {
-        let Self { mut rules, correlations, filters } = self;
+    pub fn link(self, options: &LinkOptions) -> Linked {
+        let Self { mut rules, correlations, mut filters } = self;
         let mut faults = Vec::new();
+        let mut budget = limits::LINK_TESTS;
+        let mut expand = |detection: &mut Detection, origin: &str| {
+            let outcome = placeholder::expand(detection, &options.placeholders, &mut budget);
+            outcome.map_err(|fault| faults.push(fault.at(origin))).is_ok()
+        };
+        rules.retain_mut(|rule| expand(&mut rule.detection, &rule.attributes.origin));
+        filters.retain_mut(|filter| expand(&mut filter.detection, &filter.attributes.origin));
         apply_filters(&filters, &mut rules, &mut faults);
         let (rules, more) = RuleSet::compile_lossy(rules);
         faults.extend(more);
@@ -64,7 +77,7 @@ fn apply_filters(filters: &[Filter], rules: &mut [Rule], faults: &mut Vec<RuleEr
             }
         }
     }
-    let mut budget = limits::FILTER_TESTS;
+    let mut budget = limits::LINK_TESTS;
     for filter in filters {
         let targets = targets(filter, rules, &by_reference, faults);
         let tests = filter.detection.tests();
@@ -72,10 +85,7 @@ fn apply_filters(filters: &[Filter], rules: &mut [Rule], faults: &mut Vec<RuleEr
             faults.push(fault(
                 "S002",
                 filter,
-                format!(
-                    "with this filter, filters add more than {} tests to the rules",
-                    limits::FILTER_TESTS
-                ),
+                format!("with this filter, filters add more than {} tests to the rules", limits::LINK_TESTS),
                 "name fewer rules, or look for fewer values",
             ));
             continue;

@@ -1,17 +1,15 @@
-//! Value modifiers: from `Field|modifier|modifier: value` to tests.
+//! The key of a detection item: `Field|modifier|modifier`.
 
-use regex::RegexBuilder;
+use std::sync::Arc;
 
-use crate::ast::{Cidr, Matcher, Node, Order, Part, Pattern, Test};
-use crate::encoding::{Spelling, Transform};
-use crate::error::{Fault, Pos};
-use crate::limits;
-use crate::literal;
-use crate::pattern::{TextPattern, Token, tokens};
-use crate::suggest::distance;
-use crate::yaml::{Key, Scalar, Typed};
+use crate::ast::{Item, Order, Part};
+use crate::encoding::Transform;
+use crate::error::{Fault, Pos, Span};
+use crate::regexp::Flags;
+use crate::suggest;
+use crate::time_part::TimePart;
 
-/// Every modifier that Sigma 2.1 defines and this crate applies.
+/// Every modifier that Sigma 2.1 defines.
 const KNOWN: &[&str] = &[
     "all",
     "base64",
@@ -19,16 +17,20 @@ const KNOWN: &[&str] = &[
     "cased",
     "cidr",
     "contains",
+    "day",
     "endswith",
     "exists",
     "expand",
     "fieldref",
     "gt",
     "gte",
+    "hour",
     "i",
     "lt",
     "lte",
     "m",
+    "minute",
+    "month",
     "neq",
     "re",
     "s",
@@ -36,16 +38,15 @@ const KNOWN: &[&str] = &[
     "utf16",
     "utf16be",
     "utf16le",
+    "week",
     "wide",
     "windash",
+    "year",
 ];
-
-/// Modifiers that Sigma 2.1 defines and this crate does not apply yet.
-const TIME_PARTS: &[&str] = &["minute", "hour", "day", "week", "month", "year"];
 
 /// What kind of test the modifiers ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Type {
+pub(crate) enum Type {
     Text,
     Regex,
     Cidr,
@@ -58,64 +59,74 @@ enum Type {
 /// A detection item's key, taken apart.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldKey {
-    /// `None` for keywords.
-    pub field: Option<String>,
+    /// The key as written.
+    pub item: Arc<Item>,
     /// `all`: every value must match.
     pub all: bool,
     /// `neq`: no value may match.
     pub negated: bool,
-    kind: Type,
-    part: Part,
-    cased: bool,
-    expand: bool,
-    /// `i`, `m`, `s`.
-    flags: [bool; 3],
-    transforms: Vec<Transform>,
-    /// The modifiers as written, for explanations.
-    written: String,
+    /// Whether there is no field: a keyword.
+    pub keyword: bool,
+    pub kind: Type,
+    pub part: Part,
+    pub time_part: Option<TimePart>,
+    pub cased: bool,
+    pub expand: bool,
+    pub flags: Flags,
+    pub transforms: Vec<Transform>,
 }
 
 impl FieldKey {
-    /// A keyword without modifiers.
-    pub fn keyword() -> Self {
+    /// A keyword without modifiers; the place is that of its value.
+    pub fn keyword(span: Span) -> Self {
+        Self::new(Item { key: String::new(), span })
+    }
+
+    fn new(item: Item) -> Self {
+        let keyword = item.field().is_none();
         Self {
-            field: None,
+            item: Arc::new(item),
             all: false,
             negated: false,
+            keyword,
             kind: Type::Text,
-            part: Part::Anywhere,
+            part: if keyword { Part::Anywhere } else { Part::Whole },
+            time_part: None,
             cased: false,
             expand: false,
-            flags: [false; 3],
+            flags: Flags::default(),
             transforms: Vec::new(),
-            written: String::new(),
         }
     }
 
-    pub fn parse(key: &Key) -> Result<Self, Fault> {
-        let mut out = Self::keyword();
-        let mut names = key.text.split('|');
-        let field = names.next().unwrap_or_default();
-        if !field.is_empty() {
-            out.field = Some(field.to_owned());
-            out.part = Part::Whole;
+    /// Reads a key. `at` is where the key begins, with its quote if it has one.
+    pub fn parse(item: Item, at: Pos) -> Result<Self, Fault> {
+        let mut out = Self::new(item);
+        if !out.item.key.contains('|') {
+            return Ok(out);
         }
-        let mut column = key.text_at.column + field.chars().count() + 1;
+        let item = Arc::clone(&out.item);
+        let start = item.span.pos();
+        let mut column = start.column + item.field().unwrap_or_default().chars().count() + 1;
         let mut parts = 0;
-        for name in names {
-            let at = Pos { line: key.text_at.line, column };
+        for name in item.modifiers() {
+            let at = Pos { line: start.line, column };
             column += name.chars().count() + 1;
             out.apply(name, at, &mut parts)?;
         }
-        out.check(key, parts)?;
-        let words: Vec<&str> = key.text.split('|').skip(1).filter(|m| *m != "all").collect();
-        out.written = words.join("|");
+        out.check(at, parts)?;
         Ok(out)
+    }
+
+    /// The modifiers that say how one value is meant.
+    pub fn written(&self) -> String {
+        self.item.modifiers().filter(|m| *m != "all").collect::<Vec<_>>().join("|")
     }
 
     fn apply(&mut self, name: &str, at: Pos, parts: &mut usize) -> Result<(), Fault> {
         let mut set_type = |kind: Type| {
-            if self.kind == Type::Text || self.kind == kind {
+            let time_alone = self.kind == Type::Compare(Order::Equal) && matches!(kind, Type::Compare(_));
+            if self.kind == Type::Text || self.kind == kind || time_alone {
                 self.kind = kind;
                 Ok(())
             } else {
@@ -152,7 +163,11 @@ impl FieldKey {
                         format!("write `re|{name}`"),
                     ));
                 }
-                self.flags["ims".find(name).unwrap_or_default()] = true;
+                match name {
+                    "i" => self.flags.case_insensitive = true,
+                    "m" => self.flags.multi_line = true,
+                    _ => self.flags.dot_all = true,
+                }
             }
             "windash" => self.transforms.push(Transform::Windash),
             "wide" | "utf16le" => self.transforms.push(Transform::Utf16Le),
@@ -160,21 +175,27 @@ impl FieldKey {
             "utf16" => self.transforms.push(Transform::Utf16),
             "base64" => self.transforms.push(Transform::Base64),
             "base64offset" => self.transforms.push(Transform::Base64Offset),
-            _ if TIME_PARTS.contains(&name) => {
-                return Err(Fault::new(
-                    "S034",
-                    at,
-                    format!("the time modifier `{name}` is not supported yet"),
-                    "compare a field that holds the number itself",
-                ));
+            _ => {
+                let part = TimePart::named(name).ok_or_else(|| unknown(name, at))?;
+                if self.time_part.replace(part).is_some() {
+                    return Err(Fault::new(
+                        "S031",
+                        at,
+                        "more than one part of a time",
+                        "keep one, and name the field again for the other",
+                    ));
+                }
+                // `hour` alone asks for that hour, `hour|gte` for that one or a later.
+                if self.kind == Type::Text {
+                    self.kind = Type::Compare(Order::Equal);
+                }
             }
-            _ => return Err(unknown(name, at)),
         }
         Ok(())
     }
 
-    fn check(&self, key: &Key, parts: usize) -> Result<(), Fault> {
-        let conflict = |message: String, hint: &str| Err(Fault::new("S031", key.pos, message, hint));
+    fn check(&self, at: Pos, parts: usize) -> Result<(), Fault> {
+        let conflict = |message: String, hint: &str| Err(Fault::new("S031", at, message, hint));
         if parts > 1 {
             return conflict(
                 "more than one of `contains`, `startswith` and `endswith`".to_owned(),
@@ -186,7 +207,9 @@ impl FieldKey {
             Type::Regex => Some("re"),
             Type::Cidr => Some("cidr"),
             Type::Exists => Some("exists"),
-            Type::Compare(_) => Some("a numeric comparison"),
+            Type::Compare(_) => {
+                Some(if self.time_part.is_some() { "a part of a time" } else { "a numeric comparison" })
+            }
         };
         if let Some(name) = type_name
             && (parts > 0 || self.cased)
@@ -202,7 +225,7 @@ impl FieldKey {
                 "keep the one or the other",
             );
         }
-        if self.field.is_none() && !matches!(self.kind, Type::Text | Type::Regex) {
+        if self.keyword && !matches!(self.kind, Type::Text | Type::Regex) {
             return conflict(
                 "this modifier needs a field; keywords are text or regular expressions".to_owned(),
                 "name the field before the first `|`",
@@ -210,240 +233,13 @@ impl FieldKey {
         }
         Ok(())
     }
-
-    /// Whether values are regular expressions.
-    pub fn is_regex(&self) -> bool {
-        self.kind == Type::Regex
-    }
-
-    /// The tests for one value.
-    pub fn test(&self, value: &Scalar) -> Result<Node, Fault> {
-        let at = value.text_at;
-        if value.text.len() > limits::VALUE_BYTES {
-            return Err(Fault::new(
-                "S002",
-                at,
-                format!("a value of {} bytes, the limit is {}", value.text.len(), limits::VALUE_BYTES),
-                "shorten it",
-            ));
-        }
-        if self.expand
-            && let Some(name) = placeholder(&value.text)
-        {
-            return Err(Fault::new(
-                "S033",
-                at,
-                format!("the placeholder `%{name}%` has no value here"),
-                "placeholders are not supported yet; write the values out",
-            ));
-        }
-        let typed = value.typed();
-        if typed == Typed::Null && self.kind != Type::Regex {
-            if self.field.is_none() {
-                return Err(Fault::new(
-                    "S032",
-                    at,
-                    "a keyword cannot be null",
-                    "remove it, or quote the word",
-                ));
-            }
-            if self.kind != Type::Text || self.part != Part::Whole || !self.transforms.is_empty() {
-                return Err(Fault::new(
-                    "S032",
-                    at,
-                    format!("null cannot be used with `{}`", self.written),
-                    "remove the modifier, or quote the word if it is meant as text",
-                ));
-            }
-            return Ok(self.node(Matcher::Null, "null"));
-        }
-        match self.kind {
-            Type::Exists => match typed {
-                Typed::Bool(wanted) => Ok(self.node(Matcher::Exists(wanted), &value.text)),
-                Typed::Str("yes" | "true") => Ok(self.node(Matcher::Exists(true), &value.text)),
-                Typed::Str("no" | "false") => Ok(self.node(Matcher::Exists(false), &value.text)),
-                _ => Err(Fault::new("S032", at, "`exists` takes true or false", "write `true` or `false`")),
-            },
-            Type::Regex => self.regex(value),
-            Type::Cidr => {
-                let Some(cidr) = Cidr::parse(&value.text) else {
-                    return Err(Fault::new(
-                        "S032",
-                        at,
-                        format!("`{}` is not a network", value.text),
-                        "write it as 10.0.0.0/8 or fe80::/10",
-                    ));
-                };
-                Ok(self.node(Matcher::Cidr(cidr), &quoted(&value.text)))
-            }
-            Type::Compare(order) => {
-                let number = match typed {
-                    Typed::Int(n) => Some(n as f64),
-                    Typed::Float(n) => Some(n),
-                    Typed::Str(text) => number(text),
-                    _ => None,
-                };
-                let Some(number) = number else {
-                    return Err(Fault::new(
-                        "S032",
-                        at,
-                        format!("`{}` is not a number", value.text),
-                        format!("`{}` compares numbers", self.written),
-                    ));
-                };
-                Ok(self.node(Matcher::Compare(order, number), &value.text))
-            }
-            Type::FieldRef => {
-                let other = plain_text(&value.text).filter(|name| !name.is_empty()).ok_or_else(|| {
-                    Fault::new("S032", at, "`fieldref` takes the name of a field", "remove the wildcard")
-                })?;
-                let matcher = Matcher::FieldRef { other, part: self.part, cased: self.cased };
-                Ok(self.node(matcher, &quoted(&value.text)))
-            }
-            Type::Text => self.text(value, &typed),
-        }
-    }
-
-    fn regex(&self, value: &Scalar) -> Result<Node, Fault> {
-        let [i, m, s] = self.flags;
-        let regex = RegexBuilder::new(&value.text)
-            .case_insensitive(i)
-            .multi_line(m)
-            .dot_matches_new_line(s)
-            .size_limit(limits::REGEX_BYTES)
-            .nest_limit(100)
-            .build();
-        match regex {
-            Ok(regex) => {
-                let required = literal::required(&value.text, i, s);
-                Ok(self.node(Matcher::Regex(Pattern { regex, required }), &quoted(&value.text)))
-            }
-            Err(regex::Error::CompiledTooBig(limit)) => Err(Fault::new(
-                "S002",
-                value.text_at,
-                format!("the regular expression needs more than {limit} bytes"),
-                "use smaller repetition counts",
-            )),
-            Err(error) => {
-                // The library draws the expression and an arrow over several lines; its last line says what.
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default().trim();
-                let what = last.strip_prefix("error: ").unwrap_or(last);
-                Err(Fault::new(
-                    "S032",
-                    value.text_at,
-                    format!("the regular expression cannot be read: {what}"),
-                    "Sigma allows wildcards, anchors, quantifiers, classes, groups and alternation",
-                ))
-            }
-        }
-    }
-
-    fn text(&self, value: &Scalar, typed: &Typed<'_>) -> Result<Node, Fault> {
-        let shown = match typed {
-            Typed::Str(_) => quoted(&value.text),
-            _ => value.text.clone(),
-        };
-        // A number or flag means what it says; the spelling in the rule counts too, since logs hold text.
-        let canonical = match typed {
-            Typed::Int(n) => Some(n.to_string()),
-            Typed::Float(n) => Some(n.to_string()),
-            Typed::Bool(b) => Some(b.to_string()),
-            _ => None,
-        };
-        let mut spellings = vec![Spelling::Tokens(match canonical {
-            Some(_) => vec![Token::Lit(value.text.clone())],
-            None => tokens(&value.text),
-        })];
-        if let Some(canonical) = canonical.filter(|c| *c != value.text) {
-            spellings.push(Spelling::Tokens(vec![Token::Lit(canonical)]));
-        }
-        for transform in &self.transforms {
-            let mut next = Vec::new();
-            for spelling in spellings {
-                transform.apply(spelling, value.text_at, &mut next)?;
-            }
-            spellings = next;
-        }
-        let mut tests = Vec::with_capacity(spellings.len());
-        for spelling in spellings {
-            let tokens = self.part.surround(spelling.into_tokens(value.text_at)?);
-            tests.push(self.node(Matcher::Text(TextPattern::new(tokens, self.cased)), &shown));
-        }
-        Ok(match tests.pop() {
-            Some(only) if tests.is_empty() => only,
-            Some(last) => {
-                tests.push(last);
-                if self.negated { Node::And(tests) } else { Node::Or(tests) }
-            }
-            None => Node::Or(tests),
-        })
-    }
-
-    fn node(&self, matcher: Matcher, shown: &str) -> Node {
-        let written =
-            if self.written.is_empty() { shown.to_owned() } else { format!("{} {shown}", self.written) };
-        Node::Test(Test { field: self.field.clone(), matcher, negated: self.negated, written })
-    }
-}
-
-impl Part {
-    fn surround(self, mut pattern: Vec<Token>) -> Vec<Token> {
-        if matches!(self, Self::End | Self::Anywhere) && pattern.first() != Some(&Token::Many) {
-            pattern.insert(0, Token::Many);
-        }
-        if matches!(self, Self::Start | Self::Anywhere) && pattern.last() != Some(&Token::Many) {
-            pattern.push(Token::Many);
-        }
-        pattern
-    }
 }
 
 fn unknown(name: &str, at: Pos) -> Fault {
-    let lower = name.to_ascii_lowercase();
-    let near = KNOWN.iter().filter(|known| known.len() > 2).find(|known| distance(known, &lower) <= 2);
-    let hint = match near {
-        Some(near) => format!("did you mean `{near}`? known modifiers: {}", KNOWN.join(", ")),
+    let long = KNOWN.iter().copied().filter(|known| known.len() > 2);
+    let hint = match suggest::nearest(name, long) {
+        Some(near) => format!("did you mean `{near}`?"),
         None => format!("known modifiers: {}", KNOWN.join(", ")),
     };
     Fault::new("S030", at, format!("unknown modifier `{name}`"), hint)
-}
-
-/// The name of the first `%placeholder%`; a percent sign after a backslash stands for itself.
-fn placeholder(text: &str) -> Option<&str> {
-    let mut open = None;
-    let mut escaped = false;
-    for (i, c) in text.char_indices() {
-        if c == '%' && !escaped {
-            match open {
-                Some(start) if i > start => return Some(&text[start..i]),
-                _ => open = Some(i + 1),
-            }
-        }
-        escaped = c == '\\' && !escaped;
-    }
-    None
-}
-
-/// The text without escapes; `None` if it holds a wildcard.
-fn plain_text(text: &str) -> Option<String> {
-    match tokens(text).as_mut_slice() {
-        [] => Some(String::new()),
-        [Token::Lit(literal)] => Some(std::mem::take(literal)),
-        _ => None,
-    }
-}
-
-/// Reads a number written as text, in a rule or in an event.
-pub(crate) fn number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    // Rust also reads `inf` and `nan`; in a log these are words.
-    if !text.bytes().any(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    text.parse().ok().filter(|n: &f64| n.is_finite())
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{text}'")
 }

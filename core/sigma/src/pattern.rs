@@ -60,6 +60,17 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
     out
 }
 
+/// Adds tokens to others, as if their texts had been written one after the other but read apart.
+pub(crate) fn push_tokens(out: &mut Vec<Token>, more: Vec<Token>) {
+    for token in more {
+        match (out.last_mut(), token) {
+            (Some(Token::Lit(last)), Token::Lit(text)) => last.push_str(&text),
+            (Some(Token::Many), Token::Many) => {}
+            (_, token) => out.push(token),
+        }
+    }
+}
+
 /// Folds one character: Unicode's simple case folding, as far as Rust's one-to-one case mappings give it.
 pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() {

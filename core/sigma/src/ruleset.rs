@@ -10,6 +10,7 @@ use crate::error::RuleError;
 use crate::eval;
 use crate::limits;
 use crate::matching::Scratch;
+use crate::placeholder;
 use crate::rule::Rule;
 
 /// Rules that are matched together.
@@ -59,6 +60,10 @@ impl RuleSet {
                     message: format!("the id {} belongs to another rule, in {}", rule.id, kept[first].origin),
                     hint: "give each rule its own UUID, or load the rule once".to_owned(),
                 });
+                continue;
+            }
+            if let Some(fault) = placeholder::missing(&rule) {
+                faults.push(fault);
                 continue;
             }
             let weight = rule.detection.weight();

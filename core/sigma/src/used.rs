@@ -20,10 +20,11 @@ fn collect<'r>(node: &'r Node, names: &mut BTreeSet<&'r str>) {
     match node {
         Node::And(parts) | Node::Or(parts) => parts.iter().for_each(|part| collect(part, names)),
         Node::Test(test) => {
-            names.extend(test.field.as_deref());
+            names.extend(test.field());
             if let Matcher::FieldRef { other, .. } = &test.matcher {
                 names.insert(other);
             }
         }
+        Node::Expand(expand) => names.extend(expand.item.field()),
     }
 }

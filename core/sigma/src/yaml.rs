@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, StrInput};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as Marks, StrInput};
 
-use crate::error::{Fault, Pos};
+use crate::error::{Fault, Pos, Span};
 use crate::limits;
 
 /// A YAML node and where it begins.
@@ -22,12 +22,13 @@ pub(crate) enum Kind {
     Mapping(Vec<(Key, Node)>),
 }
 
-/// A mapping's key. `text_at` is the place of its first character (after the quote, if it is quoted).
+/// A mapping's key.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub text: String,
     pub pos: Pos,
-    pub text_at: Pos,
+    /// Its text without quotes.
+    pub span: Span,
 }
 
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub(crate) struct Scalar {
     pub text: String,
     /// Unquoted, so that it may mean a number, a flag or null.
     pub plain: bool,
-    /// Where its first character is.
-    pub text_at: Pos,
+    /// Its text without quotes.
+    pub span: Span,
 }
 
 /// What a scalar means under YAML 1.2's core schema.
@@ -142,9 +143,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Document<'_>>, Fault> {
                 let root = builder.node(event, pos_mark, 0)?;
                 // An explicit `---` line belongs to no document; without one, comments before it do.
                 starts.push(match (explicit, documents.is_empty()) {
-                    (true, _) => at.line(),
+                    (true, _) => at.start.line(),
                     (false, true) => 0,
-                    (false, false) => at.line() - 1,
+                    (false, false) => at.start.line() - 1,
                 });
                 documents.push(root);
             }
@@ -185,11 +186,23 @@ fn pos(mark: Marker) -> Pos {
     Pos { line: mark.line().max(1), column: mark.col() + 1 }
 }
 
+/// The place of a scalar's text, without its quotes.
+fn span(text: &str, marks: Marks, quoted: bool) -> Span {
+    let quote = usize::from(quoted);
+    let start = pos(marks.start);
+    let length = if marks.start.line() == marks.end.line() {
+        marks.end.col().saturating_sub(marks.start.col() + 2 * quote)
+    } else {
+        text.lines().next().unwrap_or_default().chars().count()
+    };
+    Span::new(Pos { line: start.line, column: start.column + quote }, length)
+}
+
 impl<'a> Builder<'a> {
-    fn next(&mut self) -> Result<Option<(Event<'a>, Marker)>, Fault> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Marks)>, Fault> {
         match self.parser.next_event() {
             None => Ok(None),
-            Some(Ok((event, span))) => Ok(Some((event, span.start))),
+            Some(Ok(next)) => Ok(Some(next)),
             Some(Err(error)) => Err(Fault::new(
                 "S001",
                 pos(*error.marker()),
@@ -199,7 +212,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn require(&mut self) -> Result<(Event<'a>, Marker), Fault> {
+    fn require(&mut self) -> Result<(Event<'a>, Marks), Fault> {
         self.next()?.ok_or_else(|| Fault::new("S001", Pos::default(), "the file ends too early", ""))
     }
 
@@ -216,8 +229,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn node(&mut self, event: Event<'a>, mark: Marker, depth: usize) -> Result<Node, Fault> {
-        let at = pos(mark);
+    fn node(&mut self, event: Event<'a>, marks: Marks, depth: usize) -> Result<Node, Fault> {
+        let at = pos(marks.start);
         self.count(1, at)?;
         if depth > limits::YAML_DEPTH {
             return Err(Fault::new(
@@ -238,8 +251,8 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-                let text_at = Pos { line: at.line, column: at.column + usize::from(quoted) };
-                (Kind::Scalar(Scalar { text: text.into_owned(), plain, text_at }), anchor)
+                let span = span(&text, marks, quoted);
+                (Kind::Scalar(Scalar { text: text.into_owned(), plain, span }), anchor)
             }
             Event::SequenceStart(anchor, _) => {
                 let mut items = Vec::new();
@@ -290,7 +303,7 @@ impl<'a> Builder<'a> {
             }
             let (event, mark) = self.require()?;
             let value = self.node(event, mark, depth + 1)?;
-            pairs.push((Key { text: scalar.text, pos: key.pos, text_at: scalar.text_at }, value));
+            pairs.push((Key { text: scalar.text, pos: key.pos, span: scalar.span }, value));
         }
     }
 }

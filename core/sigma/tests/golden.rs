@@ -1,6 +1,6 @@
 //! Golden cases: `golden/NAME.rule.yml` against each line of `golden/NAME.events.jsonl`. `golden/NAME.expected` has a
 //! line for each event: `match` or `no match`; where the file holds several rules, `match: ` and the titles of those
-//! that match. An event's log source stands under `_logsource`; without one it is that of the first rule.
+//! that match. `golden/NAME.placeholders.yml`, if there, gives values to placeholders. An event's log source stands under `_logsource`; without one it is that of the first rule.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 use wardline_event::{LogRecord, LogSource};
-use wardline_sigma::{Collection, LinkOptions, Linked};
+use wardline_sigma::{Collection, LinkOptions, Linked, Placeholders};
 
 fn cases(folder: &str, ending: &str) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
@@ -35,6 +35,15 @@ fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
     LogRecord::from_json(source, &fields)
 }
 
+/// The values of `NAME.placeholders.yml`, if there is one.
+fn options(base: &str) -> LinkOptions {
+    let mut options = LinkOptions::default();
+    if let Ok(text) = fs::read_to_string(format!("{base}.placeholders.yml")) {
+        options.placeholders = Placeholders::parse(&text, base).unwrap_or_else(|e| panic!("{e}"));
+    }
+    options
+}
+
 #[test]
 fn every_golden_case_comes_out_as_written() {
     let rules = cases("golden", ".rule.yml");
@@ -47,7 +56,7 @@ fn every_golden_case_comes_out_as_written() {
             fs::read_to_string(format!("{base}{ending}")).unwrap_or_else(|e| panic!("{name}: {e}"))
         };
         let collection = Collection::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
-        let Linked { rules: set, faults, .. } = collection.link(&LinkOptions::default());
+        let Linked { rules: set, faults, .. } = collection.link(&options(base));
         assert_eq!(faults, [], "{name}");
         let mut scratch = set.scratch();
         let (events, expected) = (read(".events.jsonl"), read(".expected"));
@@ -86,7 +95,7 @@ fn every_broken_rule_says_what_is_wrong() {
         let joined = |faults: Vec<_>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let got = match Collection::parse(&fs::read_to_string(&path).unwrap(), &format!("{name}.yml")) {
             Err(error) => error.to_string(),
-            Ok(collection) => joined(collection.link(&LinkOptions::default()).faults),
+            Ok(collection) => joined(collection.link(&options(base)).faults),
         };
         assert!(!got.is_empty(), "{name}: no error");
         if got != expected.trim_end() {

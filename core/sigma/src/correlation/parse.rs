@@ -159,7 +159,7 @@ fn number(node: &Node, name: &str) -> Result<f64, Fault> {
 /// An expression over rules. Without a list of rules, those that it names are the rules.
 fn over_rules(text: &Scalar, rules: &mut Vec<String>, listed: bool) -> Result<CorrelationCondition, Fault> {
     let mut named = Vec::new();
-    let expression = boolean::parse(&text.text, text.text_at, &mut |name, pos| {
+    let expression = boolean::parse(&text.text, text.span.pos(), &mut |name, pos| {
         let index = match rules.iter().position(|rule| rule == name) {
             Some(index) => index,
             None if listed => {
@@ -186,7 +186,7 @@ fn over_rules(text: &Scalar, rules: &mut Vec<String>, listed: bool) -> Result<Co
     if let Some(unused) = (0..rules.len()).find(|index| !named.contains(index)) {
         return Err(Fault::new(
             "S011",
-            text.text_at,
+            text.span.pos(),
             format!("the condition does not name `{}`, which `rules` does", rules[unused]),
             "take it into the condition, or out of `rules`",
         ));

@@ -37,7 +37,7 @@ pub(super) fn check(detection: &Node, selections: &[Selection<'_>], report: &mut
 /// The condition, if it can be read; why it cannot is a fault of the rule.
 fn read(node: &Node, names: &[&str]) -> Option<Condition> {
     let one = |node: &Node| match &node.kind {
-        Kind::Scalar(s) => parse(&s.text, s.text_at, names).ok(),
+        Kind::Scalar(s) => parse(&s.text, s.span.pos(), names).ok(),
         _ => None,
     };
     match &node.kind {

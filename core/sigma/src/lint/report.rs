@@ -13,12 +13,12 @@ pub(super) struct Span {
 
 impl Span {
     pub fn of_key(key: &Key) -> Self {
-        Self { pos: key.pos, width: key.text.chars().count() + 2 * (key.text_at.column - key.pos.column) }
+        Self { pos: key.pos, width: key.text.chars().count() + 2 * (key.span.pos().column - key.pos.column) }
     }
 
     /// The part of a key that begins after `chars` characters.
     pub fn in_key(key: &Key, chars: usize, width: usize) -> Self {
-        let pos = Pos { line: key.text_at.line, column: key.text_at.column + chars };
+        let pos = Pos { line: key.pos.line, column: key.span.pos().column + chars };
         Self { pos, width: width.max(1) }
     }
 
@@ -30,7 +30,7 @@ impl Span {
     }
 
     fn of_scalar(pos: Pos, scalar: &Scalar) -> Self {
-        let quotes = 2 * (scalar.text_at.column.saturating_sub(pos.column));
+        let quotes = 2 * (scalar.span.pos().column.saturating_sub(pos.column));
         // A block scalar's text stands in other lines than its sign.
         let width = if scalar.plain || quotes > 0 { scalar.text.chars().count() + quotes } else { 1 };
         Self { pos, width: width.max(1) }

@@ -87,7 +87,8 @@ fn node(n: &Node) -> Meaning {
     match n {
         Node::And(parts) => and(parts.iter().map(node)),
         Node::Or(parts) => or(parts.iter().map(node)),
-        Node::Test(test) => Meaning::Test(format!("{:?} {} {:?}", test.field, test.negated, test.matcher)),
+        Node::Test(test) => Meaning::Test(format!("{:?} {} {:?}", test.field(), test.negated, test.matcher)),
+        Node::Expand(expand) => Meaning::Test(format!("{} {}", expand.item.key, expand.text)),
     }
 }
 
