@@ -29,8 +29,9 @@ fn rules_of(dir: &Path, out: &mut Vec<Rule>) {
 
 /// Fields that public rules name and that no event has which they can see: log source and field.
 ///
-/// All of one kind: Sysmon's event of that category names a process by path and id only, and the rules ask for more of
-/// it, or for its parent. Some endpoint products add that to their records, no log of Windows does.
+/// Most are of one kind: Sysmon's event of that category names a process by path and id only, and the rules ask for more of
+/// it, or for its parent. Some endpoint products add that to their records, no log of Windows does. The two of the
+/// Security log are names that no event of it has: its records say `Computer` and `SubjectUserName`.
 const UNKNOWN: &[(&str, &str)] = &[
     ("windows/create_remote_thread/", "SourceCommandLine"),
     ("windows/create_remote_thread/", "SourceParentImage"),
@@ -45,6 +46,8 @@ const UNKNOWN: &[(&str, &str)] = &[
     ("windows/network_connection/", "ParentImage"),
     ("windows/process_access/", "SourceCommandLine"),
     ("windows/process_creation/", "GrandParentImage"),
+    ("windows//security", "ComputerName"),
+    ("windows//security", "SubjectAccountName"),
 ];
 
 #[test]
