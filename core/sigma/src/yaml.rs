@@ -94,6 +94,14 @@ impl Node {
         }
     }
 
+    /// The pairs of a mapping; none of anything else.
+    pub fn pairs(&self) -> &[(Key, Self)] {
+        match &self.kind {
+            Kind::Mapping(pairs) => pairs,
+            _ => &[],
+        }
+    }
+
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match &self.kind {

@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wardline_sigma::Collection;
-use wardline_sigma::lint::{self, CODES, Diagnostic, Level};
+use wardline_sigma::lint::{self, CODES, Diagnostic, Level, Linter};
+use wardline_sigma::sources::Sources;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
@@ -30,12 +31,13 @@ fn every_rule_gets_the_findings_that_are_written_beside_it() {
     let mut files: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.to_str().unwrap().ends_with(".rule.yml"));
     files.sort();
+    let linter = Linter::new(Sources::builtin());
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        let linted = lint::file(&text, name);
+        let linted = linter.file(&text, name);
         let mut found = linted.diagnostics;
         found.extend(lint::set(&linted.collection));
         seen.extend(found.iter().map(|d| d.code));
@@ -100,10 +102,11 @@ fn public_rules_raise_few_alarms() {
     let mut files = Vec::new();
     rule_files(&root, &mut files);
     files.sort();
+    let linter = Linter::new(Sources::builtin());
     let mut all = Collection::default();
     let mut found = Vec::new();
     for file in &files {
-        let linted = lint::file(&fs::read_to_string(file).unwrap(), file.to_str().unwrap());
+        let linted = linter.file(&fs::read_to_string(file).unwrap(), file.to_str().unwrap());
         all.extend(linted.collection);
         found.extend(linted.diagnostics);
     }

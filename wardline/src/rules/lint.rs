@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::json;
-use wardline_sigma::lint::{self, CODES, Code, Diagnostic, Level, Linted};
+use wardline_sigma::lint::{self, CODES, Code, Diagnostic, Level, Linted, Linter};
+use wardline_sigma::sources::Sources;
 use wardline_sigma::{Collection, LinkOptions, Rule};
 
 use super::load::{Source, sources};
@@ -75,11 +76,12 @@ pub const OUR_CODES: &[Code] = &[
 ];
 
 pub fn run(args: &LintArgs) -> ExitCode {
+    let linter = Linter::new(Sources::builtin());
     let (sources, faults) = sources(&args.paths);
     let mut found = Vec::new();
     found.extend(faults.iter().map(|fault| unreadable(fault.split(": ").next().unwrap_or_default(), fault)));
     let mut all = Collection::default();
-    for linted in parallel::map(&sources, lint_source) {
+    for linted in parallel::map(&sources, |source| lint_source(&linter, source)) {
         found.extend(linted.diagnostics);
         all.extend(linted.collection);
     }
@@ -116,9 +118,9 @@ pub fn run(args: &LintArgs) -> ExitCode {
     }
 }
 
-fn lint_source(source: &Source) -> Linted {
+fn lint_source(linter: &Linter<'_>, source: &Source) -> Linted {
     let mut linted = match &source.text {
-        Ok(text) => lint::file(text, &source.origin),
+        Ok(text) => linter.file(text, &source.origin),
         Err(e) => {
             Linted { collection: Collection::default(), diagnostics: vec![unreadable(&source.origin, e)] }
         }

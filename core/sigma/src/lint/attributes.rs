@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::report::{Report, Span};
-use super::tags::{self, nearest};
+use super::tags;
 use crate::attributes::DEFINED;
+use crate::suggest::nearest;
 use crate::yaml::{Key, Kind, Node, Scalar};
 
 /// Characters of a title that lists and tables can still show.

@@ -1,12 +1,13 @@
 //! Lints: what a rule that loads should still not say.
 //!
-//! [`file`] looks at the text of one file, [`set`] at rules together. Both are pure; whoever calls them shows the
+//! [`Linter::file`] looks at the text of one file, [`set`] at rules together. Both are pure; whoever calls them shows the
 //! [`Diagnostic`]s. Every code stands in [`CODES`]. A fault that keeps a rule from loading
 //! ([`RuleError`]) becomes a diagnostic too, so that there is one list to show.
 
 mod attributes;
 mod condition;
 mod items;
+mod log_source;
 mod modifiers;
 mod regexes;
 mod report;
@@ -19,7 +20,8 @@ mod values;
 use crate::action;
 use crate::collection::Collection;
 use crate::error::RuleError;
-use crate::yaml::{self, Kind, Node};
+use crate::sources::Sources;
+use crate::yaml::{self, Node};
 
 pub use set::set;
 pub use table::{CODES, Code};
@@ -78,36 +80,49 @@ pub struct Linted {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a file of rules and lints each of them alone. `origin` names the file in the findings.
-pub fn file(text: &str, origin: &str) -> Linted {
-    let mut report = Report::new(origin);
-    let collection = Collection::parse(text, origin).unwrap_or_else(|error| {
-        report.error(text, error);
-        Collection::default()
-    });
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for document in yaml::parse(text).and_then(action::carry_out).unwrap_or_default() {
-        document_lints(&document.root, &mut report);
-    }
-    let mut diagnostics = report.out;
-    diagnostics
-        .sort_by(|a, b| (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message)));
-    // What `action: global` says, each of its rules says at the same place.
-    diagnostics.dedup();
-    Linted { collection, diagnostics }
+/// Lints rules against the log sources that there are.
+pub struct Linter<'s> {
+    known: log_source::Known<'s>,
 }
 
-fn document_lints(root: &Node, report: &mut Report<'_>) {
-    let Kind::Mapping(_) = &root.kind else { return };
-    attributes::check(root, report);
-    let Some(detection) = root.get("detection") else { return };
-    let selections = items::selections(detection);
-    condition::check(detection, &selections, report);
-    selections::check(&selections, report);
-    for item in selections.iter().flat_map(|s| s.groups.iter().flatten()) {
-        modifiers::check(item, report);
-        values::check(item, report);
-        regexes::check(item, report);
+impl<'s> Linter<'s> {
+    /// A linter that knows these sources of events. Share it: it remembers what it asked of them.
+    pub fn new(sources: &'s Sources) -> Self {
+        Self { known: log_source::Known::new(sources) }
+    }
+
+    /// Reads a file of rules and lints each of them alone. `origin` names the file in the findings.
+    pub fn file(&self, text: &str, origin: &str) -> Linted {
+        let mut report = Report::new(origin);
+        let collection = Collection::parse(text, origin).unwrap_or_else(|error| {
+            report.error(text, error);
+            Collection::default()
+        });
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for document in yaml::parse(text).and_then(action::carry_out).unwrap_or_default() {
+            self.document(&document.root, &mut report);
+        }
+        let mut diagnostics = report.out;
+        diagnostics.sort_by(|a, b| {
+            (a.line, a.column, a.code, &a.message).cmp(&(b.line, b.column, b.code, &b.message))
+        });
+        // What `action: global` says, each of its rules says at the same place.
+        diagnostics.dedup();
+        Linted { collection, diagnostics }
+    }
+
+    fn document(&self, root: &Node, report: &mut Report<'_>) {
+        attributes::check(root, report);
+        let Some(detection) = root.get("detection") else { return };
+        let selections = items::selections(detection);
+        condition::check(detection, &selections, report);
+        selections::check(&selections, report);
+        self.known.check(root, &selections, report);
+        for item in selections.iter().flat_map(|s| s.groups.iter().flatten()) {
+            modifiers::check(item, report);
+            values::check(item, report);
+            regexes::check(item, report);
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub const CODES: &[Code] = &[
     code("S050", Warning, "a filter that names a rule which is not loaded, or takes no loaded rule in"),
     code("S051", Warning, "a filter that names a rule of another log source, to which it is not applied"),
     code("S060", Error, "two rules have the same id"),
+    code("S070", Error, "a file of log sources has another shape than it should have"),
+    code("S071", Error, "a file of log sources names a group or source that is not there, or is there twice"),
     // Attributes.
     code("S100", Warning, "the rule has no id"),
     code("S101", Warning, "the id is not a UUID"),
@@ -89,6 +91,9 @@ pub const CODES: &[Code] = &[
     code("S142", Note, "`windash` where no value has a dash"),
     code("S143", Warning, "a network whose address has bits past its prefix"),
     code("S144", Warning, "a field that is compared with itself"),
+    // Log sources.
+    code("S150", Warning, "a field that no event has which the rule can see"),
+    code("S151", Warning, "a log source of which no known source writes events: the rule can never match"),
     // Rules together.
     code("S160", Warning, "two rules with the same log source and the same detection"),
     code("S161", Note, "a rule without a test"),

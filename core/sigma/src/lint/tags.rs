@@ -1,6 +1,7 @@
 //! Tags: `namespace.name`, and what ATT&CK knows.
 
 use super::report::{Report, Span};
+use crate::suggest::nearest;
 
 /// ATT&CK's tactics for enterprise, mobile and industrial systems, as tags write them; `defense-evasion` is what
 /// `stealth` and `defense-impairment` were in older versions.
@@ -91,29 +92,4 @@ fn is_id(name: &str) -> bool {
 
 fn looks_like_id(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name[1..].starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// The candidate that a misspelled word was meant to be, if one is near enough.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, best) = candidates.map(|c| (edits(word, c), c)).min()?;
-    (distance <= 1 + word.chars().count() / 6).then_some(best)
-}
-
-/// Levenshtein's distance. Long words are not words.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
