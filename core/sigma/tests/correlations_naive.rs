@@ -145,7 +145,7 @@ fn sum(window: &[&Event]) -> Option<f64> {
     (!numbers.is_empty()).then(|| numbers.iter().map(|(n, _)| n).sum())
 }
 
-fn users(window: &[&Event]) -> Option<(f64, Vec<u64>)> {
+fn users(window: &[&Event]) -> (f64, Vec<u64>) {
     let mut last = BTreeMap::new();
     for (at, event) in window.iter().enumerate() {
         if let Some(user) = event.user {
@@ -153,7 +153,7 @@ fn users(window: &[&Event]) -> Option<(f64, Vec<u64>)> {
         }
     }
     let order: BTreeSet<usize> = last.values().copied().collect();
-    Some((last.len() as f64, order.into_iter().map(|at| window[at].reference).collect()))
+    (last.len() as f64, order.into_iter().map(|at| window[at].reference).collect())
 }
 
 fn of_rules(window: &[&Event], holds: bool) -> Option<(f64, Vec<u64>)> {
@@ -201,14 +201,14 @@ const CASES: &[Case] = &[
         rules: 5,
         grouped: false,
         closing: false,
-        look: |w| users(w).filter(|(n, _)| *n >= 3.0),
+        look: |w| Some(users(w)).filter(|(n, _)| *n >= 3.0),
     },
     Case {
         body: "type: value_count\nrules: [a, b, c]\ntimespan: 10s\ncondition: {field: user, lt: 3}",
         rules: 7,
         grouped: false,
         closing: true,
-        look: |w| users(w).filter(|(n, _)| *n < 3.0),
+        look: |w| Some(users(w)).filter(|(n, _)| *n < 3.0),
     },
     Case {
         body: "type: value_sum\nrules: [a, b]\ngroup-by: user\ntimespan: 10s\ncondition: {field: n, gte: 20}",
@@ -360,7 +360,9 @@ fn naive(case: &Case, events: &[Event]) -> Vec<Report> {
 /// Of ordered correlations the events of the match are left out, as the naive evaluation does not say them.
 fn comparable(case: &Case, mut reports: Vec<Report>) -> Vec<Report> {
     if case.body.contains("ordered") {
-        reports.iter_mut().for_each(|report| report.3.clear());
+        for report in &mut reports {
+            report.3.clear();
+        }
     }
     reports
 }
