@@ -37,6 +37,36 @@ detection:
 wardline: {response: kill}
 ";
 
+/// The evil rule is one of a correlation's too, which must not keep it from killing.
+const CORRELATIONS: &str = "
+title: A guess
+name: guess
+logsource: {category: process_creation, product: linux}
+detection: {selection: {CommandLine|contains: guess}, condition: selection}
+---
+title: Guessing
+level: high
+correlation:
+    type: event_count
+    rules: [guess, 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a10]
+    group-by: Image
+    timespan: 1m
+    condition: {gte: 3}
+wardline: {response: kill}
+---
+title: A probe
+name: probe
+logsource: {category: process_creation, product: linux}
+detection: {selection: {CommandLine|contains: probe}, condition: selection}
+---
+title: A single probe
+correlation:
+    type: event_count
+    rules: probe
+    timespan: 10s
+    condition: {eq: 1}
+";
+
 const DEVICE: DeviceId = DeviceId(42);
 const NOW: i64 = 1_800_000_000_000;
 
@@ -149,7 +179,7 @@ impl Bench {
         processes: &SharedProcesses,
         hubs: &KnownHubs,
     ) -> Guard {
-        let (rules, problems) = Ruleset::load([("evil.yml", RULE)]);
+        let (rules, problems) = Ruleset::load([("evil.yml", RULE), ("correlations.yml", CORRELATIONS)]);
         assert!(problems.is_empty(), "{problems:?}");
         let identity = Identity {
             device: DEVICE,
@@ -285,6 +315,42 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
         let counters = bench.heartbeat().counters.unwrap();
         assert_eq!((counters.kept_local, counters.spooled, counters.findings), (1, 3, 1));
         assert_eq!(bench.drain(Lane::Telemetry).len(), 3, "what is counted as spooled is in the spool");
+    }
+}
+
+#[test]
+fn a_correlation_is_a_finding_of_its_own_and_its_rules_are_none() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    assert_eq!(bench.heartbeat().rules_loaded, 5);
+    for pid in [40, 41] {
+        bench.process(ProcessOp::Exec, pid, 10, "guess a password");
+    }
+    // The calendar may be set back; what counts is the time since boot.
+    bench.clock.0.store(5, Ordering::Relaxed);
+    bench.clock.1.store(-86_400, Ordering::Relaxed);
+    assert_eq!(bench.findings(), []);
+    for pid in [42, 43] {
+        bench.process(ProcessOp::Exec, pid, 10, "guess a password");
+    }
+    let findings = bench.findings();
+    assert_eq!(findings.len(), 1, "once, though the guessing goes on");
+    let finding = &findings[0];
+    assert_eq!((finding.rule.title.as_str(), finding.event.process().key.pid), ("Guessing", 42));
+    assert_eq!(finding.action.disposition, Disposition::Stopped);
+    assert_eq!(bench.hands.0.lock().unwrap().killed, [42]);
+    let why: Vec<_> = finding.matched.iter().map(|m| (m.selection.as_str(), m.value.as_str())).collect();
+    assert_eq!(why, [("event_count", "3"), ("group-by", "/tmp/evil")]);
+}
+
+#[test]
+fn a_correlation_whose_time_is_over_is_found_without_another_event() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.process(ProcessOp::Exec, 50, 10, "probe");
+    for (seconds, expected) in [(5, vec![]), (11, vec![]), (13, vec![50]), (30, vec![])] {
+        bench.clock.0.store(seconds, Ordering::Relaxed);
+        bench.guard.tick();
+        let pids: Vec<u32> = bench.findings().iter().map(|f| f.event.process().key.pid).collect();
+        assert_eq!(pids, expected, "after {seconds} s");
     }
 }
 

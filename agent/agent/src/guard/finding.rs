@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 
 use tracing::{info, warn};
-use wardline_event::{ActionTaken, Body, Disposition, Event, Finding, ProcessKey, RuleRef, Severity, ocsf};
+use wardline_event::{
+    ActionTaken, Body, Disposition, Event, Finding, MatchedField, ProcessKey, RuleRef, Severity, ocsf,
+};
 use wardline_policy::{Decision, Response, decide};
 use wardline_respond::{KillError, KillReport};
+use wardline_sigma::{Attributes, Match};
 use wardline_wire::proto::RecordKind;
 
 use super::Guard;
@@ -33,12 +36,42 @@ impl Repeats {
     }
 }
 
+/// What fired.
+pub(super) enum Reason {
+    /// The rule with this index.
+    Rule(usize),
+    /// A correlation, whose last event is the one that it fired on.
+    Correlation(Match),
+}
+
 impl Guard {
-    /// Rules fired on an event: respond once, then record a finding for each.
-    pub(super) fn found(&mut self, event: &Event, boot_ns: u64, hits: &[usize]) {
-        let kills = |rule: &usize| self.parts.rules.responses[*rule] == Response::Kill;
+    fn response(&self, reason: &Reason) -> Response {
+        match reason {
+            Reason::Rule(rule) => self.parts.rules.response(*rule),
+            Reason::Correlation(found) => self.parts.rules.correlated_response(found.correlation),
+        }
+    }
+
+    fn attributes(&self, reason: &Reason) -> &Attributes {
+        match reason {
+            Reason::Rule(rule) => &self.parts.rules.set.rules()[*rule].attributes,
+            Reason::Correlation(found) => {
+                &self.parts.rules.correlations.correlations()[found.correlation].attributes
+            }
+        }
+    }
+
+    fn explain(&self, reason: &Reason, event: &Event) -> Vec<MatchedField> {
+        match reason {
+            Reason::Rule(rule) => self.parts.rules.set.explain(*rule, event),
+            Reason::Correlation(found) => self.parts.rules.correlations.explain(found),
+        }
+    }
+
+    /// Rules or correlations fired on an event: respond once, then record a finding for each.
+    pub(super) fn found(&mut self, event: &Event, boot_ns: u64, reasons: &[Reason]) {
         // The strictest response of all; the first rule that asks for it is named as its author.
-        let author = hits.iter().copied().find(kills);
+        let author = reasons.iter().find(|reason| self.response(reason) == Response::Kill);
         let response = if author.is_some() { Response::Kill } else { Response::Record };
         let decision = decide(response, &self.policy);
         let decided_after_us = self.since_us(boot_ns);
@@ -53,12 +86,15 @@ impl Guard {
             Decision::Kill => self.kill(&event.process().key, boot_ns),
         };
         let ancestors = self.processes().ancestors(&event.process().key);
-        for &rule in hits {
-            if !self.found.is_new(rule, event) {
+        for reason in reasons {
+            // Correlations repeat themselves no more often than their timespan says.
+            if let Reason::Rule(rule) = reason
+                && !self.found.is_new(*rule, event)
+            {
                 continue;
             }
-            let asks_to_kill = kills_rule(self, rule);
-            let parsed = &self.parts.rules.set.rules()[rule];
+            let asks_to_kill = self.response(reason) == Response::Kill;
+            let parsed = self.attributes(reason);
             let action = if asks_to_kill {
                 ActionTaken {
                     disposition,
@@ -69,7 +105,7 @@ impl Guard {
                     done_after_us,
                 }
             } else {
-                let also = author.map(|a| &self.parts.rules.set.rules()[a].title);
+                let also = author.map(|author| &self.attributes(author).title);
                 ActionTaken {
                     disposition: Disposition::Recorded,
                     action: String::new(),
@@ -94,7 +130,7 @@ impl Guard {
                     source: parsed.source.clone(),
                 },
                 techniques: parsed.techniques(),
-                matched: self.parts.rules.set.explain(rule, event),
+                matched: self.explain(reason, event),
                 event: event.clone(),
                 ancestors: ancestors.clone(),
                 action,
@@ -123,10 +159,6 @@ impl Guard {
         };
         (disposition, describe(&result), done)
     }
-}
-
-fn kills_rule(guard: &Guard, rule: usize) -> bool {
-    guard.parts.rules.responses[rule] == Response::Kill
 }
 
 /// What a kill did, in words.

@@ -3,8 +3,10 @@
 //! Everything that must be fast happens in [`Guard::on_event`], in the thread that read the event: match, decide,
 //! kill; only then is anything written.
 
+mod correlate;
 mod finding;
 mod orders;
+mod rules;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,11 +16,11 @@ use wardline_event::{
     Body, BootId, Event, EventId, Process, ProcessOp, SensorKind, SensorLoss, SensorState, SensorStatus,
     Timestamp,
 };
-use wardline_policy::{DevicePolicy, Response};
+use wardline_policy::DevicePolicy;
 use wardline_respond::Responder;
 use wardline_respond::record::{self, Reconciled};
 use wardline_sense::{ProcessTable, Sensed};
-use wardline_sigma::{Rule, RuleSet, Scratch};
+use wardline_sigma::Scratch;
 use wardline_wire::proto::{Command, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand};
 
 use crate::clock::Clock;
@@ -26,61 +28,9 @@ use crate::enrol::{POLICY_FILE, read_policy};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{EventAccount, Outbox};
 use crate::state::{Identity, StateDir, StateError};
+use finding::Reason;
 pub use orders::Orders;
-
-/// A rule that this build cannot use. The others are used all the same.
-#[derive(Debug, thiserror::Error)]
-#[error("rule {origin}: {what}")]
-pub struct RuleProblem {
-    /// The rule's file.
-    pub origin: String,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// Compiled rules, and what each asks for when it fires.
-pub struct Ruleset {
-    set: RuleSet,
-    responses: Vec<Response>,
-}
-
-impl Ruleset {
-    /// Compiles rules given as (origin, YAML text). A rule that cannot be used is reported, never silently left out.
-    pub fn load<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<RuleProblem>) {
-        let mut problems = Vec::new();
-        let mut rules: Vec<Rule> = Vec::new();
-        for (origin, text) in files {
-            match Rule::parse(text, origin) {
-                Ok(parsed) => rules.extend(parsed),
-                Err(e) => problems.push(RuleProblem { origin: origin.to_owned(), what: e.to_string() }),
-            }
-        }
-        rules.retain(|rule| match Response::from_rule(&rule.extra) {
-            Ok(_) => true,
-            Err(what) => {
-                problems.push(RuleProblem { origin: rule.origin.clone(), what });
-                false
-            }
-        });
-        let (set, errors) = RuleSet::compile_lossy(rules);
-        problems.extend(
-            errors.into_iter().map(|e| RuleProblem { origin: e.origin.clone(), what: e.to_string() }),
-        );
-        let responses =
-            set.rules().iter().map(|r| Response::from_rule(&r.extra).unwrap_or_default()).collect();
-        (Self { set, responses }, problems)
-    }
-
-    /// How many rules are in force.
-    pub fn len(&self) -> usize {
-        self.set.rules().len()
-    }
-
-    /// True if there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
+pub use rules::{RuleProblem, Ruleset};
 
 /// A machine's processes, shared between its sensors and the guard.
 pub type SharedProcesses = Arc<Mutex<ProcessTable>>;
@@ -113,6 +63,7 @@ pub struct Parts {
 pub struct Guard {
     parts: Parts,
     scratch: Scratch,
+    correlating: correlate::Correlating,
     policy: DevicePolicy,
     policy_digest: Vec<u8>,
     orders: Orders,
@@ -136,6 +87,7 @@ impl Guard {
     pub fn new(parts: Parts) -> Result<Self, StateError> {
         let mut guard = Self {
             scratch: parts.rules.set.scratch(),
+            correlating: correlate::Correlating::new(&parts.rules.correlations),
             policy: DevicePolicy::default(),
             policy_digest: Vec::new(),
             orders: Orders::load(&parts.state)?,
@@ -196,7 +148,18 @@ impl Guard {
         let mut hits = Vec::new();
         self.parts.rules.set.matches(&event, &mut self.scratch, &mut |rule| hits.push(rule));
         if !hits.is_empty() {
-            self.found(&event, boot_ns, &hits);
+            let found = self.correlating.observe(&hits, &event, boot_ns);
+            let (now, before): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_of_newest);
+            hits.retain(|rule| !self.parts.rules.is_silent(*rule));
+            let reasons: Vec<Reason> = hits
+                .into_iter()
+                .map(Reason::Rule)
+                .chain(now.into_iter().map(|found| Reason::Correlation(found.what)))
+                .collect();
+            if !reasons.is_empty() {
+                self.found(&event, boot_ns, &reasons);
+            }
+            self.correlated(before);
         }
         self.ship(&event);
     }
@@ -244,9 +207,12 @@ impl Guard {
         known.unwrap_or_default()
     }
 
-    /// Does what is due: ends an isolation in time, restores one after a reboot. Call it about once a second.
+    /// Does what is due: looks at correlations whose time is over, ends an isolation in time, restores one after a
+    /// reboot. Call it about once a second.
     pub fn tick(&mut self) {
         let now_ns = self.parts.clock.boot_ns();
+        let found = self.correlating.advance(now_ns);
+        self.correlated(found);
         let since = |then: u64| Duration::from_nanos(now_ns.saturating_sub(then));
         if self.last_reconcile_ns.is_some_and(|last| since(last) < RECONCILE_EVERY) {
             return;

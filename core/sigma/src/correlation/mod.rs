@@ -45,6 +45,7 @@ mod boolean;
 mod capture;
 mod engine;
 mod evidence;
+mod explain;
 mod groups;
 mod hits;
 mod link;
