@@ -73,6 +73,23 @@ impl Cell {
         }
     }
 
+    pub(crate) fn items(self, items: &[Self]) -> &[Self] {
+        match self {
+            Self::List(span) => span.items(items),
+            _ => &[],
+        }
+    }
+
+    /// A part of a text; nothing changes if it is none, or the part is not within it.
+    pub(crate) fn part(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Self::Text(span) if range.start <= range.end && range.end <= (span.to - span.from) as usize => {
+                Self::Text(Span { from: span.from + range.start as u32, to: span.from + range.end as u32 })
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn value<'a>(self, text: &'a str, items: &'a [Self]) -> Value<'a> {
         match self {
             Self::Null => Value::Null,

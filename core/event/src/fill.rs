@@ -48,9 +48,16 @@ impl<'a> Fill<'a> {
         self.record.text_since(from)
     }
 
-    /// The object whose JSON text was appended to [`Fill::buffer`] since it was `from` bytes long.
-    pub fn object_since(&self, from: usize) -> Cell {
+    /// Puts an object into the record; `json` is its text.
+    pub fn object_text(&mut self, json: &str) -> Cell {
+        let from = self.record.text.len();
+        self.record.text.push_str(json);
         Cell::object(from, self.record.text.len())
+    }
+
+    /// A part of a text, in bytes from its beginning.
+    pub fn part(&self, text: Cell, range: std::ops::Range<usize>) -> Cell {
+        text.part(range)
     }
 
     /// Puts a list of values into the record.
@@ -123,11 +130,7 @@ impl<'a> Fill<'a> {
                 let cells: Vec<Cell> = items.iter().map(|i| self.json(i)).collect();
                 self.list(&cells)
             }
-            Json::Object(_) => {
-                let from = self.record.text.len();
-                self.record.text.push_str(&json.to_string());
-                self.object_since(from)
-            }
+            Json::Object(_) => self.object_text(&json.to_string()),
         }
     }
 
@@ -143,7 +146,12 @@ impl<'a> Fill<'a> {
 
     /// Where a field stands: 0 is the first that was set.
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.layouts.position(self.at, name).map(|p| p as usize)
+        self.layouts.position(self.at, name)
+    }
+
+    /// The names so far, with their positions, the last first.
+    pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.layouts.path(self.at)
     }
 
     /// The value at a position.
@@ -166,6 +174,11 @@ impl<'a> Fill<'a> {
     /// A cell's text, if it is text.
     pub fn as_text(&self, cell: Cell) -> Option<&str> {
         cell.as_text(&self.record.text)
+    }
+
+    /// A cell's items, if it is a list.
+    pub fn items(&self, cell: Cell) -> &[Cell] {
+        cell.items(&self.record.items)
     }
 
     /// The record's source, `also`, time and number.

@@ -35,6 +35,13 @@ pub struct Layouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LayoutId(u32);
 
+impl LayoutId {
+    /// A small number for this place, for tables.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Debug, Default)]
 struct Node {
     /// The last name.
@@ -123,22 +130,26 @@ impl Layouts {
         Step::New
     }
 
-    /// The position of a name in the fields so far.
-    pub fn position(&self, at: LayoutId, name: &str) -> Option<u32> {
+    /// The names of the fields so far and their positions, the last first.
+    pub(crate) fn path(&self, at: LayoutId) -> impl Iterator<Item = (usize, &str)> {
         let mut node = &self.nodes[at.0 as usize];
-        while node.depth > 0 {
-            if *node.name == *name {
-                return Some(node.depth - 1);
-            }
+        std::iter::from_fn(move || {
+            let position = (node.depth as usize).checked_sub(1)?;
+            let name = &*node.name;
             node = &self.nodes[node.parent as usize];
-        }
-        None
+            Some((position, name))
+        })
+    }
+
+    /// The position of a name in the fields so far.
+    pub(crate) fn position(&self, at: LayoutId, name: &str) -> Option<usize> {
+        self.path(at).find(|(_, n)| *n == name).map(|(position, _)| position)
     }
 
     /// The same as [`Layouts::position`], at a cost that stays small on the average for the longest of records.
     fn position_on_path(&mut self, at: LayoutId, name: &str) -> Option<u32> {
         if self.nodes[at.0 as usize].depth <= FEW {
-            return self.position(at, name);
+            return self.position(at, name).map(|p| p as u32);
         }
         let mut node = &self.nodes[at.0 as usize];
         let depth = node.depth;

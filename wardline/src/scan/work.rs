@@ -10,12 +10,12 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use wardline_event::{LogRecord, LogSource};
-use wardline_sense::log::{Fault, ReadError, read_file};
+use wardline_sense::log::{Fault, Options, Pieces, ReadError, Workspace};
 use wardline_sigma::{Correlations, RuleSet, Scratch};
 
 use super::catalog::Catalog;
@@ -69,7 +69,7 @@ pub struct Job<'a> {
 /// How far the scan is, whichever thread does it.
 #[derive(Default)]
 pub struct Progress {
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
     records: AtomicU64,
 }
 
@@ -201,12 +201,12 @@ impl<'a> File<'a> {
     }
 
     fn scan(mut self, scratch: &mut Scratch) {
-        let bytes = &self.job.progress.bytes;
-        let mut count = |n: u64| {
-            bytes.fetch_add(n, Ordering::Relaxed);
-        };
         let file = self.input;
-        let format = read_file(&file.path, &mut count, &mut |item| {
+        let options = Options { bytes_read: Arc::clone(&self.job.progress.bytes), ..Options::default() };
+        let pieces = Pieces::open(&file.path, &options);
+        let format = pieces.format();
+        let mut workspace = Workspace::default();
+        let mut each = |item: Result<&mut LogRecord, ReadError>| {
             match item {
                 Ok(record) => self.record(record, scratch),
                 // A folder may hold other files under such names.
@@ -224,7 +224,12 @@ impl<'a> File<'a> {
             } else {
                 ControlFlow::Continue(())
             }
-        });
+        };
+        for piece in pieces {
+            if piece.read(&mut workspace, &mut each).is_break() {
+                break;
+            }
+        }
         if format.is_none() && self.stats.outcome == Outcome::Read {
             self.stats.outcome = Outcome::Unreadable;
         }

@@ -4,34 +4,112 @@ use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use serde_json::{Map, Value as Json};
+use super::decode::Utf8Reader;
+use super::json_scan::{Bad, Scan};
+use super::pieces::PIECE_BYTES;
+use super::{Fault, MAX_RECORD_BYTES, Place, ReadError, Sink, Workspace};
 
-use super::decode::{Line, Utf8Reader, next_line};
-use super::{Fault, MAX_NESTING, MAX_RECORD_BYTES, Place, ReadError, Sink, windows_event};
+/// A log of one object on each line, cut into runs of whole lines.
+pub struct WholeLines<R> {
+    reader: Utf8Reader<R>,
+    /// Bytes of the line that was begun.
+    begun: Vec<u8>,
+    /// The number of that line.
+    line: u64,
+    /// The line is too long, and its rest is passed over.
+    skipping: bool,
+    ended: bool,
+}
 
-/// One object on each line.
-pub fn read_lines(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> ControlFlow<()> {
-    let mut reader = Utf8Reader::new(input);
-    let mut line = Vec::new();
-    for number in 1.. {
-        let place = Place::Line(number);
-        match next_line(&mut reader, &mut line) {
-            Ok(Line::Whole) if line.trim_ascii().is_empty() => {}
-            Ok(Line::Whole) => hand_over(path, place, number, &line, sink)?,
-            Ok(Line::TooLong) => sink(Err(ReadError::new(path, place, Fault::TooLong)))?,
-            Ok(Line::End) => break,
-            Err(source) => {
-                return sink(Err(ReadError::new(path, place, Fault::Io { doing: "reading", source })));
+/// Lines that follow each other.
+pub struct LinesPiece {
+    bytes: Vec<u8>,
+    first: u64,
+}
+
+impl<R: Read> WholeLines<R> {
+    pub fn new(input: R) -> Self {
+        Self { reader: Utf8Reader::new(input), begun: Vec::new(), line: 1, skipping: false, ended: false }
+    }
+
+    /// The next lines, or what is wrong.
+    pub fn next(&mut self) -> Option<Result<LinesPiece, (Place, Fault)>> {
+        let mut bytes = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+        bytes.append(&mut self.begun);
+        // Where the last whole line ends.
+        let mut whole = 0;
+        while !self.ended && (bytes.len() < PIECE_BYTES || whole == 0) {
+            let available = match self.reader.fill_buf() {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(source) => {
+                    self.ended = true;
+                    return Some(Err((Place::Line(self.line), Fault::Io { doing: "reading", source })));
+                }
+                Ok(available) => available,
+            };
+            let n = available.len();
+            if n == 0 {
+                self.ended = true;
+            } else if self.skipping {
+                // Only the line end is kept, so that the lines are counted right.
+                let end = memchr::memchr(b'\n', available);
+                self.skipping = end.is_none();
+                self.reader.consume(end.unwrap_or(n));
+            } else {
+                if let Some(end) = memchr::memrchr(b'\n', available) {
+                    whole = bytes.len() + end + 1;
+                }
+                bytes.extend_from_slice(available);
+                self.reader.consume(n);
+                if whole == 0 && bytes.len() > MAX_RECORD_BYTES {
+                    self.skipping = true;
+                    return Some(Err((Place::Line(self.line), Fault::TooLong)));
+                }
             }
         }
+        if self.ended {
+            whole = bytes.len();
+        }
+        if whole == 0 {
+            return None;
+        }
+        self.begun.extend_from_slice(&bytes[whole..]);
+        bytes.truncate(whole);
+        let first = self.line;
+        self.line += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        Some(Ok(LinesPiece { bytes, first }))
     }
-    ControlFlow::Continue(())
+}
+
+impl LinesPiece {
+    pub fn read(&self, path: &Path, workspace: &mut Workspace, sink: &mut Sink<'_>) -> ControlFlow<()> {
+        let mut rest = &*self.bytes;
+        for number in self.first.. {
+            if rest.is_empty() {
+                break;
+            }
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest[..end].trim_ascii();
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if line.len() > MAX_RECORD_BYTES {
+                sink(Err(ReadError::new(path, Place::Line(number), Fault::TooLong)))?;
+            } else if !line.is_empty() {
+                hand_over(path, Place::Line(number), number, line, workspace, sink)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Objects one after another or in an array, however they are laid out.
 ///
 /// An array is not held whole: each object in it is cut out by its braces and read by itself.
-pub fn read_values(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> ControlFlow<()> {
+pub fn read_values(
+    path: &Path,
+    input: impl Read,
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
     let mut reader = Utf8Reader::new(input);
     let mut cut = Cut::default();
     let mut value = Vec::new();
@@ -73,7 +151,7 @@ pub fn read_values(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> Contro
                         if overlong {
                             sink(Err(ReadError::new(path, place, Fault::TooLong)))?;
                         } else {
-                            hand_over(path, place, count, &value, sink)?;
+                            hand_over(path, place, count, &value, workspace, sink)?;
                         }
                     }
                 }
@@ -142,83 +220,80 @@ impl Cut {
     }
 }
 
-/// Parses one value and hands over the records in it.
-fn hand_over(path: &Path, place: Place, number: u64, bytes: &[u8], sink: &mut Sink<'_>) -> ControlFlow<()> {
-    match parse(bytes) {
+/// Hands over the record in one object, or those in an array of objects on one line.
+fn hand_over(
+    path: &Path,
+    place: Place,
+    number: u64,
+    bytes: &[u8],
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
+    let fail = |what| Err(ReadError::new(path, place, what));
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => {
+            let at = e.valid_up_to();
+            let what = format!("not UTF-8 text: byte {at} of the record is not part of a character");
+            return sink(fail(Fault::Malformed(what)));
+        }
+    };
+    let mut scan = Scan::new(text);
+    if scan.peek() != b'[' {
+        return one(path, place, number, text, workspace, sink);
+    }
+    // The whole line is right, or nothing of it is read.
+    if let Err(bad) = scan.skip() {
+        return sink(fail(bad.into()));
+    }
+    if !scan.ended() {
+        return sink(fail(Bad::Expected("nothing more", scan.place()).into()));
+    }
+    let mut flow = ControlFlow::Continue(());
+    let _ = Scan::new(text).array(|scan| {
+        let from = scan.place();
+        scan.skip()?;
+        if flow.is_continue() {
+            flow = one(path, place, number, scan.since(from), workspace, sink);
+        }
+        Ok(())
+    });
+    flow
+}
+
+fn one(
+    path: &Path,
+    place: Place,
+    number: u64,
+    text: &str,
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
+    let mut scan = Scan::new(text);
+    if scan.peek() != b'{' {
+        let what = scan.skip().map_or_else(Fault::from, |()| {
+            Fault::Malformed(format!("expected an object, found {}", kind(text.as_bytes()[0])))
+        });
+        return sink(Err(ReadError::new(path, place, what)));
+    }
+    match workspace.object(text) {
+        Ok(record) => {
+            if record.record_id == 0 {
+                record.record_id = number;
+            }
+            sink(Ok(record))
+        }
         Err(what) => sink(Err(ReadError::new(path, place, what))),
-        Ok(Json::Object(object)) => record(number, object, sink),
-        Ok(Json::Array(items)) => {
-            for item in items {
-                match item {
-                    Json::Object(object) => record(number, object, sink)?,
-                    other => {
-                        let what = Fault::Malformed(format!("expected an object, found {}", kind(&other)));
-                        sink(Err(ReadError::new(path, place, what)))?;
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        }
-        Ok(other) => {
-            let what = Fault::Malformed(format!("expected an object, found {}", kind(&other)));
-            sink(Err(ReadError::new(path, place, what)))
-        }
     }
 }
 
-fn record(number: u64, object: Map<String, Json>, sink: &mut Sink<'_>) -> ControlFlow<()> {
-    let mut record = windows_event::from_json(object);
-    if record.record_id == 0 {
-        record.record_id = number;
-    }
-    sink(Ok(&mut record))
-}
-
-/// Parses JSON that is not nested too deep.
-pub fn parse(bytes: &[u8]) -> Result<Json, Fault> {
-    // The parser recurses; the depth is bounded before it starts.
-    if nesting(bytes) > MAX_NESTING {
-        return Err(Fault::TooDeep);
-    }
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        Fault::Malformed(format!(
-            "not UTF-8 text: byte {} of the record is not part of a character",
-            e.valid_up_to()
-        ))
-    })?;
-    serde_json::from_str(text).map_err(|e| {
-        // The parser's own place counts within the record.
-        let full = e.to_string();
-        let what = full.split(" at line ").next().unwrap_or_default();
-        Fault::Malformed(format!("not JSON: {what} at its column {}", e.column()))
-    })
-}
-
-fn nesting(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn kind(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "a truth value",
-        Json::Number(_) => "a number",
-        Json::String(_) => "text",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "an object",
+/// What a value is, by its first byte.
+fn kind(first: u8) -> &'static str {
+    match first {
+        b'n' => "null",
+        b't' | b'f' => "a truth value",
+        b'"' => "text",
+        b'[' => "an array",
+        _ => "a number",
     }
 }

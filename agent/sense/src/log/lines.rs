@@ -9,7 +9,7 @@ use wardline_event::LogRecord;
 
 use super::auditd::Assembler;
 use super::decode::{Line, Utf8Reader, next_line};
-use super::{Fault, Place, ReadError, Sink, hand_over, xml};
+use super::{Fault, Place, ReadError, Sink, Workspace, hand_over, xml};
 
 /// What lines mean that are neither audit records nor events.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,13 @@ pub enum Others {
     AreNotOurs,
 }
 
-pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) -> ControlFlow<()> {
+pub fn read(
+    path: &Path,
+    input: impl Read,
+    others: Others,
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
     let mut reader = Utf8Reader::new(input);
     let mut line = Vec::new();
     let mut audit = Assembler::default();
@@ -35,8 +41,10 @@ pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) 
             Ok(Line::Whole) => {
                 if line.trim_ascii().is_empty() {
                 } else if let Some(begin) = xml::find_begin(&line) {
-                    let event = event(&line[begin..], number);
-                    hand_over(event.map_err(|what| ReadError::new(path, place, what)), sink)?;
+                    match event(&line[begin..], number, workspace) {
+                        Ok(record) => sink(Ok(record))?,
+                        Err(what) => sink(fail(what))?,
+                    }
                 } else if memmem::find(&line, b"audit(").is_some() || others == Others::AreErrors {
                     let joined = audit.line(number, &line, &mut |joined| {
                         let joined = joined.map_err(|(place, what)| ReadError::new(path, place, what));
@@ -65,10 +73,10 @@ pub fn read(path: &Path, input: impl Read, others: Others, sink: &mut Sink<'_>) 
 }
 
 /// The event in the rest of a syslog line.
-fn event(text: &[u8], line: u64) -> Result<LogRecord, Fault> {
+fn event<'a>(text: &[u8], line: u64, workspace: &'a mut Workspace) -> Result<&'a mut LogRecord, Fault> {
     let end = memmem::rfind(text, b"</Event>")
         .ok_or_else(|| Fault::Malformed("the <Event> on this line does not end on it".to_owned()))?;
-    let mut record = xml::parse_event(&text[..end + b"</Event>".len()])?;
+    let record = xml::read_event(&text[..end + b"</Event>".len()], workspace)?;
     if record.record_id == 0 {
         record.record_id = line;
     }

@@ -2,173 +2,321 @@
 //!
 //! Four shapes are known: `Event.System` / `Event.EventData` (EVTX, XML and their JSON dumps), winlogbeat's
 //! `winlog.event_data`, EvtxECmd's `Payload`, and flat objects with `EventID` beside the fields.
+//!
+//! The JSON text is read once, straight into the record.
 
-use std::borrow::Cow;
+use wardline_event::{Cell, Fill, Layouts, LogRecord};
 
-use serde_json::{Map, Value as Json};
-use wardline_event::{LogRecord, LogSource, Timestamp};
+use super::Fault;
+use super::json_scan::{Bad, Scan};
+use super::windows_map::{Identity, Mapping};
 
-use super::json;
-use super::windows_log::{self, Change};
+/// Length of a GUID without braces.
+const GUID_DIGITS: usize = 36;
 
-type Object = Map<String, Json>;
+type Result<T> = std::result::Result<T, Bad>;
 
-/// Reads an `Event` element: `System`, `EventData`, `UserData`.
-pub fn from_event(mut event: Object) -> LogRecord {
-    let mut fields = Object::new();
-    let system = event.swap_remove("System");
-    if let Some(Json::Object(system)) = system {
-        add_system(&mut fields, system);
-    }
-    if let Some(data) = event.swap_remove("EventData") {
-        add_event_data(&mut fields, data);
-    }
-    if let Some(data) = event.swap_remove("UserData") {
-        add_user_data(&mut fields, data, 0);
-    }
-    finish(fields)
+/// What a thread needs to read logs, used again for every record.
+#[derive(Default)]
+pub struct Workspace {
+    record: LogRecord,
+    layouts: Layouts,
+    mapping: Mapping,
+    path: String,
+    payload: String,
 }
 
-/// Reads a JSON object: one of the known shapes of a Windows event, or else its fields as they are.
-pub fn from_json(mut object: Object) -> LogRecord {
-    if object.get("Event").is_some_and(|e| e.get("System").is_some())
-        && let Some(Json::Object(event)) = object.swap_remove("Event")
-    {
-        return from_event(event);
+impl Workspace {
+    /// Reads an `Event` element as JSON: `{"Event": {"System": …, "EventData": …, "UserData": …}}`.
+    pub(super) fn event(&mut self, json: &str) -> std::result::Result<&mut LogRecord, Fault> {
+        let mut fill = begin(&mut self.record, &mut self.layouts);
+        let mut identity = None;
+        Scan::new(json).object(|scan, key| {
+            if key == "Event" && scan.peek() == b'{' {
+                identity = Some(event(scan, &mut fill)?);
+                Ok(())
+            } else {
+                scan.skip()
+            }
+        })?;
+        let identity = identity.ok_or_else(|| Fault::Malformed("it holds no event".to_owned()))?;
+        self.mapping.map(&mut fill, &identity);
+        fill.finish();
+        Ok(&mut self.record)
     }
-    if object.get("System").is_some_and(Json::is_object) && has_any(&object, &["EventData", "UserData"]) {
-        return from_event(object);
-    }
-    if object.get("winlog").is_some_and(Json::is_object) {
-        add_winlogbeat(&mut object);
-        return finish(object);
-    }
-    if let Some(Json::String(payload)) = object.get("Payload")
-        && let Ok(Json::Object(mut payload)) = json::parse(payload.as_bytes())
-    {
-        if let Some(data) = payload.swap_remove("EventData") {
-            add_event_data(&mut object, data);
+
+    /// Reads a JSON object: one of the known shapes of a Windows event, or else its fields as they are.
+    pub(super) fn object(&mut self, json: &str) -> std::result::Result<&mut LogRecord, Fault> {
+        let mut fill = begin(&mut self.record, &mut self.layouts);
+        let mut scan = Scan::new(json);
+        let mut shape = Shape::default();
+        scan.object(|scan, key| {
+            let kind = scan.peek();
+            match (key, kind) {
+                ("Event", b'{') => shape.event = true,
+                ("System", b'{') => shape.system = true,
+                ("EventData" | "UserData", _) => shape.data = true,
+                ("winlog", b'{') => shape.winlog = true,
+                ("Payload", b'"') => shape.payload = true,
+                _ => {}
+            }
+            self.path.clear();
+            self.path.push_str(key);
+            member(scan, &mut fill, &mut self.path, 0, false)
+        })?;
+        if !scan.ended() {
+            return Err(Bad::Expected("nothing more", scan.place()).into());
         }
-        if let Some(data) = payload.swap_remove("UserData") {
-            add_user_data(&mut object, data, 0);
+        let element = shape.event && fill.position("Event.System").is_some();
+        if element || (shape.system && shape.data) {
+            drop(fill);
+            if element {
+                return self.event(json);
+            }
+            let mut fill = begin(&mut self.record, &mut self.layouts);
+            let identity = event(&mut Scan::new(json), &mut fill)?;
+            self.mapping.map(&mut fill, &identity);
+            fill.finish();
+            return Ok(&mut self.record);
         }
-    }
-    for (theirs, ours) in FLAT_NAMES {
-        if let Some(value) = object.get(*theirs)
-            && !object.contains_key(*ours)
-        {
-            let value = value.clone();
-            object.insert((*ours).to_owned(), value);
+        if shape.payload && !shape.winlog {
+            add_payload(&mut fill, &mut self.payload);
         }
+        let identity = self.mapping.identify(&mut fill, shape.winlog);
+        self.mapping.map(&mut fill, &identity);
+        fill.finish();
+        Ok(&mut self.record)
     }
-    finish(object)
 }
 
-/// Other tools' names of the system fields.
-const FLAT_NAMES: &[(&str, &str)] = &[
-    ("EventId", "EventID"),
-    ("event_id", "EventID"),
-    ("Provider", "Provider_Name"),
-    ("ProviderName", "Provider_Name"),
-    ("SourceName", "Provider_Name"),
-    ("Hostname", "Computer"),
-    ("host", "Computer"),
-    ("EventRecordId", "EventRecordID"),
-    ("RecordNumber", "EventRecordID"),
-];
+/// An empty record of no known source.
+fn begin<'a>(record: &'a mut LogRecord, layouts: &'a mut Layouts) -> Fill<'a> {
+    record.source = wardline_event::LogSource::default();
+    record.also = &[];
+    record.time = None;
+    record.record_id = 0;
+    record.fill(layouts)
+}
 
-fn has_any(object: &Object, names: &[&str]) -> bool {
-    names.iter().any(|n| object.contains_key(*n))
+/// What was seen in an object that tells its shape.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one key was there")]
+struct Shape {
+    event: bool,
+    system: bool,
+    data: bool,
+    winlog: bool,
+    payload: bool,
+}
+
+/// Sets the field at `path` to the value that comes next, and what is in it if it is an object.
+fn member(
+    scan: &mut Scan<'_>,
+    fill: &mut Fill<'_>,
+    path: &mut String,
+    steps: usize,
+    dotted: bool,
+) -> Result<()> {
+    let cell = if scan.peek() == b'{' {
+        let place = scan.place();
+        let own = path.len();
+        let name = path.rfind('.').filter(|_| steps > 0).map_or(0, |at| at + 1);
+        let dotted = dotted || path[name..].contains('.');
+        scan.object(|scan, key| {
+            path.push('.');
+            path.push_str(key);
+            member(scan, fill, path, steps + 1, dotted)?;
+            path.truncate(own);
+            Ok(())
+        })?;
+        fill.object_text(scan.since(place))
+    } else {
+        scan.value(fill)?
+    };
+    fill.set_nested(path, steps, dotted, cell);
+    Ok(())
+}
+
+/// Reads the parts of an `Event` element.
+fn event(scan: &mut Scan<'_>, fill: &mut Fill<'_>) -> Result<Identity> {
+    let mut identity = Identity::default();
+    scan.object(|scan, key| match key {
+        "System" if scan.peek() == b'{' => system(scan, fill, &mut identity),
+        "EventData" => event_data(scan, fill),
+        "UserData" => user_data(scan, fill, None),
+        _ => scan.skip(),
+    })?;
+    Ok(identity)
 }
 
 /// Adds the fields of `System` under Sigma's names.
-fn add_system(fields: &mut Object, system: Object) {
-    for (name, value) in system {
-        match name.as_str() {
-            "Provider" => {
-                copy_attribute(fields, &value, "Name", "Provider_Name");
-                copy_attribute(fields, &value, "Guid", "Provider_Guid");
+fn system(scan: &mut Scan<'_>, fill: &mut Fill<'_>, identity: &mut Identity) -> Result<()> {
+    scan.object(|scan, name| match name {
+        "Provider" => attributes(scan, |scan, attribute| {
+            let name = match attribute {
+                "Name" => "Provider_Name",
+                "Guid" => "Provider_Guid",
+                _ => return scan.skip(),
+            };
+            let cell = scan.value(fill)?;
+            fill.set(name, cell);
+            if name == "Provider_Name" {
+                identity.provider = Some(cell);
             }
-            "TimeCreated" => copy_attribute(fields, &value, "SystemTime", "TimeCreated"),
-            "Execution" => {
-                copy_attribute(fields, &value, "ProcessID", "Execution_ProcessID");
-                copy_attribute(fields, &value, "ThreadID", "Execution_ThreadID");
+            Ok(())
+        }),
+        "TimeCreated" => attributes(scan, |scan, attribute| match attribute {
+            "SystemTime" => {
+                let cell = scan.value(fill)?;
+                fill.set("TimeCreated", cell);
+                identity.time = Some(cell);
+                Ok(())
             }
-            "Security" => copy_attribute(fields, &value, "UserID", "UserID"),
-            "Correlation" => copy_attribute(fields, &value, "ActivityID", "ActivityID"),
-            _ if name.ends_with("_attributes") || name.starts_with(['#', '@']) => {}
-            _ => {
-                fields.insert(name, text_of(value));
+            _ => scan.skip(),
+        }),
+        "Execution" => attributes(scan, |scan, attribute| match attribute {
+            "ProcessID" => set(scan, fill, "Execution_ProcessID"),
+            "ThreadID" => set(scan, fill, "Execution_ThreadID"),
+            _ => scan.skip(),
+        }),
+        "Security" => attributes(scan, |scan, attribute| match attribute {
+            "UserID" => set(scan, fill, "UserID"),
+            _ => scan.skip(),
+        }),
+        "Correlation" => attributes(scan, |scan, attribute| match attribute {
+            "ActivityID" => set(scan, fill, "ActivityID"),
+            _ => scan.skip(),
+        }),
+        _ if name.ends_with("_attributes") || name.starts_with(['#', '@']) => scan.skip(),
+        _ => {
+            let mut cell = content(scan, fill)?;
+            match name {
+                "Channel" => identity.channel = Some(cell),
+                "EventRecordID" => identity.record_id = Some(cell),
+                "EventID" => {
+                    cell = Mapping::event_id(fill, cell);
+                    identity.event_id = Some(cell);
+                }
+                _ => {}
             }
+            fill.set(name, cell);
+            Ok(())
         }
-    }
+    })
 }
 
-fn copy_attribute(fields: &mut Object, element: &Json, attribute: &str, name: &str) {
-    let value = element
-        .get("#attributes")
-        .and_then(|a| a.get(attribute))
-        .or_else(|| element.get(format!("@{attribute}")))
-        .or_else(|| element.get(attribute));
-    if let Some(value) = value {
-        fields.insert(name.to_owned(), value.clone());
+fn set(scan: &mut Scan<'_>, fill: &mut Fill<'_>, name: &str) -> Result<()> {
+    let cell = scan.value(fill)?;
+    fill.set(name, cell);
+    Ok(())
+}
+
+/// Calls `each` with the attributes of the element that comes next, before their values: those in `#attributes`, those
+/// written as `@name`, and plain children.
+fn attributes(scan: &mut Scan<'_>, mut each: impl FnMut(&mut Scan<'_>, &str) -> Result<()>) -> Result<()> {
+    if scan.peek() != b'{' {
+        return scan.skip();
     }
+    scan.object(|scan, key| {
+        if key == "#attributes" && scan.peek() == b'{' {
+            scan.object(|scan, key| each(scan, key))
+        } else {
+            each(scan, key.strip_prefix('@').unwrap_or(key))
+        }
+    })
 }
 
 /// The content of an element that may carry attributes beside it.
-fn text_of(value: Json) -> Json {
-    match value {
-        Json::Object(mut object) => object.swap_remove("#text").unwrap_or(Json::Null),
-        other => other,
+fn content(scan: &mut Scan<'_>, fill: &mut Fill<'_>) -> Result<Cell> {
+    if scan.peek() != b'{' {
+        return scan.value(fill);
     }
+    let mut cell = Cell::Null;
+    scan.object(|scan, key| {
+        if key == "#text" {
+            cell = scan.value(fill)?;
+            Ok(())
+        } else {
+            scan.skip()
+        }
+    })?;
+    Ok(cell)
 }
 
 /// Adds the fields of `EventData`: named values; `Data` elements with a `Name`; unnamed ones as the list `Data`.
-fn add_event_data(fields: &mut Object, data: Json) {
-    let Json::Object(data) = data else { return };
+fn event_data(scan: &mut Scan<'_>, fill: &mut Fill<'_>) -> Result<()> {
+    if scan.peek() != b'{' {
+        return scan.skip();
+    }
     let mut unnamed = Vec::new();
-    for (name, value) in data {
-        match (name.as_str(), value) {
-            ("Data", Json::Array(items)) => {
-                for item in items {
-                    add_data_element(fields, item, &mut unnamed);
-                }
-            }
-            ("Data", item) => add_data_element(fields, item, &mut unnamed),
-            (_, _) if name.starts_with(['#', '@']) => {}
-            (_, value) => insert(fields, name, text_of(value)),
+    scan.object(|scan, name| match name {
+        "Data" if scan.peek() == b'[' => scan.array(|scan| data_element(scan, fill, &mut unnamed)),
+        "Data" => data_element(scan, fill, &mut unnamed),
+        _ if name.starts_with(['#', '@']) => scan.skip(),
+        _ if scan.peek() == b'"' && is_guid_name(name) => {
+            let from = fill.buffer().len();
+            fill.buffer().push('{');
+            scan.text(fill.buffer())?;
+            fill.buffer().push('}');
+            let (braced, length) = (fill.text_since(from), fill.buffer().len() - from);
+            let bare = length == GUID_DIGITS + 2;
+            let cell = if bare { braced } else { fill.part(braced, 1..length - 1) };
+            fill.set(name, cell);
+            Ok(())
+        }
+        _ => {
+            let cell = content(scan, fill)?;
+            insert(fill, name, cell);
+            Ok(())
+        }
+    })?;
+    match *unnamed {
+        [] => {}
+        [one] => fill.set("Data", one),
+        ref all => {
+            let list = fill.list(all);
+            fill.set("Data", list);
         }
     }
-    match unnamed.len() {
-        0 => {}
-        1 => fields.extend([("Data".to_owned(), unnamed.swap_remove(0))]),
-        _ => fields.extend([("Data".to_owned(), Json::Array(unnamed))]),
-    }
+    Ok(())
 }
 
-fn add_data_element(fields: &mut Object, element: Json, unnamed: &mut Vec<Json>) {
-    let name = element
-        .get("#attributes")
-        .and_then(|a| a.get("Name"))
-        .or_else(|| element.get("@Name"))
-        .and_then(Json::as_str)
-        .map(str::to_owned);
-    let value = text_of(element);
-    match (name, value) {
-        (Some(name), value) => insert(fields, name, value),
-        (None, Json::Array(items)) => unnamed.extend(items),
-        (None, Json::Null) => {}
-        (None, value) => unnamed.push(value),
+fn data_element(scan: &mut Scan<'_>, fill: &mut Fill<'_>, unnamed: &mut Vec<Cell>) -> Result<()> {
+    let mut name: Option<String> = None;
+    let mut cell = Cell::Null;
+    if scan.peek() == b'{' {
+        scan.object(|scan, key| match key {
+            "#attributes" if scan.peek() == b'{' => scan.object(|scan, key| match key {
+                "Name" if scan.peek() == b'"' => scan.text(name.insert(String::new())),
+                _ => scan.skip(),
+            }),
+            "@Name" if scan.peek() == b'"' => scan.text(name.insert(String::new())),
+            "#text" => {
+                cell = scan.value(fill)?;
+                Ok(())
+            }
+            _ => scan.skip(),
+        })?;
+    } else {
+        cell = scan.value(fill)?;
     }
+    match (name, cell) {
+        (Some(name), cell) => insert(fill, &name, cell),
+        (None, Cell::List(_)) => unnamed.extend_from_slice(fill.items(cell)),
+        (None, Cell::Null) => {}
+        (None, cell) => unnamed.push(cell),
+    }
+    Ok(())
 }
 
 /// Windows writes GUIDs in braces; a dump without them gets them back, so that rules compare equal.
-fn insert(fields: &mut Object, name: String, value: Json) {
-    let value = match value {
-        Json::String(text) if text.len() == 36 && is_guid_name(&name) => Json::String(format!("{{{text}}}")),
-        other => other,
+fn insert(fill: &mut Fill<'_>, name: &str, cell: Cell) {
+    let text = if is_guid_name(name) { fill.as_text(cell).filter(|t| t.len() == GUID_DIGITS) } else { None };
+    let cell = match text.map(|text| format!("{{{text}}}")) {
+        Some(braced) => fill.text(&braced),
+        None => cell,
     };
-    fields.insert(name, value);
+    fill.set(name, cell);
 }
 
 fn is_guid_name(name: &str) -> bool {
@@ -177,171 +325,57 @@ fn is_guid_name(name: &str) -> bool {
         && name[name.len() - 4..].eq_ignore_ascii_case("guid")
 }
 
-/// Adds the leaves of `UserData` under their own names, whatever element wraps them.
-fn add_user_data(fields: &mut Object, data: Json, depth: usize) {
-    let Json::Object(data) = data else { return };
-    for (name, value) in data {
-        if name.starts_with(['#', '@']) {
-            continue;
-        }
-        match value {
-            Json::Object(inner) if !inner.contains_key("#text") && depth < super::MAX_NESTING => {
-                add_user_data(fields, Json::Object(inner), depth + 1);
+/// Adds the leaves of `UserData` under their own names, whatever element wraps them; `own` is the name of the element
+/// that comes next.
+fn user_data(scan: &mut Scan<'_>, fill: &mut Fill<'_>, own: Option<&str>) -> Result<()> {
+    if scan.peek() != b'{' {
+        return match own {
+            Some(name) => {
+                let cell = scan.value(fill)?;
+                insert(fill, name, cell);
+                Ok(())
             }
-            other => insert(fields, name, text_of(other)),
-        }
+            None => scan.skip(),
+        };
     }
+    scan.object(|scan, name| match (name, own) {
+        ("#text", Some(own)) => {
+            let cell = scan.value(fill)?;
+            insert(fill, own, cell);
+            Ok(())
+        }
+        _ if name.starts_with(['#', '@']) => scan.skip(),
+        _ => user_data(scan, fill, Some(name)),
+    })
 }
 
-fn add_winlogbeat(object: &mut Object) {
-    let Some(Json::Object(winlog)) = object.get("winlog") else { return };
-    let mut add = Vec::new();
-    for (theirs, ours) in [
-        ("channel", "Channel"),
-        ("event_id", "EventID"),
-        ("provider_name", "Provider_Name"),
-        ("computer_name", "Computer"),
-        ("record_id", "EventRecordID"),
-        ("task", "Task"),
-        ("opcode", "Opcode"),
-    ] {
-        add.extend(winlog.get(theirs).map(|v| (ours.to_owned(), v.clone())));
+/// Adds the fields of EvtxECmd's `Payload`: an event's data as JSON within JSON. Other tools have a field of that name,
+/// too, which holds something else.
+fn add_payload(fill: &mut Fill<'_>, payload: &mut String) {
+    payload.clear();
+    let Some(cell) = fill.position("Payload").and_then(|position| fill.cell(position)) else { return };
+    payload.push_str(fill.as_text(cell).unwrap_or_default());
+    let mut check = Scan::new(payload);
+    if check.peek() != b'{' || check.skip().is_err() || !check.ended() {
+        return;
     }
-    for part in ["event_data", "user_data"] {
-        if let Some(Json::Object(data)) = winlog.get(part) {
-            add.extend(data.iter().map(|(name, v)| {
-                // winlogbeat numbers unnamed values: param1, param2, …
-                (name.clone(), v.clone())
-            }));
-        }
-    }
-    object.extend(add);
-}
-
-/// Names the log source, gives Sysmon's names to the fields, and takes time and record id out.
-fn finish(mut fields: Object) -> LogRecord {
-    if let Some(Json::String(id)) = fields.get("EventID")
-        && let Ok(number) = id.trim().parse::<i64>()
-    {
-        fields.insert("EventID".to_owned(), number.into());
-    }
-    let time = TIME_FIELDS.iter().find_map(|name| parse_time(fields.get(*name)?));
-    let record_id = fields.get("EventRecordID").and_then(number).unwrap_or(0);
-    let mut also: &[&str] = &[];
-    let mut source = LogSource::default();
-
-    let text = |name: &str| fields.get(name).and_then(Json::as_str).unwrap_or_default();
-    let (channel, provider) = (text("Channel"), text("Provider_Name"));
-    let event_id = fields.get("EventID").and_then(Json::as_i64);
-    if let Some(id) = event_id
-        && (!channel.is_empty() || !provider.is_empty())
-    {
-        let linux = provider == "Linux-Sysmon" || channel.starts_with("Linux-Sysmon");
-        let service = windows_log::service(channel, provider);
-        source.product = Cow::Borrowed(if linux { "linux" } else { "windows" });
-        source.service = Cow::Borrowed(service);
-        if let Some(kind) = windows_log::kind_of(service, id) {
-            source.category = Cow::Borrowed(kind.category);
-            also = kind.also;
-            if service == "sysmon" && id == 12 {
-                also = windows_log::registry_kind(text("EventType"));
-            }
-            if service == "security" && id == 4688 {
-                add_subject_as_user(&mut fields);
-            }
-            for (from, to, change) in kind.renames {
-                if let Some(value) = fields.get(*from).and_then(|v| changed(v, *change)) {
-                    fields.insert((*to).to_owned(), value);
-                }
-            }
-        }
-    }
-    let mut record = LogRecord::from_json(source, &fields);
-    record.also = also;
-    record.time = time;
-    record.record_id = record_id;
-    record
-}
-
-/// Security 4688 names the creator in two fields; Sysmon has `User` in one.
-fn add_subject_as_user(fields: &mut Object) {
-    let text = |name: &str| fields.get(name).and_then(Json::as_str).filter(|s| !matches!(*s, "" | "-"));
-    // The target is the new process' own user where it differs from the creator.
-    let pairs = [("TargetDomainName", "TargetUserName"), ("SubjectDomainName", "SubjectUserName")];
-    let user = pairs.into_iter().find_map(|(domain, name)| {
-        let name = text(name)?;
-        Some(text(domain).map_or_else(|| name.to_owned(), |domain| format!("{domain}\\{name}")))
+    // It was read to its end before, so that nothing can be wrong with it.
+    let _ = Scan::new(payload).object(|scan, key| match key {
+        "EventData" => event_data(scan, fill),
+        "UserData" => user_data(scan, fill, None),
+        _ => scan.skip(),
     });
-    if let Some(user) = user {
-        fields.insert("User".to_owned(), Json::String(user));
-    }
-}
-
-fn changed(value: &Json, change: Change) -> Option<Json> {
-    match change {
-        Change::None => Some(value.clone()),
-        Change::HexToNumber => number(value).map(Json::from),
-        Change::IntegrityLevel => windows_log::integrity_level(value.as_str()?).map(Json::from),
-        Change::Initiated => match value.as_str()? {
-            "%%14593" => Some("true".into()),
-            "%%14592" => Some("false".into()),
-            _ => None,
-        },
-        Change::Protocol => match number(value)? {
-            1 => Some("icmp".into()),
-            6 => Some("tcp".into()),
-            17 => Some("udp".into()),
-            _ => None,
-        },
-    }
-}
-
-/// A whole number, as JSON's own, as decimal text or as `0x…`.
-fn number(value: &Json) -> Option<u64> {
-    match value {
-        Json::Number(n) => n.as_u64(),
-        Json::String(text) => match text.strip_prefix("0x") {
-            Some(hex) => u64::from_str_radix(hex, 16).ok(),
-            None => text.trim().parse().ok(),
-        },
-        _ => None,
-    }
-}
-
-/// Where records say when they were written, the most exact first.
-const TIME_FIELDS: &[&str] =
-    &["TimeCreated", "@timestamp", "SystemTime", "UtcTime", "EventTime", "timestamp", "Timestamp", "time"];
-
-/// Reads RFC 3339; `2019-03-17 19:09:41.318` as UTC; Unix time in seconds or milliseconds.
-fn parse_time(value: &Json) -> Option<Timestamp> {
-    /// Milliseconds of the year 2001 are seconds of the year 33658: what is above is milliseconds.
-    const SECONDS_BELOW: f64 = 1e12;
-    match value {
-        Json::Number(n) => {
-            let n = n.as_f64()?;
-            Some(Timestamp(if n.abs() < SECONDS_BELOW { (n * 1000.0) as i64 } else { n as i64 }))
-        }
-        Json::String(text) => Timestamp::parse_rfc3339(text).or_else(|| {
-            let mut text = text.trim().replacen(' ', "T", 1);
-            if text.len() > 30 || !text.is_ascii() {
-                return None;
-            }
-            text.push('Z');
-            Timestamp::parse_rfc3339(&text)
-        }),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-    use wardline_event::{Fields, Value};
+    use serde_json::{Value as Json, json};
+    use wardline_event::{Fields, LogSource, Timestamp, Value};
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is written at the call")]
     fn read(json: Json) -> LogRecord {
-        let Json::Object(object) = json else { unreachable!() };
-        from_json(object)
+        Workspace::default().object(&json.to_string()).unwrap().clone()
     }
 
     /// One Sysmon event as each tool writes it: all give the same record.

@@ -11,12 +11,17 @@ use serde_json::{Map, Value as Json};
 use wardline_event::LogRecord;
 
 use super::decode::Utf8Reader;
-use super::{Fault, MAX_NESTING, MAX_RECORD_BYTES, Place, ReadError, Sink, windows_event};
+use super::{Fault, MAX_NESTING, MAX_RECORD_BYTES, Place, ReadError, Sink, Workspace};
 
 const END: &[u8] = b"</Event>";
 
 /// Reads every `<Event>` element of a file, whatever stands around them.
-pub fn read_events(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> ControlFlow<()> {
+pub fn read_events(
+    path: &Path,
+    input: impl Read,
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
     let mut reader = Utf8Reader::new(input);
     let mut held: Vec<u8> = Vec::new();
     // How far `held` was searched without success, and the line on which it starts.
@@ -60,12 +65,12 @@ pub fn read_events(path: &Path, input: impl Read, sink: &mut Sink<'_>) -> Contro
             if let Some(at) = memmem::find(&held[searched..], END) {
                 let end = searched + at + END.len();
                 count += 1;
-                match parse_event(&held[..end]) {
-                    Ok(mut record) => {
+                match read_event(&held[..end], workspace) {
+                    Ok(record) => {
                         if record.record_id == 0 {
                             record.record_id = count;
                         }
-                        sink(Ok(&mut record))?;
+                        sink(Ok(record))?;
                     }
                     Err(what) => sink(Err(ReadError::new(path, Place::Line(line), what)))?,
                 }
@@ -104,7 +109,12 @@ pub fn find_begin(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads one `<Event>…</Event>`.
-pub fn parse_event(xml: &[u8]) -> Result<LogRecord, Fault> {
+pub fn read_event<'a>(xml: &[u8], workspace: &'a mut Workspace) -> Result<&'a mut LogRecord, Fault> {
+    workspace.event(&event_as_json(xml)?)
+}
+
+/// An event in the shape in which the EVTX reader's JSON comes, too.
+fn event_as_json(xml: &[u8]) -> Result<String, Fault> {
     let text = String::from_utf8_lossy(xml);
     let mut reader = Reader::from_str(&text);
     let bad = |what: String| Fault::Malformed(format!("not an event in XML: {what}"));
@@ -130,11 +140,11 @@ pub fn parse_event(xml: &[u8]) -> Result<LogRecord, Fault> {
                     return Err(bad("an end without a beginning".to_owned()));
                 };
                 let Some(parent) = open.last_mut() else {
-                    let mut event = element.into_json();
-                    return match event.as_object_mut() {
-                        Some(event) => Ok(windows_event::from_event(std::mem::take(event))),
-                        None => Err(bad("it is empty".to_owned())),
-                    };
+                    let event = element.into_json();
+                    if !event.is_object() {
+                        return Err(bad("it is empty".to_owned()));
+                    }
+                    return Ok(Json::Object(Map::from_iter([("Event".to_owned(), event)])).to_string());
                 };
                 parent.adopt(element);
             }
@@ -200,7 +210,6 @@ impl Element {
         }
     }
 
-    /// The shape in which the EVTX reader's JSON comes, too.
     fn into_json(self) -> Json {
         let Self { attributes, mut children, text, .. } = self;
         if attributes.is_empty() && children.is_empty() {

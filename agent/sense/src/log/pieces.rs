@@ -1,0 +1,179 @@
+//! A log in pieces that any thread can read.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::detect::{self, detect};
+use super::evtx_chunks::{Chunks, ChunksPiece};
+use super::json::{LinesPiece, WholeLines};
+use super::{Fault, Format, Place, ReadError, Sink, Workspace, json, lines, xml};
+
+/// Bytes of a piece, more or less: large enough that handing it to a thread costs nothing beside reading it.
+pub(super) const PIECE_BYTES: usize = 1 << 20;
+
+/// How logs are read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Looks for deleted records, too, in the unused space of EVTX chunks.
+    pub recover: bool,
+    /// Grows by the bytes that are read from the file, before any unpacking.
+    pub bytes_read: Arc<AtomicU64>,
+}
+
+/// The pieces of one log, in order.
+///
+/// One thread at a time takes the next piece, which reads about 1 MiB of the file; [`Piece::read`] then runs on any
+/// thread. The records of a piece come before those of the next one. Formats in which a record is not found without
+/// reading what stands before it are one piece, however long it is. Memory is that of the pieces that were taken.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use std::path::Path;
+/// use wardline_sense::log::{Options, Pieces, Workspace};
+///
+/// let mut workspace = Workspace::default(); // one per thread, used again for every piece
+/// for piece in Pieces::open(Path::new("Security.evtx"), &Options::default()) {
+///     piece.read(&mut workspace, &mut |record| {
+///         match record {
+///             Ok(record) => println!("{:?} {}", record.time, record.record_id),
+///             Err(error) => eprintln!("{error}"),
+///         }
+///         ControlFlow::Continue(())
+///     });
+/// }
+/// ```
+pub struct Pieces<'a> {
+    path: Arc<Path>,
+    format: Option<Format>,
+    rest: Rest<'a>,
+}
+
+type Input<'a> = Box<dyn Read + Send + 'a>;
+
+/// What is still to be read.
+enum Rest<'a> {
+    Evtx(Chunks<Input<'a>>),
+    JsonLines(WholeLines<Input<'a>>),
+    Whole(Input<'a>, Format),
+    Failed(ReadError),
+    Nothing,
+}
+
+/// A part of a log.
+pub struct Piece<'a> {
+    path: Arc<Path>,
+    content: Content<'a>,
+}
+
+enum Content<'a> {
+    Evtx(ChunksPiece),
+    JsonLines(LinesPiece),
+    Whole(Input<'a>, Format),
+    Failed(ReadError),
+}
+
+impl Pieces<'static> {
+    /// Opens a file; its format is told by its content. What is wrong with it is told by its one piece.
+    pub fn open(path: &Path, options: &Options) -> Self {
+        match File::open(path) {
+            Ok(file) => Self::new(path, file, options),
+            Err(source) => Self::failed(path, Place::File, Fault::Io { doing: "opening it", source }),
+        }
+    }
+}
+
+impl<'a> Pieces<'a> {
+    /// Reads a log from anywhere; `path` is what errors call it.
+    pub fn new(path: &Path, input: impl Read + Send + 'a, options: &Options) -> Self {
+        let mut input = Counting { inner: input, bytes: Arc::clone(&options.bytes_read) };
+        let mut head = Vec::new();
+        if let Err(source) = input.by_ref().take(detect::HEAD_BYTES).read_to_end(&mut head) {
+            return Self::failed(path, Place::File, Fault::Io { doing: "reading its beginning", source });
+        }
+        match detect(&head) {
+            Some(format) => Self::of_format(path, format, Cursor::new(head).chain(input), options),
+            None => Self::failed(path, Place::File, Fault::UnknownFormat),
+        }
+    }
+
+    /// Reads a log of which the format is known.
+    pub fn of_format(path: &Path, format: Format, input: impl Read + Send + 'a, options: &Options) -> Self {
+        let input: Input<'a> = Box::new(input);
+        let rest = match format {
+            Format::Empty => Rest::Nothing,
+            Format::Evtx => Rest::Evtx(Chunks::new(input, options.recover)),
+            Format::JsonLines => Rest::JsonLines(WholeLines::new(input)),
+            _ => Rest::Whole(input, format),
+        };
+        Self { path: path.into(), format: Some(format), rest }
+    }
+
+    fn failed(path: &Path, place: Place, what: Fault) -> Self {
+        Self { path: path.into(), format: None, rest: Rest::Failed(ReadError::new(path, place, what)) }
+    }
+
+    /// The log's format; `None` if it could not be opened or told.
+    pub fn format(&self) -> Option<Format> {
+        self.format
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let failed = |(place, what)| Content::Failed(ReadError::new(&self.path, place, what));
+        let content = match &mut self.rest {
+            Rest::Evtx(chunks) => chunks.next()?.map_or_else(failed, Content::Evtx),
+            Rest::JsonLines(lines) => lines.next()?.map_or_else(failed, Content::JsonLines),
+            rest => match std::mem::replace(rest, Rest::Nothing) {
+                Rest::Whole(input, format) => Content::Whole(input, format),
+                Rest::Failed(error) => Content::Failed(error),
+                _ => return None,
+            },
+        };
+        Some(Piece { path: Arc::clone(&self.path), content })
+    }
+}
+
+impl Piece<'_> {
+    /// What errors call the log: its path, for a part of an archive followed by the part's name.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// Reads the piece's records. [`ControlFlow::Break`] is what the sink said.
+    pub fn read(self, workspace: &mut Workspace, sink: &mut Sink<'_>) -> ControlFlow<()> {
+        let path = &*self.path;
+        match self.content {
+            Content::Evtx(chunks) => chunks.read(path, workspace, sink),
+            Content::JsonLines(lines) => lines.read(path, workspace, sink),
+            Content::Failed(error) => sink(Err(error)),
+            Content::Whole(input, format) => match format {
+                Format::JsonValues => json::read_values(path, input, workspace, sink),
+                Format::Xml => xml::read_events(path, input, workspace, sink),
+                Format::Auditd => lines::read(path, input, lines::Others::AreErrors, workspace, sink),
+                Format::Syslog => lines::read(path, input, lines::Others::AreNotOurs, workspace, sink),
+                Format::Empty | Format::Evtx | Format::JsonLines => ControlFlow::Continue(()),
+            },
+        }
+    }
+}
+
+/// Counts what was read.
+struct Counting<R> {
+    inner: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}

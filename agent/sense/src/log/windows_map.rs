@@ -1,0 +1,352 @@
+//! From a Windows event's own fields to Sigma's: its log source, and the names that rules use.
+//!
+//! What depends on the names of the fields alone is found out once for a layout, and what depends on channel and event
+//! id once for these; a record then costs a few comparisons.
+
+use std::borrow::Cow;
+
+use wardline_event::{Cell, Fill, Timestamp, Value};
+
+use super::windows_log::{self, Change, Kind};
+
+/// Channels that are remembered before all are forgotten.
+const MAX_CHANNELS: usize = 256;
+/// Kinds of event of one layout that are remembered before all are forgotten.
+const MAX_KINDS: usize = 32;
+
+/// What an event says of itself. In EVTX it stands in `System`, where the event's data cannot hide it: that a log was
+/// cleared is told in a field `Channel`, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identity {
+    /// The channel that the event was written to.
+    pub channel: Option<Cell>,
+    /// Who wrote it.
+    pub provider: Option<Cell>,
+    /// Its number there.
+    pub event_id: Option<Cell>,
+    /// Its number in the log.
+    pub record_id: Option<Cell>,
+    /// When.
+    pub time: Option<Cell>,
+}
+
+/// Maps events, and remembers how.
+#[derive(Default)]
+pub struct Mapping {
+    generation: u64,
+    /// By [`wardline_event::LayoutId::index`] one more than an index of `plans`, or 0.
+    known: Vec<u32>,
+    plans: Vec<Plan>,
+    channels: Vec<Channel>,
+    last_channel: usize,
+}
+
+/// What follows from a layout.
+#[derive(Default)]
+struct Plan {
+    /// Fields that get a second name.
+    copies: Option<Vec<(usize, Box<str>)>>,
+    /// Where the event says what it is.
+    places: Option<Places>,
+    kinds: Vec<(&'static str, i64, Option<KindPlan>)>,
+}
+
+/// Where an object says what [`Identity`] holds.
+#[derive(Default)]
+struct Places {
+    channel: Option<usize>,
+    provider: Option<usize>,
+    event_id: Option<usize>,
+    record_id: Option<usize>,
+    times: Vec<usize>,
+}
+
+/// What follows from a layout and the kind of event.
+struct KindPlan {
+    kind: &'static Kind,
+    /// Position, name and change.
+    renames: Vec<(usize, &'static str, Change)>,
+    event_type: Option<usize>,
+    /// Domain and name of the accounts that may be the user, the better first.
+    users: Vec<(Option<usize>, usize)>,
+}
+
+struct Channel {
+    channel: String,
+    provider: String,
+    service: &'static str,
+    linux: bool,
+}
+
+impl Mapping {
+    /// An event id as a number, if it was written as text.
+    pub fn event_id(fill: &Fill<'_>, cell: Cell) -> Cell {
+        fill.as_text(cell).and_then(|text| text.trim().parse().ok()).map_or(cell, Cell::Int)
+    }
+
+    /// Gives the fields of an object other tools wrote the names they have in Windows, and finds what says what it is.
+    pub fn identify(&mut self, fill: &mut Fill<'_>, winlogbeat: bool) -> Identity {
+        let plan = self.plan(fill);
+        for (position, name) in plan.copies.get_or_insert_with(|| copies(fill, winlogbeat)) {
+            if let Some(cell) = fill.cell(*position) {
+                fill.set(name, cell);
+            }
+        }
+        let plan = self.plan(fill);
+        let Places { channel, provider, event_id, record_id, times } =
+            plan.places.get_or_insert_with(|| Places::of(fill));
+        if let Some((position, cell)) = event_id.and_then(|at| Some((at, fill.cell(at)?))) {
+            fill.replace(position, Self::event_id(fill, cell));
+        }
+        let cell = |position: &Option<usize>| fill.cell((*position)?);
+        Identity {
+            channel: cell(channel),
+            provider: cell(provider),
+            event_id: cell(event_id),
+            record_id: cell(record_id),
+            time: times.iter().filter_map(|at| fill.cell(*at)).find(|cell| time(fill, *cell).is_some()),
+        }
+    }
+
+    /// Names the log source, gives Sigma's names to the fields, and sets time and record id.
+    pub fn map(&mut self, fill: &mut Fill<'_>, identity: &Identity) {
+        let record_id = identity.record_id.and_then(|cell| number(fill, cell)).unwrap_or(0);
+        let written = identity.time.and_then(|cell| time(fill, cell));
+        let record = fill.record();
+        record.record_id = record_id;
+        record.time = written;
+
+        let text = |cell: Option<Cell>| cell.and_then(|cell| fill.as_text(cell)).unwrap_or_default();
+        let (channel, provider) = (text(identity.channel), text(identity.provider));
+        let Some(Cell::Int(id)) = identity.event_id else { return };
+        if channel.is_empty() && provider.is_empty() {
+            return;
+        }
+        let Channel { service, linux, .. } = *self.channel(channel, provider);
+        let source = &mut fill.record().source;
+        source.product = Cow::Borrowed(if linux { "linux" } else { "windows" });
+        source.service = Cow::Borrowed(service);
+        let kinds = &mut self.plan(fill).kinds;
+        let at = kinds.iter().position(|(s, i, _)| (*s, *i) == (service, id)).unwrap_or_else(|| {
+            if kinds.len() >= MAX_KINDS {
+                kinds.clear();
+            }
+            kinds.push((service, id, KindPlan::new(service, id, fill)));
+            kinds.len() - 1
+        });
+        if let Some(plan) = &kinds[at].2 {
+            plan.apply(fill);
+        }
+    }
+
+    /// The plan of the layout so far.
+    fn plan(&mut self, fill: &Fill<'_>) -> &mut Plan {
+        if self.generation != fill.generation() {
+            self.generation = fill.generation();
+            self.known.clear();
+            self.plans.clear();
+        }
+        let index = fill.place().index();
+        if self.known.len() <= index {
+            self.known.resize(index + 1, 0);
+        }
+        if self.known[index] == 0 {
+            self.plans.push(Plan::default());
+            self.known[index] = self.plans.len() as u32;
+        }
+        &mut self.plans[self.known[index] as usize - 1]
+    }
+
+    fn channel(&mut self, channel: &str, provider: &str) -> &Channel {
+        let is = |c: &Channel| c.channel == channel && c.provider == provider;
+        if !self.channels.get(self.last_channel).is_some_and(is) {
+            self.last_channel = self.channels.iter().position(is).unwrap_or_else(|| {
+                if self.channels.len() >= MAX_CHANNELS {
+                    self.channels.clear();
+                }
+                self.channels.push(Channel {
+                    channel: channel.to_owned(),
+                    provider: provider.to_owned(),
+                    service: windows_log::service(channel, provider),
+                    linux: provider == "Linux-Sysmon" || channel.starts_with("Linux-Sysmon"),
+                });
+                self.channels.len() - 1
+            });
+        }
+        &self.channels[self.last_channel]
+    }
+}
+
+impl Places {
+    fn of(fill: &Fill<'_>) -> Self {
+        Self {
+            channel: fill.position("Channel"),
+            provider: fill.position("Provider_Name"),
+            event_id: fill.position("EventID"),
+            record_id: fill.position("EventRecordID"),
+            times: TIME_FIELDS.iter().filter_map(|name| fill.position(name)).collect(),
+        }
+    }
+}
+
+impl KindPlan {
+    fn new(service: &str, id: i64, fill: &Fill<'_>) -> Option<Self> {
+        let kind = windows_log::kind_of(service, id)?;
+        let renames = kind.renames.iter();
+        let users = [("TargetDomainName", "TargetUserName"), ("SubjectDomainName", "SubjectUserName")];
+        let users = users.iter().filter(|_| service == "security" && id == 4688);
+        Some(Self {
+            kind,
+            renames: renames
+                .filter_map(|(from, to, change)| Some((fill.position(from)?, *to, *change)))
+                .collect(),
+            event_type: fill.position("EventType").filter(|_| service == "sysmon" && id == 12),
+            users: users.filter_map(|(d, n)| Some((fill.position(d), fill.position(n)?))).collect(),
+        })
+    }
+
+    fn apply(&self, fill: &mut Fill<'_>) {
+        let event_type = self.event_type.and_then(|at| fill.as_text(fill.cell(at)?));
+        let also = event_type.map_or(self.kind.also, windows_log::registry_kind);
+        let record = fill.record();
+        record.source.category = Cow::Borrowed(self.kind.category);
+        record.also = also;
+        self.add_user(fill);
+        // In order: a field moves before another takes its name.
+        for (position, to, change) in &self.renames {
+            if let Some(cell) = fill.cell(*position).and_then(|cell| changed(fill, cell, *change)) {
+                fill.set(to, cell);
+            }
+        }
+    }
+
+    /// Security 4688 names the creator in two fields; Sysmon has `User` in one. The target is the new process' own user
+    /// where it differs from the creator.
+    fn add_user(&self, fill: &mut Fill<'_>) {
+        for (domain, name) in &self.users {
+            let text = |position: usize| {
+                fill.as_text(fill.cell(position)?).filter(|text| !matches!(*text, "" | "-"))
+            };
+            let Some(name) = text(*name) else { continue };
+            let user = match domain.and_then(text) {
+                Some(domain) => format!("{domain}\\{name}"),
+                None => name.to_owned(),
+            };
+            let cell = fill.text(&user);
+            return fill.set("User", cell);
+        }
+    }
+}
+
+/// Other tools' names of the system fields.
+const FLAT_NAMES: &[(&str, &str)] = &[
+    ("EventId", "EventID"),
+    ("event_id", "EventID"),
+    ("Provider", "Provider_Name"),
+    ("ProviderName", "Provider_Name"),
+    ("SourceName", "Provider_Name"),
+    ("Hostname", "Computer"),
+    ("host", "Computer"),
+    ("EventRecordId", "EventRecordID"),
+    ("RecordNumber", "EventRecordID"),
+];
+
+/// The same of winlogbeat, under `winlog`.
+const WINLOGBEAT_NAMES: &[(&str, &str)] = &[
+    ("winlog.channel", "Channel"),
+    ("winlog.event_id", "EventID"),
+    ("winlog.provider_name", "Provider_Name"),
+    ("winlog.computer_name", "Computer"),
+    ("winlog.record_id", "EventRecordID"),
+    ("winlog.task", "Task"),
+    ("winlog.opcode", "Opcode"),
+];
+
+/// Which fields get a second name, and which.
+fn copies(fill: &Fill<'_>, winlogbeat: bool) -> Vec<(usize, Box<str>)> {
+    let mut copies: Vec<(usize, Box<str>)> = Vec::new();
+    if winlogbeat {
+        for (theirs, ours) in WINLOGBEAT_NAMES {
+            copies.extend(fill.position(theirs).map(|position| (position, (*ours).into())));
+        }
+        for (position, name) in fill.names() {
+            let inner = name.strip_prefix("winlog.event_data.").or(name.strip_prefix("winlog.user_data."));
+            copies.extend(inner.map(|name| (position, name.into())));
+        }
+        return copies;
+    }
+    for (theirs, ours) in FLAT_NAMES {
+        if let Some(position) = fill.position(theirs)
+            && fill.position(ours).is_none()
+            && !copies.iter().any(|(_, name)| **name == **ours)
+        {
+            copies.push((position, (*ours).into()));
+        }
+    }
+    copies
+}
+
+fn changed(fill: &mut Fill<'_>, cell: Cell, change: Change) -> Option<Cell> {
+    let word = match change {
+        Change::None => return Some(cell),
+        Change::HexToNumber => {
+            return number(fill, cell).map(|n| i64::try_from(n).map_or(Cell::Unsigned(n), Cell::Int));
+        }
+        Change::IntegrityLevel => windows_log::integrity_level(fill.as_text(cell)?)?,
+        Change::Initiated => match fill.as_text(cell)? {
+            "%%14593" => "true",
+            "%%14592" => "false",
+            _ => return None,
+        },
+        Change::Protocol => match number(fill, cell)? {
+            1 => "icmp",
+            6 => "tcp",
+            17 => "udp",
+            _ => return None,
+        },
+    };
+    Some(fill.text(word))
+}
+
+/// A whole number, as JSON's own, as decimal text or as `0x…`.
+fn number(fill: &Fill<'_>, cell: Cell) -> Option<u64> {
+    match cell {
+        Cell::Int(n) => n.try_into().ok(),
+        Cell::Unsigned(n) => Some(n),
+        _ => {
+            let text = fill.as_text(cell)?;
+            match text.strip_prefix("0x") {
+                Some(hex) => u64::from_str_radix(hex, 16).ok(),
+                None => text.trim().parse().ok(),
+            }
+        }
+    }
+}
+
+/// Where records say when they were written, the most exact first.
+const TIME_FIELDS: &[&str] =
+    &["TimeCreated", "@timestamp", "SystemTime", "UtcTime", "EventTime", "timestamp", "Timestamp", "time"];
+
+/// Reads RFC 3339; `2019-03-17 19:09:41.318` as UTC; Unix time in seconds or milliseconds.
+fn time(fill: &Fill<'_>, cell: Cell) -> Option<Timestamp> {
+    /// Milliseconds of the year 2001 are seconds of the year 33658: what is above is milliseconds.
+    const SECONDS_BELOW: f64 = 1e12;
+    let n = match fill.value(cell) {
+        Value::Int(n) => n as f64,
+        Value::Float(n) => n,
+        Value::Str(text) => return time_of_text(&text),
+        _ => return None,
+    };
+    Some(Timestamp(if n.abs() < SECONDS_BELOW { (n * 1000.0) as i64 } else { n as i64 }))
+}
+
+fn time_of_text(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text).or_else(|| {
+        let mut text = text.trim().replacen(' ', "T", 1);
+        if text.len() > 30 || !text.is_ascii() {
+            return None;
+        }
+        text.push('Z');
+        Timestamp::parse_rfc3339(&text)
+    })
+}
