@@ -158,7 +158,7 @@ impl<'a> Scan<'a> {
                     return Ok(Cow::Owned(name));
                 }
                 Some(_) => at += 1,
-                None => return self.expected("the end of this text"),
+                None => return self.expected("the end of the name that begins"),
             }
         }
     }
@@ -174,7 +174,7 @@ impl<'a> Scan<'a> {
         loop {
             let Some(found) = memchr::memchr2(b'"', b'\\', &bytes[self.at..]) else {
                 self.at = begin;
-                return self.expected("text that ends");
+                return self.expected("the end of the text that begins");
             };
             out.push_str(&self.text[self.at..self.at + found]);
             self.at += found + 1;
@@ -334,7 +334,7 @@ impl<'a> Scan<'a> {
                             self.at += found + 1;
                             self.escape(&mut String::new())?;
                         }
-                        None => return self.expected("text that ends"),
+                        None => return self.expected("the end of the text that begins"),
                     }
                 }
             }

@@ -72,7 +72,7 @@ struct KindPlan {
 }
 
 struct Channel {
-    channel: String,
+    name: String,
     provider: String,
     service: &'static str,
     linux: bool,
@@ -158,14 +158,14 @@ impl Mapping {
     }
 
     fn channel(&mut self, channel: &str, provider: &str) -> &Channel {
-        let is = |c: &Channel| c.channel == channel && c.provider == provider;
+        let is = |c: &Channel| c.name == channel && c.provider == provider;
         if !self.channels.get(self.last_channel).is_some_and(is) {
             self.last_channel = self.channels.iter().position(is).unwrap_or_else(|| {
                 if self.channels.len() >= MAX_CHANNELS {
                     self.channels.clear();
                 }
                 self.channels.push(Channel {
-                    channel: channel.to_owned(),
+                    name: channel.to_owned(),
                     provider: provider.to_owned(),
                     service: windows_log::service(channel, provider),
                     linux: provider == "Linux-Sysmon" || channel.starts_with("Linux-Sysmon"),
@@ -269,10 +269,13 @@ fn copies(fill: &Fill<'_>, winlogbeat: bool) -> Vec<(usize, Box<str>)> {
         for (theirs, ours) in WINLOGBEAT_NAMES {
             copies.extend(fill.position(theirs).map(|position| (position, (*ours).into())));
         }
+        let system = copies.len();
         for (position, name) in fill.names() {
             let inner = name.strip_prefix("winlog.event_data.").or(name.strip_prefix("winlog.user_data."));
             copies.extend(inner.map(|name| (position, name.into())));
         }
+        // The last name came first.
+        copies[system..].reverse();
         return copies;
     }
     for (theirs, ours) in FLAT_NAMES {
