@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use serde_json::{Map, Value as Json, json};
 use wardline_event::{Fields, LogRecord, Value};
-use wardline_sense::log::{is_log_name, read_file};
+use wardline_sense::log::{Options, Pieces, ReadError, Workspace, is_log_name};
 
 fn main() -> io::Result<()> {
     let mut files = Vec::new();
@@ -21,10 +21,11 @@ fn main() -> io::Result<()> {
         collect(Path::new(&path), &mut files)?;
     }
     files.sort();
+    let mut workspace = Workspace::default();
     let mut out = BufWriter::new(io::stdout().lock());
     for file in files {
         let mut failed = None;
-        read_file(&file, &mut |_| {}, &mut |read| {
+        let mut each = |read: Result<&mut LogRecord, ReadError>| {
             match read {
                 Ok(record) => {
                     if let Err(error) = writeln!(out, "{}", line(&file, record)) {
@@ -35,7 +36,12 @@ fn main() -> io::Result<()> {
                 Err(error) => eprintln!("{error}"),
             }
             ControlFlow::Continue(())
-        });
+        };
+        for piece in Pieces::open(&file, &Options::default()) {
+            if piece.read(&mut workspace, &mut each).is_break() {
+                break;
+            }
+        }
         if let Some(error) = failed {
             return Err(error);
         }
