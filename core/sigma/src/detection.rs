@@ -18,6 +18,11 @@ pub(crate) fn read_filter(node: &yaml::Node) -> Result<Detection, Fault> {
     read_body(node, "filter", &["condition", "rules"])
 }
 
+/// Reads one selection.
+pub(crate) fn selection(node: &yaml::Node) -> Result<Node, Fault> {
+    Reader { values: 0, regexes: 0 }.selection(node)
+}
+
 /// Reads a mapping of selections and a condition; `reserved` are the keys that are no selections.
 fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detection, Fault> {
     let Kind::Mapping(pairs) = &node.kind else {

@@ -33,6 +33,9 @@ use std::fmt;
 /// | `S060` | two rules have the same id |
 /// | `S070` | a file of log sources has another shape than it should have |
 /// | `S071` | a file of log sources names a group or source that is not there, or that is there twice |
+/// | `S080` | a pipeline has another shape than it should have, or a step that cannot be applied |
+/// | `S081` | a pipeline refuses a rule, or leaves nothing of it |
+/// | `S082` | a step of a pipeline cannot be applied to a value of the rule |
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct RuleError {
     /// The code, as in the table above.

@@ -3,12 +3,16 @@
 
 use std::collections::HashMap;
 
+use wardline_event::LogSource;
+
 use crate::ast::Detection;
+use crate::attributes::Attributes;
 use crate::collection::Collection;
-use crate::correlation::Correlations;
+use crate::correlation::{Correlation, Correlations};
 use crate::error::RuleError;
 use crate::filter::{Filter, FilterRules};
 use crate::limits;
+use crate::pipeline::Pipelines;
 use crate::placeholder::{self, Placeholders};
 use crate::rule::Rule;
 use crate::ruleset::RuleSet;
@@ -19,6 +23,8 @@ use crate::ruleset::RuleSet;
 pub struct LinkOptions {
     /// Values for `expand`. A rule with a placeholder that has none is left out.
     pub placeholders: Placeholders,
+    /// What makes the rules fit other logs. A rule to which they cannot be applied is left out.
+    pub pipelines: Pipelines,
 }
 
 /// Rules that are ready to be matched.
@@ -36,22 +42,75 @@ pub struct Linked {
 impl Collection {
     /// Puts the documents together. What cannot be used is left out and reported.
     pub fn link(self, options: &LinkOptions) -> Linked {
-        let Self { mut rules, correlations, mut filters } = self;
+        let Self { mut rules, mut correlations, mut filters } = self;
         let mut faults = Vec::new();
         let mut budget = limits::LINK_TESTS;
-        let mut expand = |detection: &mut Detection, origin: &str| {
+        let mut expand = |detection: &mut Detection, origin: &str, faults: &mut Vec<RuleError>| {
             let outcome = placeholder::expand(detection, &options.placeholders, &mut budget);
             outcome.map_err(|fault| faults.push(fault.at(origin))).is_ok()
         };
-        rules.retain_mut(|rule| expand(&mut rule.detection, &rule.attributes.origin));
-        filters.retain_mut(|filter| expand(&mut filter.detection, &filter.attributes.origin));
-        apply_filters(&filters, &mut rules, &mut faults);
+        if options.pipelines.is_empty() {
+            filters.retain_mut(|f| expand(&mut f.detection, &f.attributes.origin, &mut faults));
+            rules.retain_mut(|r| expand(&mut r.detection, &r.attributes.origin, &mut faults));
+            apply_filters(&filters, &mut rules, &mut faults);
+        } else {
+            // Pipelines change a filter as a part of the rule that it is in, and may give placeholders values.
+            apply_filters(&filters, &mut rules, &mut faults);
+            rules.retain_mut(|rule| {
+                options.pipelines.apply(rule).map_err(|error| faults.push(error)).is_ok()
+                    && expand(&mut rule.detection, &rule.attributes.origin, &mut faults)
+            });
+            apply_pipelines(&options.pipelines, &rules, &mut correlations, &mut faults);
+        }
         let (rules, more) = RuleSet::compile_lossy(rules);
         faults.extend(more);
         let (correlations, more) = Correlations::link(rules.rules(), correlations);
         faults.extend(more);
         Linked { rules, correlations, faults }
     }
+}
+
+/// Applies pipelines to the correlations. Which log sources one is about, the rules that it refers to say, be it through
+/// other correlations.
+pub(crate) fn apply_pipelines(
+    pipelines: &Pipelines,
+    rules: &[Rule],
+    correlations: &mut Vec<Correlation>,
+    faults: &mut Vec<RuleError>,
+) {
+    let names = |attributes: &Attributes| {
+        [attributes.id.clone(), attributes.name.clone()].into_iter().filter(|name| !name.is_empty())
+    };
+    let mut sources: HashMap<String, Vec<LogSource<'static>>> = HashMap::new();
+    for rule in rules {
+        for name in names(rule) {
+            sources.entry(name).or_default().push(rule.log_source.clone());
+        }
+    }
+    // A chain is known from its end on; the longest has as many links as there are correlations.
+    for _ in 0..correlations.len() {
+        let before: usize = sources.len();
+        for correlation in correlations.iter() {
+            let found: Vec<LogSource<'static>> =
+                correlation.rules.iter().filter_map(|name| sources.get(name)).flatten().cloned().collect();
+            if correlation.rules.iter().all(|name| sources.contains_key(name)) {
+                for name in names(&correlation.attributes) {
+                    sources.entry(name).or_insert_with(|| found.clone());
+                }
+            }
+        }
+        if sources.len() == before {
+            break;
+        }
+    }
+    correlations.retain_mut(|correlation| {
+        let mut own: Vec<LogSource<'static>> =
+            correlation.rules.iter().filter_map(|name| sources.get(name)).flatten().cloned().collect();
+        own.sort();
+        own.dedup();
+        let outcome = pipelines.apply_to_correlation(correlation, &own);
+        outcome.map_err(|error| faults.push(error)).is_ok()
+    });
 }
 
 fn fault(code: &'static str, filter: &Filter, message: String, hint: &str) -> RuleError {

@@ -229,7 +229,7 @@ fn check_length(text: &str, span: Span) -> Result<(), Fault> {
 }
 
 /// A Sigma string as part of a regular expression.
-fn as_regex(tokens: &[Token]) -> String {
+pub(crate) fn as_regex(tokens: &[Token]) -> String {
     tokens
         .iter()
         .map(|token| match token {

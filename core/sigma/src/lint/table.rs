@@ -44,8 +44,16 @@ pub const CODES: &[Code] = &[
     code("S050", Warning, "a filter that names a rule which is not loaded, or takes no loaded rule in"),
     code("S051", Warning, "a filter that names a rule of another log source, to which it is not applied"),
     code("S060", Error, "two rules have the same id"),
+    // What rules are used with.
     code("S070", Error, "a file of log sources has another shape than it should have"),
-    code("S071", Error, "a file of log sources names a group or source that is not there, or is there twice"),
+    code(
+        "S071",
+        Error,
+        "a file of log sources names a group or source that is not there, or that is there twice",
+    ),
+    code("S080", Error, "a pipeline has another shape than it should have, or a step that cannot be applied"),
+    code("S081", Error, "a pipeline refuses a rule, or leaves nothing of it"),
+    code("S082", Error, "a step of a pipeline cannot be applied to a value of the rule"),
     // Attributes.
     code("S100", Warning, "the rule has no id"),
     code("S101", Warning, "the id is not a UUID"),

@@ -310,3 +310,25 @@ fn faults_are_told_with_their_place() {
         assert!(error.starts_with(want), "{text}\n got {error}\nwant {want}");
     }
 }
+
+#[test]
+fn the_example_of_the_documentation_does_what_it_says() {
+    let text = include_str!("../../../../docs/sources.md");
+    let (_, rest) = text.split_once("```yaml\n").expect("an example");
+    let example = rest.split("```").next().expect("its end");
+    let sources = Sources::parse(example, "docs/sources.md").expect("it is right");
+    let record = Record::from([
+        ("device_vendor", "Acme"),
+        ("door", "7"),
+        ("holder", "alice"),
+        ("domain", "WARD"),
+        ("result", "1"),
+    ]);
+    let kind = sources.recognise(&get(&record)).expect("a kind");
+    assert_eq!(kind.log_source, LogSource::new("badge", "access_refused", "doors"));
+    let made = |to: &str| kind.derive.iter().find(|d| d.to == to).and_then(|d| d.value(&get(&record)));
+    assert_eq!(made("User"), Some(Value::str(r"WARD\alice")));
+    assert_eq!(made("Result"), Some(Value::str("refused")));
+    let unknown = sources.unknown_fields(&LogSource::new("badge", "", ""), ["Rsult"]);
+    assert_eq!(unknown[0].suggestion.as_deref(), Some("Result"));
+}

@@ -1,0 +1,116 @@
+//! Pipelines: `pipelines/NAME.pipeline.yml` (and `NAME.pipeline2.yml`, if there) applied to `NAME.rule.yml`, which is then
+//! matched against each line of `NAME.events.jsonl`; `NAME.expected` has `match` or `no match` for each. An event's log
+//! source stands under `_logsource`; without one it is that of the rule before the pipelines.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+use wardline_event::{LogRecord, LogSource};
+use wardline_sigma::{Collection, LinkOptions, Pipeline, Placeholders, RuleSet};
+
+fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
+    let mut fields: Map<String, Json> = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    let source = match fields.remove("_logsource") {
+        None => default.clone(),
+        Some(source) => {
+            let term = |name: &str| source[name].as_str().unwrap_or_default().to_owned().into();
+            LogSource { product: term("product"), category: term("category"), service: term("service") }
+        }
+    };
+    LogRecord::from_json(source, &fields)
+}
+
+fn options(base: &str) -> LinkOptions {
+    let mut options = LinkOptions::default();
+    for ending in [".pipeline.yml", ".pipeline2.yml"] {
+        let path = format!("{base}{ending}");
+        if let Ok(text) = fs::read_to_string(&path) {
+            options.pipelines.add(Pipeline::parse(&text, &path).unwrap_or_else(|e| panic!("{e}")));
+        }
+    }
+    options
+}
+
+#[test]
+fn rules_match_what_pipelines_make_of_them() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipelines");
+    let mut rules: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    rules.retain(|path| path.to_str().unwrap().ends_with(".rule.yml"));
+    rules.sort();
+    assert!(rules.len() >= 20, "only {} cases", rules.len());
+    let mut wrong = Vec::new();
+    for path in rules {
+        let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
+        let name = Path::new(base).file_name().unwrap().to_str().unwrap();
+        let read = |ending: &str| fs::read_to_string(format!("{base}{ending}")).unwrap();
+        let collection = Collection::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
+        let source = collection.rules[0].log_source.clone();
+        let linked = collection.link(&options(base));
+        assert_eq!(linked.faults, [], "{name}");
+        let mut scratch = linked.rules.scratch();
+        let (events, expected) = (read(".events.jsonl"), read(".expected"));
+        assert_eq!(events.lines().count(), expected.lines().count(), "{name}: one line of .expected each");
+        assert!(
+            expected.contains("no match") && expected.lines().any(|l| l == "match"),
+            "{name}: both outcomes"
+        );
+        for (i, (line, expected)) in events.lines().zip(expected.lines()).enumerate() {
+            let mut matched = false;
+            linked.rules.matches(&event(line, &source), &mut scratch, &mut |_| matched = true);
+            let got = if matched { "match" } else { "no match" };
+            if got != expected {
+                wrong.push(format!("{name}, event {}: {got}, expected {expected}: {line}", i + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A pipeline that finds nothing to change takes every rule apart and puts it together again: what the golden cases
+/// expect must come out all the same.
+#[test]
+fn rules_that_no_step_is_for_stay_as_they_are() {
+    let nothing = "
+transformations:
+  - {type: drop_detection_item, field_name_conditions: [{type: include_fields, fields: a field of nobody}]}
+  - {type: replace_string, regex: a text of nobody, replacement: x}
+";
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases = 0;
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(base) = path.to_str().unwrap().strip_suffix(".rule.yml") else { continue };
+        let read = |ending: &str| fs::read_to_string(format!("{base}{ending}"));
+        let set = |pipeline: Option<&str>| {
+            let mut options = LinkOptions::default();
+            if let Ok(text) = read(".placeholders.yml") {
+                options.placeholders = Placeholders::parse(&text, base).unwrap();
+            }
+            if let Some(pipeline) = pipeline {
+                options.pipelines.add(Pipeline::parse(pipeline, "nothing").unwrap());
+            }
+            let linked = Collection::parse(&read(".rule.yml").unwrap(), base).unwrap().link(&options);
+            // Encoded values cannot be searched for text, and whoever asks for that is told.
+            assert!(linked.faults.iter().all(|f| f.code == "S082"), "{base}: {:?}", linked.faults);
+            linked
+        };
+        let (plain, changed) = (set(None), set(Some(nothing)));
+        if !changed.faults.is_empty() {
+            continue;
+        }
+        cases += 1;
+        for line in read(".events.jsonl").unwrap().lines() {
+            let event = event(line, &plain.rules.rules()[0].log_source);
+            let matches = |set: &RuleSet| {
+                let mut found = Vec::new();
+                set.matches(&event, &mut set.scratch(), &mut |rule| found.push(rule));
+                found
+            };
+            assert_eq!(matches(&changed.rules), matches(&plain.rules), "{base}: {line}");
+        }
+    }
+    assert!(cases >= 60, "only {cases} cases");
+}
