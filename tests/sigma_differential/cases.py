@@ -20,6 +20,9 @@ import explained  # noqa: E402
 from sigma.collection import SigmaCollection  # noqa: E402
 from sigma.correlations import SigmaCorrelationRule  # noqa: E402
 from sigma.exceptions import SigmaError  # noqa: E402
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline  # noqa: E402
+from sigma.processing.transformations import ValueListPlaceholderTransformation  # noqa: E402
+import yaml  # noqa: E402
 
 GOLDEN = os.path.join(room.ROOT, "core", "sigma", "tests", "golden")
 
@@ -31,9 +34,13 @@ def sees(rule, source):
                (("product", own.product), ("category", own.category), ("service", own.service)))
 
 
-def outcomes(text, events):
+def outcomes(text, events, placeholders):
     """What the evaluator says of each event, spelled as the golden files spell it."""
     rules = [r for r in SigmaCollection.from_yaml(text).rules if not isinstance(r, SigmaCorrelationRule)]
+    if placeholders:
+        item = ProcessingItem(ValueListPlaceholderTransformation())
+        for rule in rules:
+            ProcessingPipeline(items=[item], vars=placeholders).apply(rule)
     compiled = [(rule, evaluator.compile_rule(rule)) for rule in rules]
     first = rules[0].logsource
     default = {"product": first.product or "", "category": first.category or "", "service": first.service or ""}
@@ -53,7 +60,9 @@ def main():
         expected = read(".expected").splitlines()
         try:
             events = [json.loads(line) for line in read(".events.jsonl").splitlines()]
-            found = list(outcomes(read(".rule.yml"), events))
+            values = base + ".placeholders.yml"
+            placeholders = yaml.safe_load(read(".placeholders.yml")) if os.path.exists(values) else {}
+            found = list(outcomes(read(".rule.yml"), events, placeholders))
         except (SigmaError, evaluator.NotCovered) as error:
             found = [f"refused: {type(error).__name__}: {error}".splitlines()[0]]
         if found == expected:

@@ -51,7 +51,7 @@ class Theirs:
         """Each term that the rule gives is one of the event's."""
         source = event["_logsource"]
         product, category, service = self.source
-        categories = (source["category"], *event.get("_also", ()))
+        categories = (source["category"], *source.get("also", ()))
         return (
             product in ("", source["product"])
             and (category == "" or category in categories)
@@ -128,7 +128,7 @@ def recorded(keys):
     seen = {}
     works = []
     for event, matched in zip(events, ours):
-        source = json.dumps([event["_logsource"], event["_also"]])
+        source = json.dumps(event["_logsource"])
         if source not in seen:
             seen[source] = [r.key for r in RULE_BY_KEY.values() if r.key in keys and r.sees(event)]
         outside = matched - set(seen[source])

@@ -8,9 +8,16 @@ import evaluator
 CASES = {
     "cidr_v4": "D1, a network may be written with host bits or as one address",
     "collection_global": "D2, documents with `action: global` add up",
+    "expand_all": "D8, the values of one placeholder are linked by `or`",
+    "expand_escaped_percent": "D9, `\\%` is a plain percent sign",
+    "expand_no_placeholder": "D9, `\\%` is a plain percent sign",
+    "expand_other_types": "D10, placeholders stand for networks and numbers too",
+    "expand_regex": "D11, in a regular expression a placeholder stands for its text",
     "number_spelled_otherwise": "D3, a number also meets text spelled as the rule spells it",
     "number_wildcard": "D4, string modifiers on numbers",
     "regex_anchors": "D5, `$` is the very end of the text",
+    "time_out_of_hours": "D12, parts of times are compared like numbers",
+    "time_parts": "D13, times are read as everywhere else",
     "windash_many": "D6, any number of dashes in one value",
     "yaml_forms": "D7, `yes` and `no` are words (YAML 1.2)",
 }

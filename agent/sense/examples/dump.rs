@@ -2,7 +2,7 @@
 //!
 //!     cargo run -p wardline-sense --example dump -- PATH... > EVENTS.jsonl
 //!
-//! Paths are files or folders. Beside the fields there are `_logsource`, `_also` (further categories), `_file`,
+//! Paths are files or folders. Beside the fields there are `_logsource` (with further categories under `also`), `_file`,
 //! `_record` (the record's number in its file) and `_time` (milliseconds since 1970). What cannot be read is told on
 //! standard error.
 
@@ -54,8 +54,7 @@ fn line(file: &Path, record: &LogRecord) -> Json {
     let mut fields = Map::new();
     record.each_field(&mut |name, value| drop(fields.insert(name.to_owned(), json_of(&value))));
     let head = json!({
-        "_logsource": {"product": source.product, "category": source.category, "service": source.service},
-        "_also": record.also,
+        "_logsource": {"product": source.product, "category": source.category, "service": source.service, "also": record.also},
         "_file": file.display().to_string(),
         "_record": record.record_id,
         "_time": record.time.map(|t| t.0),

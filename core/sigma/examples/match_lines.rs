@@ -2,8 +2,8 @@
 //!
 //!     cargo run -p wardline-sigma --example match_lines -- RULES < EVENTS.jsonl
 //!
-//! RULES is a file or folder. An event is a JSON object of fields; `_logsource` in it holds `product`, `category` and
-//! `service`, `_also` a list of further categories. The first line written is `{"rules": [KEY, …], "refused": {FILE:
+//! RULES is a file or folder. An event is a JSON object of fields; `_logsource` in it holds `product`, `category`,
+//! `service` and `also`, a list of further categories. The first line written is `{"rules": [KEY, …], "refused": {FILE:
 //! MESSAGE, …}}`; then comes a list of indices into `rules` for each event. A rule's key is `FILE#N`: the file's path
 //! below RULES and the rule's number in it, from 0.
 //!
@@ -120,13 +120,11 @@ fn event(line: &str, layouts: &mut Layouts, names: &mut Names) -> io::Result<Log
     let mut fields: Map<String, Json> = serde_json::from_str(line)?;
     let source = fields.remove("_logsource").unwrap_or_default();
     let term = |name: &str| source[name].as_str().unwrap_or_default().to_owned().into();
+    let also = source["also"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let also = names.of(also.map(str::to_owned).collect());
     let source = LogSource { product: term("product"), category: term("category"), service: term("service") };
-    let also = match fields.remove("_also") {
-        Some(Json::Array(also)) => also.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
     let mut record = LogRecord::new(source);
-    record.also = names.of(also);
+    record.also = also;
     let mut fill = record.fill(layouts);
     fill.object(&fields);
     fill.finish();
