@@ -190,7 +190,7 @@ correlation:
                 let time = Timestamp((n as i64 * 7919 % 2000) * 4_000);
                 let hit = correlations.capture(&[0], &record, time, n).unwrap();
                 let event = Event {
-                    file: 0,
+                    log: 0,
                     record_id: n,
                     time,
                     computer: Box::default(),

@@ -17,8 +17,8 @@ const STRIDE: u64 = 256;
 /// An event of a correlation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// The file's index.
-    pub file: usize,
+    /// The log's index.
+    pub log: usize,
     /// The record's number in it.
     pub record_id: u64,
     /// When.
@@ -93,7 +93,7 @@ mod tests {
     fn events_are_found_again() {
         let mut events = Events::default();
         let event = |n: u64| Event {
-            file: 3,
+            log: 3,
             record_id: n,
             time: Timestamp(n as i64),
             computer: "a\nb".into(),

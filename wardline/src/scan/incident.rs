@@ -1,13 +1,13 @@
 //! A correlation's match, as reports show it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use console::truncate_str;
 use wardline_event::Severity;
 use wardline_sigma::{Correlation, CorrelationCondition, CorrelationType};
 
 use super::catalog::Catalog;
-use super::collect::Input;
 use super::correlate::Found;
 use super::hit::Hit;
 use super::text::{Page, heading, style_of, thousands};
@@ -17,7 +17,7 @@ use crate::printable::printable;
 const EVENTS: usize = 50;
 
 /// What reports keep of a correlation's match.
-pub fn hit(catalog: &Catalog, correlation: &Correlation, found: &Found, files: &[Input]) -> Hit {
+pub fn hit(catalog: &Catalog, correlation: &Correlation, found: &Found, logs: &[Arc<str>]) -> Hit {
     let group: Vec<(String, String)> = correlation
         .group_by
         .iter()
@@ -30,7 +30,7 @@ pub fn hit(catalog: &Catalog, correlation: &Correlation, found: &Found, files: &
     let mut fields = group.clone();
     for (i, event) in found.events.iter().take(EVENTS).enumerate() {
         let rules: Vec<&str> = event.rules.iter().map(|rule| catalog.get(*rule).title.as_str()).collect();
-        let file = files.get(event.file).map_or("", |f| &*f.shown);
+        let file = logs.get(event.log).map_or("", |name| &**name);
         let text = format!(
             "{} {} {}: {} (record {} in {file})",
             event.time,
@@ -105,7 +105,7 @@ struct Kept {
 
 impl Incidents {
     /// Adds a match.
-    pub fn add(&mut self, catalog: &Catalog, hit: &Hit, found: &Found, files: &[Input]) {
+    pub fn add(&mut self, catalog: &Catalog, hit: &Hit, found: &Found, logs: &[Arc<str>]) {
         self.seen += 1;
         if self.kept.len() >= MOST {
             return;
@@ -113,7 +113,7 @@ impl Incidents {
         let entry = catalog.get(hit.rule);
         let head = format!("{} {}: {}", found.found.time, printable(&entry.title), hit.what);
         let events = found.events.iter().map(|event| {
-            let file = files.get(event.file).map_or("", |f| &*f.shown);
+            let file = logs.get(event.log).map_or("", |name| &**name);
             let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
             let text =
                 format!("{} {} {} ({name} #{})", event.time, event.computer, event.what, event.record_id);

@@ -23,6 +23,7 @@ mod work;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use wardline_event::Severity;
@@ -38,7 +39,7 @@ use lines::Incident;
 use output::Output;
 use tally::Tally;
 use text::Page;
-use totals::Totals;
+use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 
 use crate::printable::printable;
@@ -111,6 +112,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     };
     let html = args.html.as_deref().map(Output::file).transpose()?;
     let mut report = Report {
+        logs: Vec::new(),
         tally: Tally::default(),
         incidents: Incidents::default(),
         worst: args.html.is_some().then(html::Worst::default),
@@ -129,14 +131,14 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     out.flush()?;
     clock.lap("files read and matched");
 
-    let Report { tally, incidents, worst, totals } = report;
+    let Report { logs, tally, incidents, worst, totals } = report;
     let took = clock.total();
     if let (Some(mut html), Some(worst)) = (html, &worst) {
         let page = html::Page {
             catalog: &catalog,
             tally: &tally,
             worst,
-            files: &files.list,
+            logs: &logs,
             counts: &text::summary::counts(&totals, &tally, took),
         };
         html.write(&html::page(&page))?;
@@ -181,6 +183,8 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
 
 /// What the scan comes to.
 struct Report {
+    /// The names of the logs, in order.
+    logs: Vec<Arc<str>>,
     tally: Tally,
     incidents: Incidents,
     /// The matches that a page shows one by one, if a page is written.
@@ -189,11 +193,11 @@ struct Report {
 }
 
 impl Report {
-    fn add(&mut self, catalog: &Catalog, file: usize, hit: Hit) {
+    fn add(&mut self, catalog: &Catalog, log: usize, hit: Hit) {
         if let Some(worst) = &mut self.worst {
-            worst.add(catalog, file, &hit);
+            worst.add(catalog, log, &hit);
         }
-        self.tally.add(catalog, file, hit);
+        self.tally.add(catalog, log, hit);
     }
 }
 
@@ -223,56 +227,81 @@ fn work(
         keep_fields: args.html.is_some(),
         count_sources: args.stats,
         fallback: args.log_source.as_ref(),
-        errors_per_file: if args.verbose { usize::MAX } else { 3 },
+        errors_per_piece: if args.verbose { usize::MAX } else { 3 },
         threads,
         progress: &progress,
         stop,
     };
-    let mut done = 0;
+    let mut open: Option<Stats> = None;
+    let mut told = 0;
     let mut correlating = Correlating::new(loaded.correlations.clone());
-    let result = work::run(&job, &mut |file, message| {
+    let result = work::run(&job, &mut |message| {
         match message {
             None => progress::show(&bar, &progress, report.tally.total()),
+            Some(Message::Log(name)) => {
+                report.logs.push(name);
+                open = Some(Stats::default());
+                told = 0;
+            }
             Some(Message::Matches(batch)) => {
                 if !batch.lines.is_empty() {
                     bar.suspend(|| out.write(&batch.lines))?;
                 }
+                let log = report.logs.len() - 1;
                 for hit in batch.hits {
-                    report.add(catalog, file, hit);
+                    report.add(catalog, log, hit);
                 }
                 for captured in batch.captured {
                     correlating.add(captured).map_err(|e| temporary(&e))?;
                 }
             }
-            Some(Message::Unreadable(text)) => bar.suspend(|| complain(&text)),
+            Some(Message::Unreadable(text)) => {
+                told += 1;
+                if told <= job.errors_per_piece {
+                    bar.suspend(|| complain(&text));
+                }
+            }
             Some(Message::Done(stats)) => {
-                done += 1;
+                if let Some(open) = &mut open {
+                    open.add(stats);
+                }
+            }
+            Some(Message::End) => {
+                let stats = open.take().unwrap_or_default();
+                if let Some(more) = stats.unreadable.checked_sub(job.errors_per_piece as u64).filter(|n| *n > 0) {
+                    let name = report.logs.last().map_or("", |name| &**name);
+                    bar.suspend(|| complain(&format!("{name}: … and {more} more; -v shows all")));
+                }
                 report.totals.add(stats);
             }
         }
         Ok(())
     });
     bar.finish_and_clear();
-    report.totals.files_not_read += (files.list.len() - done) as u64;
+    report.totals.bytes = progress.bytes();
+    report.totals.files_not_read += files.list.len().saturating_sub(progress.files()) as u64;
+    if let Some(open) = open {
+        report.totals.add(Stats { outcome: Outcome::Cut, ..open });
+    }
     result?;
     let over = loaded.correlations.correlations();
     let given_up = correlating.finish(&mut |found| {
         let correlation = &over[found.found.correlation];
-        let hit = incident::hit(catalog, correlation, &found, &files.list);
+        let hit = incident::hit(catalog, correlation, &found, &report.logs);
         let rule = catalog.get(hit.rule);
         if !rule.reported {
             return Ok(());
         }
         if let Some(format) = format {
-            let files = &files.list;
+            let logs = &report.logs;
             let mut line = String::new();
-            let incident = Incident { rule, correlation, found: &found, hit: &hit, catalog, files };
+            let incident = Incident { rule, correlation, found: &found, hit: &hit, catalog, logs };
             format.write_incident(&mut line, &incident);
             out.write(&line)?;
         }
-        let file = found.events.first().map_or(0, |e| e.file);
-        report.incidents.add(catalog, &hit, &found, &files.list);
-        report.add(catalog, file, hit);
+        let log = found.events.first().map_or(0, |e| e.log);
+        report.incidents.add(catalog, &hit, &found, &report.logs);
+        report.add(catalog, log, hit);
         Ok(())
     })?;
     if given_up.evicted > 0 {

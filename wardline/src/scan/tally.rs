@@ -29,8 +29,8 @@ pub struct Group {
     pub last: Option<Timestamp>,
     /// What happened in the earliest.
     pub what: Box<str>,
-    /// The earliest's file, by its index.
-    pub file: usize,
+    /// The earliest's log, by its index.
+    pub log: usize,
     /// Its number in the file.
     pub record_id: u64,
     /// Its fields, where a report shows them.
@@ -69,8 +69,8 @@ pub struct Computer<'a> {
 }
 
 impl Tally {
-    /// Adds a match in the file with this index.
-    pub fn add(&mut self, catalog: &Catalog, file: usize, hit: Hit) {
+    /// Adds a match in the log with this index.
+    pub fn add(&mut self, catalog: &Catalog, log: usize, hit: Hit) {
         let level = catalog.get(hit.rule).level;
         *self.rules.entry(hit.rule).or_default() += 1;
         self.levels[level as usize] += 1;
@@ -91,7 +91,7 @@ impl Tally {
             first: None,
             last: None,
             what: Box::default(),
-            file,
+            log,
             record_id: hit.record_id,
             fields: None,
         });
@@ -99,7 +99,7 @@ impl Tally {
         let earlier = hit.time.is_some_and(|time| group.first.is_none_or(|first| time < first));
         if group.count == 1 || earlier {
             group.what = hit.what;
-            group.file = file;
+            group.log = log;
             group.record_id = hit.record_id;
             if hit.fields.is_some() && (keeps || group.fields.is_some()) {
                 self.examples += usize::from(group.fields.is_none());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wardline_event::LogSource;
 
-/// What became of a file.
+/// What became of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// It was read, but for the places that were told.
@@ -18,11 +18,9 @@ pub enum Outcome {
     NotALog,
 }
 
-/// The counts of one file.
+/// The counts of one piece of a log, or of the whole.
 #[derive(Default)]
 pub struct Stats {
-    /// Its size when it was found.
-    pub bytes: u64,
     /// What became of it.
     pub outcome: Outcome,
     /// Records read.
@@ -37,6 +35,23 @@ pub struct Stats {
     pub matched: bool,
     /// Records of each log source, where they are asked for.
     pub sources: BTreeMap<LogSource<'static>, u64>,
+}
+
+impl Stats {
+    /// Adds the counts of the next piece.
+    pub fn add(&mut self, piece: Self) {
+        if piece.outcome != Outcome::Read {
+            self.outcome = piece.outcome;
+        }
+        self.records += piece.records;
+        self.left_out += piece.left_out;
+        self.unreadable += piece.unreadable;
+        self.uncorrelated += piece.uncorrelated;
+        self.matched |= piece.matched;
+        for (source, n) in piece.sources {
+            *self.sources.entry(source).or_default() += n;
+        }
+    }
 }
 
 /// The counts of a scan.
@@ -60,7 +75,7 @@ pub struct Totals {
     pub unreadable: u64,
     /// Records that correlations would count if they said when.
     pub uncorrelated: u64,
-    /// The sizes of the files read.
+    /// Bytes read.
     pub bytes: u64,
     /// Rules that loaded.
     pub rules_loaded: u64,
@@ -87,7 +102,6 @@ impl Totals {
                 return;
             }
         }
-        self.bytes += stats.bytes;
         self.unreadable += stats.unreadable;
         self.records += stats.records;
         self.left_out += stats.left_out;

@@ -1,21 +1,22 @@
 //! Reads the files on all cores and hands the results over in the files' order.
 //!
-//! Workers take files in order, each with a short queue of its own; the caller empties the queues in that same
-//! order. The first unfinished file is therefore always being worked on, nobody waits in a circle, and no more is
-//! held than the queues of a few files: who is too far ahead waits.
+//! Workers take pieces of files in order, each with a short queue of its own; the caller empties the queues in that
+//! same order. The first unfinished piece is therefore always being worked on, nobody waits in a circle, and no more
+//! is held than the queues of a few pieces: who is too far ahead waits.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use wardline_event::{LogRecord, LogSource};
-use wardline_sense::log::{Fault, Options, Pieces, ReadError, Workspace};
+use wardline_sense::log::{Fault, Options, Piece, Pieces, Place, ReadError, Workspace};
 use wardline_sigma::{Correlations, RuleSet, Scratch};
 
 use super::catalog::Catalog;
@@ -27,10 +28,10 @@ use super::hit::{self, Hit};
 use super::lines::{Format, Match};
 use super::totals::{Outcome, Stats};
 
-/// Messages that wait for one file.
+/// Messages that wait for one piece.
 const QUEUE: usize = 4;
-/// Files that are begun or done and whose results have not been taken yet.
-const AHEAD: usize = 64;
+/// Pieces that are begun or done and whose results have not been taken yet.
+const AHEAD: usize = 32;
 /// Bytes of lines in one message.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Matches in one message.
@@ -50,14 +51,14 @@ pub struct Job<'a> {
     pub records: &'a RecordFilter,
     /// The lines that are written for other programs.
     pub format: Option<Format>,
-    /// The first match of each rule on each computer in each file keeps its fields.
+    /// The first match of each rule on each computer in each piece keeps its fields.
     pub keep_fields: bool,
     /// Records are counted by log source.
     pub count_sources: bool,
     /// The log source of records that do not tell theirs.
     pub fallback: Option<&'a LogSource<'static>>,
-    /// How many errors of one file are told; all are counted.
-    pub errors_per_file: usize,
+    /// How many errors of one piece are told; all are counted.
+    pub errors_per_piece: usize,
     /// Threads that read.
     pub threads: usize,
     /// Counts for the progress bar.
@@ -71,12 +72,18 @@ pub struct Job<'a> {
 pub struct Progress {
     bytes: Arc<AtomicU64>,
     records: AtomicU64,
+    files: AtomicUsize,
 }
 
 impl Progress {
     /// Bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Files begun so far.
+    pub fn files(&self) -> usize {
+        self.files.load(Ordering::Relaxed)
     }
 
     /// Records read so far.
@@ -96,51 +103,98 @@ pub struct Batch {
     pub captured: Vec<Captured>,
 }
 
-/// A piece of a file's results.
+/// What the caller is told, in the order of the files.
 pub enum Message {
+    /// A log is begun: its name. Logs are numbered from 0 in this order; an archive may hold several.
+    Log(Arc<str>),
     /// Matches.
     Matches(Batch),
     /// A line about what could not be read.
     Unreadable(String),
-    /// The file is done.
+    /// The counts of a piece.
     Done(Stats),
+    /// The log was read to its end.
+    End,
 }
 
-/// Files to take, and where to say that one was taken.
-struct Next {
+/// What waits to be handed over.
+enum Announced {
+    Log(Arc<str>),
+    Piece(Receiver<Message>),
+    End,
+}
+
+/// What is to be read next, and where to say what was taken.
+struct Next<'a> {
     file: usize,
-    announce: Option<SyncSender<Receiver<Message>>>,
+    open: Option<(&'a Input, Pieces<'static>)>,
+    /// The path of the log that was announced last in this file.
+    path: Option<Arc<Path>>,
+    name: Arc<str>,
+    logs: usize,
+    pieces: u64,
+    announce: Option<SyncSender<Announced>>,
 }
 
-/// Runs the job; `each` gets the results with their file's index, in the order of the files, and `None` now and then
-/// to show progress.
+/// A piece that a worker took.
+struct Taken<'a> {
+    input: &'a Input,
+    piece: Piece<'static>,
+    name: Arc<str>,
+    log: usize,
+    number: u64,
+    queue: SyncSender<Message>,
+}
+
+/// Runs the job; `each` gets the results, and `None` now and then to show progress.
 ///
 /// # Errors
 /// The first error of `each`, which ends the work.
-pub fn run(job: &Job<'_>, each: &mut dyn FnMut(usize, Option<Message>) -> io::Result<()>) -> io::Result<()> {
+pub fn run(job: &Job<'_>, each: &mut dyn FnMut(Option<Message>) -> io::Result<()>) -> io::Result<()> {
     let abandoned = AtomicBool::new(false);
-    // The queue of a file is made when a worker takes it, and announced in order.
-    let (announce, announced) = sync_channel::<Receiver<Message>>(AHEAD);
-    let next = Mutex::new(Next { file: 0, announce: Some(announce) });
+    // The queue of a piece is made when a worker takes it, and announced in order.
+    let (announce, announced) = sync_channel::<Announced>(AHEAD);
+    let next = Mutex::new(Next {
+        file: 0,
+        open: None,
+        path: None,
+        name: "".into(),
+        logs: 0,
+        pieces: 0,
+        announce: Some(announce),
+    });
     thread::scope(|scope| {
-        for _ in 0..job.threads.min(job.files.len()) {
+        for _ in 0..job.threads {
             scope.spawn(|| {
                 let mut scratch = job.rules.scratch();
-                while let Some((file, queue)) = take(job, &next) {
-                    File::new(job, file, &queue, &abandoned).scan(&mut scratch);
+                let mut workspace = Workspace::default();
+                while let Some(taken) = take(job, &next) {
+                    Work::new(job, &taken, &abandoned).scan(taken.piece, &mut scratch, &mut workspace);
                 }
             });
         }
-        let result = (0..job.files.len()).try_for_each(|file| {
-            let Ok(results) = announced.recv() else { return Ok(()) };
-            loop {
-                match results.recv_timeout(Duration::from_millis(100)) {
-                    Ok(message) => each(file, Some(message))?,
-                    Err(RecvTimeoutError::Timeout) => each(file, None)?,
-                    Err(RecvTimeoutError::Disconnected) => break each(file, None),
-                }
+        let wait = Duration::from_millis(100);
+        let result = loop {
+            let result = match announced.recv_timeout(wait) {
+                Ok(Announced::Log(name)) => each(Some(Message::Log(name))),
+                Ok(Announced::End) => each(Some(Message::End)),
+                Ok(Announced::Piece(results)) => loop {
+                    let result = match results.recv_timeout(wait) {
+                        Ok(message) => each(Some(message)),
+                        Err(RecvTimeoutError::Timeout) => each(None),
+                        Err(RecvTimeoutError::Disconnected) => break each(None),
+                    };
+                    if result.is_err() {
+                        break result;
+                    }
+                },
+                Err(RecvTimeoutError::Timeout) => each(None),
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            };
+            if result.is_err() {
+                break result;
             }
-        });
+        };
         abandoned.store(true, Ordering::Relaxed);
         // Whoever waits to announce or to hand over learns that nobody listens.
         drop(announced);
@@ -148,26 +202,70 @@ pub fn run(job: &Job<'_>, each: &mut dyn FnMut(usize, Option<Message>) -> io::Re
     })
 }
 
-/// The next file, and where its results go.
-fn take(job: &Job<'_>, next: &Mutex<Next>) -> Option<(usize, SyncSender<Message>)> {
+/// The next piece; it is read from its file here, one worker at a time.
+fn take<'a>(job: &Job<'a>, next: &Mutex<Next<'a>>) -> Option<Taken<'a>> {
     let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-    if job.stop.load(Ordering::Relaxed) {
-        next.announce = None;
+    let next = &mut *next;
+    loop {
+        if job.stop.load(Ordering::Relaxed) {
+            next.announce = None;
+        }
+        let Some((input, pieces)) = &mut next.open else {
+            let Some(input) = job.files.get(next.file) else {
+                // Nothing more comes; the caller waits for the end of the announcements.
+                next.announce = None;
+                return None;
+            };
+            next.announce.as_ref()?;
+            next.file += 1;
+            job.progress.files.fetch_add(1, Ordering::Relaxed);
+            next.path = None;
+            let options = Options { bytes_read: Arc::clone(&job.progress.bytes), ..Options::default() };
+            next.open = Some((input, Pieces::open(&input.path, &options)));
+            continue;
+        };
+        let input: &'a Input = input;
+        let piece = pieces.next();
+        let announce = next.announce.as_ref()?;
+        let path = piece.as_ref().map(|piece| Arc::clone(piece.path()));
+        if next.path.is_none() || path.is_some() && path != next.path {
+            // Another log, or one of which there is nothing to read.
+            if next.path.is_some() {
+                announce.send(Announced::End).ok()?;
+            }
+            next.name = path.as_ref().map_or_else(|| input.shown.as_str().into(), |p| p.display().to_string().into());
+            next.path = path.or_else(|| Some(input.path.as_path().into()));
+            announce.send(Announced::Log(Arc::clone(&next.name))).ok()?;
+            next.logs += 1;
+        }
+        let Some(piece) = piece else {
+            announce.send(Announced::End).ok()?;
+            next.open = None;
+            continue;
+        };
+        let (queue, results) = sync_channel(QUEUE);
+        announce.send(Announced::Piece(results)).ok()?;
+        next.pieces += 1;
+        return Some(Taken {
+            input,
+            piece,
+            name: Arc::clone(&next.name),
+            log: next.logs - 1,
+            number: next.pieces,
+            queue,
+        });
     }
-    let file = next.file;
-    job.files.get(file)?;
-    let (queue, results) = sync_channel(QUEUE);
-    next.announce.as_ref()?.send(results).ok()?;
-    next.file += 1;
-    Some((file, queue))
 }
 
-/// One file at work.
-struct File<'a> {
+/// One piece at work.
+struct Work<'a> {
     job: &'a Job<'a>,
-    index: usize,
-    input: &'a Input,
-    queue: &'a SyncSender<Message>,
+    /// Somebody named the file: an unknown format is worth a word.
+    named: bool,
+    name: Arc<str>,
+    log: usize,
+    number: u64,
+    queue: SyncSender<Message>,
     abandoned: &'a AtomicBool,
     stats: Stats,
     batch: Batch,
@@ -176,43 +274,31 @@ struct File<'a> {
     matched: Vec<usize>,
 }
 
-/// Groups of one file that may keep their fields.
+/// Groups of one piece that may keep their fields.
 const MAX_KEPT: usize = 1000;
 
-impl<'a> File<'a> {
-    fn new(
-        job: &'a Job<'a>,
-        index: usize,
-        queue: &'a SyncSender<Message>,
-        abandoned: &'a AtomicBool,
-    ) -> Self {
-        let file = &job.files[index];
+impl<'a> Work<'a> {
+    fn new(job: &'a Job<'a>, taken: &Taken<'_>, abandoned: &'a AtomicBool) -> Self {
         Self {
             job,
-            index,
-            input: file,
-            queue,
+            named: taken.input.named,
+            name: Arc::clone(&taken.name),
+            log: taken.log,
+            number: taken.number,
+            queue: taken.queue.clone(),
             abandoned,
-            stats: Stats { bytes: file.bytes, ..Stats::default() },
+            stats: Stats::default(),
             batch: Batch::default(),
             kept: BTreeSet::new(),
             matched: Vec::new(),
         }
     }
 
-    fn scan(mut self, scratch: &mut Scratch) {
-        let file = self.input;
-        let options = Options { bytes_read: Arc::clone(&self.job.progress.bytes), ..Options::default() };
-        let pieces = Pieces::open(&file.path, &options);
-        let format = pieces.format();
-        let mut workspace = Workspace::default();
-        let mut each = |item: Result<&mut LogRecord, ReadError>| {
+    fn scan(mut self, piece: Piece<'_>, scratch: &mut Scratch, workspace: &mut Workspace) {
+        // Who broke off is asked below.
+        let _ = piece.read(workspace, &mut |item| {
             match item {
                 Ok(record) => self.record(record, scratch),
-                // A folder may hold other files under such names.
-                Err(e) if !file.named && matches!(e.what, Fault::UnknownFormat) => {
-                    self.stats.outcome = Outcome::NotALog;
-                }
                 Err(e) => self.unreadable(&e),
             }
             if self.job.stop.load(Ordering::Relaxed) {
@@ -224,20 +310,7 @@ impl<'a> File<'a> {
             } else {
                 ControlFlow::Continue(())
             }
-        };
-        for piece in pieces {
-            if piece.read(&mut workspace, &mut each).is_break() {
-                break;
-            }
-        }
-        if format.is_none() && self.stats.outcome == Outcome::Read {
-            self.stats.outcome = Outcome::Unreadable;
-        }
-        let told = self.stats.unreadable.min(self.job.errors_per_file as u64);
-        if self.stats.unreadable > told {
-            let more = self.stats.unreadable - told;
-            self.send(Message::Unreadable(format!("{}: … and {more} more; -v shows all", file.shown)));
-        }
+        });
         self.flush();
         let stats = mem::take(&mut self.stats);
         self.send(Message::Done(stats));
@@ -295,13 +368,13 @@ impl<'a> File<'a> {
             self.stats.uncorrelated += u64::from(matched.iter().any(|rule| correlations.wants(*rule)));
             return;
         };
-        // Ascending in the order of the results; no file has 2^36 records.
-        let reference = (self.index as u64) << 36 | self.stats.records;
+        // Ascending in the order of the results; no piece has 2^36 records.
+        let reference = self.number << 36 | self.stats.records;
         if let Some(hit) = correlations.capture(matched, record, time, reference) {
             let rules =
                 matched.iter().filter(|rule| correlations.wants(**rule)).map(|rule| *rule as u32).collect();
             let Hit { record_id, computer, what, .. } = Hit::new(0, record);
-            let event = Event { file: self.index, record_id, time, computer, what, rules };
+            let event = Event { log: self.log, record_id, time, computer, what, rules };
             self.batch.captured.push(Captured { hit, event });
         }
     }
@@ -320,15 +393,24 @@ impl<'a> File<'a> {
             hit.fields = Some(hit::shown_fields(record));
         }
         if let Some(format) = self.job.format {
-            let found = Match { rule: entry, file: &self.input.shown, hit: &hit, record };
+            let found = Match { rule: entry, file: &self.name, hit: &hit, record };
             format.write(&mut self.batch.lines, &found);
         }
         self.batch.hits.push(hit);
     }
 
     fn unreadable(&mut self, e: &ReadError) {
+        let whole = matches!(e.place, Place::File) && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. });
+        if whole && self.stats.records == 0 {
+            // A folder may hold other files under the names of logs.
+            let a_log = self.named || !matches!(e.what, Fault::UnknownFormat);
+            self.stats.outcome = if a_log { Outcome::Unreadable } else { Outcome::NotALog };
+            if !a_log {
+                return;
+            }
+        }
         self.stats.unreadable += 1;
-        if self.stats.unreadable <= self.job.errors_per_file as u64 {
+        if self.stats.unreadable <= self.job.errors_per_piece as u64 {
             let mut text = e.to_string();
             let mut cause = std::error::Error::source(e);
             while let Some(next) = cause {

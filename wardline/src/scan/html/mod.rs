@@ -6,13 +6,13 @@ mod tables;
 mod worst;
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
 use wardline_event::{Severity, Timestamp};
 
 use super::catalog::Catalog;
-use super::collect::Input;
 use super::tally::{self, Tally};
 use super::text::thousands;
 use escape::escaped;
@@ -29,8 +29,8 @@ pub struct Page<'a> {
     pub tally: &'a Tally,
     /// The matches that are shown one by one.
     pub worst: &'a Worst,
-    /// The files.
-    pub files: &'a [Input],
+    /// The names of the logs.
+    pub logs: &'a [Arc<str>],
     /// The counts of the scan, each with its name.
     pub counts: &'a [(&'static str, String)],
 }

@@ -24,8 +24,8 @@ fn level(level: Severity) -> String {
     format!("<span class=\"level\"><i class=\"{0}\"></i>{0}</span>", level.as_str())
 }
 
-fn place(page: &Page<'_>, file: usize, record_id: u64) -> String {
-    let file = page.files.get(file).map_or("", |f| &f.shown);
+fn place(page: &Page<'_>, log: usize, record_id: u64) -> String {
+    let file = page.logs.get(log).map_or("", |name| &**name);
     format!("record {record_id} in {}", escaped(file))
 }
 
@@ -78,7 +78,7 @@ fn finding(out: &mut String, page: &Page<'_>, computer: &str, rule: u32, group: 
     let _ = write!(
         out,
         "<p>First: {}. <a href=\"#rule-{rule}\">About this rule</a></p>",
-        place(page, group.file, group.record_id)
+        place(page, group.log, group.record_id)
     );
     tags(out, &entry.tags);
     if let Some(fields) = &group.fields {
@@ -117,7 +117,7 @@ pub fn matches(page: &Page<'_>) -> String {
     );
     for shown in page.worst.by_time() {
         let entry = page.catalog.get(shown.rule);
-        let file = page.files.get(shown.file).map_or("", |f| &*f.shown);
+        let file = page.logs.get(shown.log).map_or("", |name| &**name);
         let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
         let _ = writeln!(
             out,

@@ -22,8 +22,8 @@ pub struct Shown {
     pub computer: Box<str>,
     /// What happened.
     pub what: Box<str>,
-    /// The file's index.
-    pub file: usize,
+    /// The log's index.
+    pub log: usize,
     /// The record's number in it.
     pub record_id: u64,
 }
@@ -38,7 +38,7 @@ pub struct Worst {
 
 impl Worst {
     /// Keeps a match if it is among the worst so far.
-    pub fn add(&mut self, catalog: &Catalog, file: usize, hit: &Hit) {
+    pub fn add(&mut self, catalog: &Catalog, log: usize, hit: &Hit) {
         self.seen += 1;
         let key = (Reverse(catalog.get(hit.rule).level), self.seen);
         if self.kept.len() >= MOST {
@@ -52,7 +52,7 @@ impl Worst {
             time: hit.time,
             computer: hit.computer.clone(),
             what: hit.what.clone(),
-            file,
+            log,
             record_id: hit.record_id,
         };
         self.kept.insert(key, shown);

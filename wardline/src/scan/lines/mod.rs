@@ -4,12 +4,13 @@ mod csv;
 mod json;
 mod timesketch;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use wardline_event::{Fields, LogRecord};
 use wardline_sigma::Correlation;
 
 use super::catalog::{Catalog, Entry};
-use super::collect::Input;
 use super::correlate::Found;
 use super::hit::{Hit, plain};
 
@@ -62,8 +63,8 @@ pub struct Incident<'a> {
     pub hit: &'a Hit,
     /// The rules that the events matched.
     pub catalog: &'a Catalog,
-    /// The files that the events are in.
-    pub files: &'a [Input],
+    /// The names of the logs that the events are in.
+    pub logs: &'a [Arc<str>],
 }
 
 impl Incident<'_> {
@@ -84,7 +85,7 @@ impl Incident<'_> {
             .map(|event| {
                 let rules = event.rules.iter().map(|rule| self.catalog.get(*rule));
                 json!({
-                    "file": self.files.get(event.file).map(|f| &*f.shown),
+                    "file": self.logs.get(event.log).map(|name| &**name),
                     "record_id": event.record_id,
                     "time": event.time.to_string(),
                     "computer": Some(&*event.computer).filter(|name| !name.is_empty()),
