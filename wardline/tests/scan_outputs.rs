@@ -486,3 +486,28 @@ fn correlations_are_found_across_files_and_shown_with_their_events() {
     assert_eq!(json(&out(&run(&["--json", "-q", "--tag", "attack.t1110.001"]))).len(), 1);
     assert_eq!(json(&out(&run(&["--json", "-q", "--rule", "Failed login"]))).len(), 0);
 }
+
+#[test]
+fn placeholders_get_their_values_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = "title: Administrator\nid: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60201\nlogsource: {product: windows}\n\
+        detection:\n  a: {TargetUserName|expand: '%Administrators%'}\n  condition: a\n";
+    fs::write(folder.path().join("rule.yml"), rule).unwrap();
+    fs::write(folder.path().join("names.yml"), "Administrators: [adm_*, root]\n").unwrap();
+    fs::write(folder.path().join("wrong.yml"), "- Administrators\n").unwrap();
+    let log = r#"{"EventID":4624,"Channel":"Security","TargetUserName":"ADM_hale"}"#;
+    fs::write(folder.path().join("a.jsonl"), log).unwrap();
+    let run = |rest: &[&str]| {
+        let args = [&["a.jsonl", "--rules", "rule.yml", "--json", "-q"], rest].concat();
+        command(&args).current_dir(folder.path()).output().expect("the binary starts")
+    };
+    assert_eq!(run(&[]).status.code(), Some(2), "the rule alone cannot be used");
+    assert_eq!(json(&out(&run(&["--placeholders", "names.yml"]))).len(), 1);
+    for (file, says) in
+        [("wrong.yml", "wrong.yml:1:1: S003"), ("none.yml", "none.yml: cannot be read: No such file")]
+    {
+        let output = run(&["--placeholders", file]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(err(&output).contains(says), "{}", err(&output));
+    }
+}

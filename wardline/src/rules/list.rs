@@ -11,7 +11,8 @@ use crate::printable::{printable, printable_json};
 
 /// The rules at the paths, or Wardline's own; what does not load is told on standard error.
 fn rules(paths: &[PathBuf]) -> (Vec<Rule>, bool) {
-    let loaded = load::load(paths, wardline_event::Severity::Informational);
+    let loaded =
+        load::load(paths, wardline_event::Severity::Informational, &wardline_sigma::LinkOptions::default());
     for fault in &loaded.faults {
         eprintln!("wardline rules: {}", printable(fault));
     }

@@ -59,7 +59,7 @@ pub fn sources(paths: &[PathBuf]) -> (Vec<Source>, Vec<String>) {
 
 /// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
 /// correlations all rules are kept, since a correlation may count what is harmless alone.
-pub fn load(paths: &[PathBuf], level: Severity) -> Loaded {
+pub fn load(paths: &[PathBuf], level: Severity, options: &LinkOptions) -> Loaded {
     let (sources, mut faults) = sources(paths);
     let parse = |source: &Source| match &source.text {
         Ok(text) => Collection::parse(text, &source.origin).map_err(|e| e.to_string()),
@@ -75,7 +75,7 @@ pub fn load(paths: &[PathBuf], level: Severity) -> Loaded {
     if all.correlations.is_empty() {
         all.rules.retain(|r| r.level >= level);
     }
-    let linked = all.link(&LinkOptions::default());
+    let linked = all.link(options);
     faults.extend(linked.faults.iter().map(ToString::to_string));
     Loaded { rules: linked.rules, correlations: linked.correlations, faults }
 }

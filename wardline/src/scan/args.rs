@@ -1,8 +1,10 @@
 //! The command line of `wardline scan`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use wardline_event::{LogSource, Severity, Timestamp};
+use wardline_sigma::{LinkOptions, Placeholders};
 
 use super::filter::{Name, RecordFilter, RuleFilter, parse_time};
 use super::lines::Format;
@@ -40,6 +42,9 @@ pub struct ScanArgs {
     /// Rules: a file or a folder of .yml files; may be given several times [default: Wardline's own rules]
     #[arg(short, long, value_name = "PATH")]
     pub rules: Vec<PathBuf>,
+    /// Values for the placeholders in rules (`|expand`): a YAML file of `name: [value, value]`
+    #[arg(long, value_name = "FILE")]
+    pub placeholders: Option<PathBuf>,
     /// What a record is whose log source cannot be told, in Sigma's terms: PRODUCT/CATEGORY/SERVICE (each may be
     /// empty), for example linux/process_creation/
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
@@ -147,6 +152,20 @@ impl ScanArgs {
             (.., None) => return Ok(None),
             (.., Some(path)) => by_name(path)?,
         }))
+    }
+
+    /// What the rules need from outside.
+    ///
+    /// # Errors
+    /// The file of placeholders cannot be read.
+    pub fn link_options(&self) -> Result<LinkOptions, String> {
+        let mut options = LinkOptions::default();
+        if let Some(path) = &self.placeholders {
+            let origin = path.display().to_string();
+            let text = fs::read_to_string(path).map_err(|e| format!("{origin}: cannot be read: {e}"))?;
+            options.placeholders = Placeholders::parse(&text, &origin).map_err(|e| e.to_string())?;
+        }
+        Ok(options)
     }
 
     /// Which rules are reported.

@@ -20,13 +20,16 @@ mod text;
 mod totals;
 mod work;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use wardline_event::Severity;
+use wardline_event::{LogSource, Severity};
+use wardline_sigma::RuleSet;
+use wardline_sigma::sources::Sources;
 
 pub use args::ScanArgs;
 use catalog::Catalog;
@@ -77,7 +80,11 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         Ok(format) => format,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
-    let loaded = load::load(&args.rules, Severity::Informational);
+    let options = match args.link_options() {
+        Ok(options) => options,
+        Err(e) => return Ok(nothing_to_do(&e)),
+    };
+    let loaded = load::load(&args.rules, Severity::Informational, &options);
     report_faults(args, &loaded);
     let catalog = Catalog::new(&loaded.rules, &loaded.correlations, &args.rule_filter());
     if catalog.entries.is_empty() {
@@ -121,6 +128,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
             rules_loaded: catalog.entries.len() as u64,
             rules_reported: catalog.reported() as u64,
             rules_not_loaded: loaded.faults.len() as u64,
+            rules_unseen: unseen(&loaded.rules),
             ..Totals::default()
         },
     };
@@ -268,7 +276,9 @@ fn work(
             }
             Some(Message::End) => {
                 let stats = open.take().unwrap_or_default();
-                if let Some(more) = stats.unreadable.checked_sub(job.errors_per_piece as u64).filter(|n| *n > 0) {
+                if let Some(more) =
+                    stats.unreadable.checked_sub(job.errors_per_piece as u64).filter(|n| *n > 0)
+                {
                     let name = report.logs.last().map_or("", |name| &**name);
                     bar.suspend(|| complain(&format!("{name}: … and {more} more; -v shows all")));
                 }
@@ -316,6 +326,16 @@ fn work(
 /// Says that it is the temporary file that could not be written.
 fn temporary(e: &io::Error) -> io::Error {
     output::named(&format!("a temporary file in {}", std::env::temp_dir().display()), e)
+}
+
+/// Rules for which no known source writes events.
+fn unseen(rules: &RuleSet) -> u64 {
+    let sources = Sources::builtin();
+    let mut rules_of: HashMap<&LogSource<'static>, u64> = HashMap::new();
+    for rule in rules.rules() {
+        *rules_of.entry(&rule.log_source).or_default() += 1;
+    }
+    rules_of.iter().filter(|(source, _)| sources.events_for(source).is_empty()).map(|(_, n)| n).sum()
 }
 
 fn cores() -> usize {

@@ -81,6 +81,8 @@ pub struct Totals {
     pub rules_loaded: u64,
     /// Rules whose matches are reported.
     pub rules_reported: u64,
+    /// Rules for which no known source writes events.
+    pub rules_unseen: u64,
     /// Rules that did not load.
     pub rules_not_loaded: u64,
     /// Records of each log source, where they are asked for.

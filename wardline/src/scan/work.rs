@@ -32,6 +32,8 @@ use super::totals::{Outcome, Stats};
 const QUEUE: usize = 4;
 /// Pieces that are begun or done and whose results have not been taken yet.
 const AHEAD: usize = 32;
+/// Records between two steps of the progress bar.
+const SHOWN: u64 = 64;
 /// Bytes of lines in one message.
 const BATCH_BYTES: usize = 64 * 1024;
 /// Matches in one message.
@@ -233,7 +235,8 @@ fn take<'a>(job: &Job<'a>, next: &Mutex<Next<'a>>) -> Option<Taken<'a>> {
             if next.path.is_some() {
                 announce.send(Announced::End).ok()?;
             }
-            next.name = path.as_ref().map_or_else(|| input.shown.as_str().into(), |p| p.display().to_string().into());
+            next.name =
+                path.as_ref().map_or_else(|| input.shown.as_str().into(), |p| p.display().to_string().into());
             next.path = path.or_else(|| Some(input.path.as_path().into()));
             announce.send(Announced::Log(Arc::clone(&next.name))).ok()?;
             next.logs += 1;
@@ -312,6 +315,7 @@ impl<'a> Work<'a> {
             }
         });
         self.flush();
+        self.job.progress.records.fetch_add(self.stats.records % SHOWN, Ordering::Relaxed);
         let stats = mem::take(&mut self.stats);
         self.send(Message::Done(stats));
     }
@@ -320,7 +324,9 @@ impl<'a> Work<'a> {
     fn record(&mut self, record: &mut LogRecord, scratch: &mut Scratch) {
         let also = record.also;
         self.stats.records += 1;
-        self.job.progress.records.fetch_add(1, Ordering::Relaxed);
+        if self.stats.records.is_multiple_of(SHOWN) {
+            self.job.progress.records.fetch_add(SHOWN, Ordering::Relaxed);
+        }
         if let Some(fallback) = self.job.fallback
             && record.source == LogSource::default()
         {
@@ -400,7 +406,8 @@ impl<'a> Work<'a> {
     }
 
     fn unreadable(&mut self, e: &ReadError) {
-        let whole = matches!(e.place, Place::File) && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. });
+        let whole =
+            matches!(e.place, Place::File) && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. });
         if whole && self.stats.records == 0 {
             // A folder may hold other files under the names of logs.
             let a_log = self.named || !matches!(e.what, Fault::UnknownFormat);

@@ -50,6 +50,7 @@ pub fn counts(totals: &Totals, tally: &Tally, took: Duration) -> Vec<(&'static s
     let mut rules = format!("{} loaded", thousands(totals.rules_loaded));
     for (n, what) in [
         (totals.rules_not_loaded, "did not load"),
+        (totals.rules_unseen, "for log sources that nothing known writes"),
         (totals.rules_loaded - totals.rules_reported, "left out by filters"),
     ] {
         if n > 0 {
