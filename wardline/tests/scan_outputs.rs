@@ -511,3 +511,24 @@ fn placeholders_get_their_values_from_a_file() {
         assert!(err(&output).contains(says), "{}", err(&output));
     }
 }
+
+#[test]
+fn standard_input_gives_what_the_file_gives() {
+    for log in ["audit.log", "sysmon-linux.syslog", "events.jsonl", "events.xml"] {
+        let file = scan(&[log, "--rules", "rules", "--json", "-q"]);
+        let piped = command(&["-", "--rules", "rules", "--json", "-q"])
+            .stdin(fs::File::open(data().join(log)).unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(
+            out(&piped),
+            out(&file).replace(&format!("\"file\":\"{log}\""), "\"file\":\"standard input\"")
+        );
+        assert_eq!(err(&piped), err(&file).replace(log, "standard input"));
+        assert_eq!(piped.status.code(), file.status.code());
+        assert!(!out(&file).is_empty());
+    }
+    let twice = scan(&["-", "-"]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(err(&twice).contains("standard input can be read once only"), "{}", err(&twice));
+}

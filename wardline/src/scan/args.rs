@@ -36,7 +36,7 @@ what was found so far. Matches do not change the exit code.";
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 pub struct ScanArgs {
-    /// Log files, or folders that are searched for them
+    /// Log files, or folders that are searched for them; - is standard input
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Rules: a file or a folder of .yml files; may be given several times [default: Wardline's own rules]

@@ -17,7 +17,12 @@ pub struct Input {
     pub bytes: u64,
     /// A person named it: an unknown format is worth a word.
     pub named: bool,
+    /// It is standard input.
+    pub stdin: bool,
 }
+
+/// What standard input is called.
+const STDIN: &str = "standard input";
 
 /// The files to scan, in the order in which they are reported.
 #[derive(Debug, Default)]
@@ -40,6 +45,14 @@ impl Files {
             ..Self::default()
         };
         for path in paths {
+            if path.as_os_str() == "-" {
+                if files.list.iter().any(|input| input.stdin) {
+                    return Err("-: standard input can be read once only".to_owned());
+                }
+                let shown = STDIN.to_owned();
+                files.list.push(Input { path: STDIN.into(), shown, bytes: 0, named: true, stdin: true });
+                continue;
+            }
             let meta = fs::metadata(path).map_err(|e| {
                 format!("{}: cannot be scanned: {e}; check the path, or the rights to it", path.display())
             })?;
@@ -63,7 +76,7 @@ impl Files {
 
     fn push(&mut self, path: PathBuf, bytes: u64, named: bool) {
         let shown = path.display().to_string();
-        self.list.push(Input { path, shown, bytes, named });
+        self.list.push(Input { path, shown, bytes, named, stdin: false });
     }
 
     /// Adds a folder's logs, deepest last, by name. Links are not followed: they may lead in circles.

@@ -223,7 +223,12 @@ fn take<'a>(job: &Job<'a>, next: &Mutex<Next<'a>>) -> Option<Taken<'a>> {
             job.progress.files.fetch_add(1, Ordering::Relaxed);
             next.path = None;
             let options = Options { bytes_read: Arc::clone(&job.progress.bytes), ..Options::default() };
-            next.open = Some((input, Pieces::open(&input.path, &options)));
+            let pieces = if input.stdin {
+                Pieces::new(&input.path, io::stdin(), &options)
+            } else {
+                Pieces::open(&input.path, &options)
+            };
+            next.open = Some((input, pieces));
             continue;
         };
         let input: &'a Input = input;
