@@ -1,6 +1,7 @@
 //! Everything that rule files hold: detection rules, correlations and filters.
 
 use crate::action;
+use crate::aggregation;
 use crate::correlation::{self, Correlation};
 use crate::error::{Fault, Pos, RuleError};
 use crate::filter::Filter;
@@ -61,7 +62,17 @@ impl Collection {
         let mut out = Self::default();
         for document in documents {
             match DocumentKind::of(&document)? {
-                DocumentKind::Rule => out.rules.push(Rule::read(&document, origin)?),
+                DocumentKind::Rule => {
+                    let (rule, aggregation) = Rule::read(&document, origin)?;
+                    let Some(aggregation) = aggregation else {
+                        out.rules.push(rule);
+                        continue;
+                    };
+                    let has_level = document.root.get("level").is_some();
+                    let (rules, correlation) = aggregation::convert(rule, aggregation, has_level)?;
+                    out.rules.extend(rules);
+                    out.correlations.push(correlation);
+                }
                 DocumentKind::Correlation(body) => {
                     out.correlations.push(correlation::parse(&document, body, origin)?);
                 }

@@ -1,5 +1,6 @@
 //! The `detection` attribute: selections and condition.
 
+use crate::aggregation::{self, Aggregation};
 use crate::ast::{Condition, Detection, Item, Node, Selection, WrittenCondition};
 use crate::condition;
 use crate::error::{Fault, Pos};
@@ -7,15 +8,33 @@ use crate::limits;
 use crate::modifiers::FieldKey;
 use crate::yaml::{self, Kind, Scalar, Typed};
 
-/// Reads a rule's `detection`.
-pub(crate) fn read(node: &yaml::Node) -> Result<Detection, Fault> {
-    // `timeframe` is part of the aggregations of old; without one it says nothing.
-    read_body(node, "detection", &["condition", "timeframe"])
+/// Reads a rule's `detection`, and the aggregation of Sigma 1 with which its condition ends.
+pub(crate) fn read(node: &yaml::Node) -> Result<(Detection, Option<Aggregation>), Fault> {
+    // Without an aggregation, `timeframe` says nothing.
+    let selections = read_selections(node, "detection", &["condition", "timeframe"])?;
+    let names = names(&selections);
+    let condition = condition_of(node, "detection")?;
+    if let Kind::Scalar(scalar) = &condition.kind
+        && let Some((events, rest)) = aggregation::split(&scalar.text)
+    {
+        let timeframe = match node.get("timeframe").map(|node| (&node.kind, node.pos)) {
+            Some((Kind::Scalar(text), at)) => Some((text.text.as_str(), at)),
+            _ => None,
+        };
+        let condition = condition::parse(events, scalar.span.pos(), &names)?;
+        let written = vec![WrittenCondition { text: scalar.text.clone(), span: scalar.span }];
+        let aggregation = aggregation::parse(rest, scalar.span, timeframe, &names)?;
+        return Ok((Detection { selections, condition, written }, Some(aggregation)));
+    }
+    let (condition, written) = read_condition(condition, &names)?;
+    Ok((Detection { selections, condition, written }, None))
 }
 
 /// Reads a filter's `filter`.
 pub(crate) fn read_filter(node: &yaml::Node) -> Result<Detection, Fault> {
-    read_body(node, "filter", &["condition", "rules"])
+    let selections = read_selections(node, "filter", &["condition", "rules"])?;
+    let (condition, written) = read_condition(condition_of(node, "filter")?, &names(&selections))?;
+    Ok(Detection { selections, condition, written })
 }
 
 /// Reads one selection.
@@ -23,8 +42,18 @@ pub(crate) fn selection(node: &yaml::Node) -> Result<Node, Fault> {
     Reader { values: 0, regexes: 0 }.selection(node)
 }
 
-/// Reads a mapping of selections and a condition; `reserved` are the keys that are no selections.
-fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detection, Fault> {
+fn names(selections: &[Selection]) -> Vec<&str> {
+    selections.iter().map(|s| s.name.as_str()).collect()
+}
+
+fn condition_of<'n>(node: &'n yaml::Node, what: &str) -> Result<&'n yaml::Node, Fault> {
+    node.get("condition").ok_or_else(|| {
+        Fault::new("S010", node.pos, format!("`{what}` has no `condition`"), "add `condition: selection`")
+    })
+}
+
+/// Reads a mapping's selections; `reserved` are the keys that are none.
+fn read_selections(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Vec<Selection>, Fault> {
     let Kind::Mapping(pairs) = &node.kind else {
         return Err(Fault::new(
             "S011",
@@ -44,16 +73,8 @@ fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detecti
             });
         }
     }
-    let Some(condition_node) = node.get("condition") else {
-        return Err(Fault::new(
-            "S010",
-            node.pos,
-            format!("`{what}` has no `condition`"),
-            "add `condition: selection`",
-        ));
-    };
-    let names: Vec<&str> = selections.iter().map(|s| s.name.as_str()).collect();
-    if names.is_empty() {
+    condition_of(node, what)?;
+    if selections.is_empty() {
         return Err(Fault::new(
             "S010",
             node.pos,
@@ -61,8 +82,7 @@ fn read_body(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<Detecti
             "add one besides the condition",
         ));
     }
-    let (condition, written) = read_condition(condition_node, &names)?;
-    Ok(Detection { selections, condition, written })
+    Ok(selections)
 }
 
 /// A condition, or a list of them of which one is enough.

@@ -17,12 +17,11 @@ use std::fmt;
 /// | `S020` | a correlation where only detection rules are read |
 /// | `S021` | a filter where only detection rules are read |
 /// | `S022` | an `action` that is unknown or has nothing to repeat |
-/// | `S023` | an aggregation in the condition (replaced by correlations in Sigma 2) |
+/// | `S023` | an aggregation of Sigma 1 that no correlation says, or where only detection rules are read |
 /// | `S030` | an unknown modifier |
 /// | `S031` | modifiers that contradict each other |
 /// | `S032` | a value that its modifier cannot use |
 /// | `S033` | a placeholder without a value |
-/// | `S034` | a modifier that is not supported yet |
 /// | `S040` | the condition cannot be read |
 /// | `S041` | the condition names a selection that does not exist |
 /// | `S042` | a correlation refers to a rule that is not there |

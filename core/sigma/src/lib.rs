@@ -37,10 +37,10 @@
 //!
 //! # What it understands
 //!
-//! Detection rules of Sigma 2.1: all modifiers but the time parts (`minute` … `year`), with `expand` only where there
-//! is no placeholder to expand; wildcards and escapes; keywords; lists of maps; `1 of`, `all of`, `them`; conditions
-//! with `and`, `or`, `not` and brackets; filters; collections with `action`. Correlations are refused with a message,
-//! never ignored. Where the specification leaves a choice:
+//! All of Sigma 2.1: every modifier, wildcards and escapes, keywords, lists of maps, conditions, placeholders,
+//! filters and [correlations](Correlation); collections with `action` and, where a correlation says the same, the
+//! aggregations of Sigma 1. What cannot be understood is refused with a message, never ignored. Where the
+//! specification leaves a choice:
 //!
 //! - Text is compared without regard to case by Unicode's simple case folding; `cased` and `re` look at case.
 //! - Regular expressions are searched for, not anchored, and see the text as it is; `$` is the very end of it.
@@ -62,6 +62,7 @@
 
 mod action;
 mod affix;
+mod aggregation;
 mod ast;
 mod attributes;
 mod class;

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use wardline_event::LogSource;
 
+use crate::aggregation::Aggregation;
 use crate::ast::Detection;
 use crate::attributes::{Attributes, log_source, missing};
 use crate::collection::Collection;
@@ -19,6 +20,8 @@ pub struct Rule {
     /// Which events it is for; `""` where it does not say.
     pub log_source: LogSource<'static>,
     pub(crate) detection: Detection,
+    /// For a rule that was made of one with an aggregation: the id and name of that one, by which filters refer to it.
+    pub(crate) stands_for: Vec<String>,
 }
 
 impl Rule {
@@ -29,6 +32,12 @@ impl Rule {
     /// together with the rules that it names: [`Collection`] reads those too.
     pub fn parse(text: &str, origin: &str) -> Result<Vec<Self>, RuleError> {
         let collection = Collection::parse(text, origin)?;
+        if let Some(rule) = collection.rules.iter().find(|rule| !rule.stands_for.is_empty()) {
+            let pos = Pos { line: rule.line, column: 1 };
+            let what = "a rule with an aggregation, where only detection rules are read";
+            let hint = "write the rule without it and add a correlation rule that counts its matches";
+            return Err(Fault::new("S023", pos, what, hint).at(origin));
+        }
         let correlation = collection.correlations.first().map(|c| ("S020", "correlation", c.attributes.line));
         let filter = collection.filters.first().map(|f| ("S021", "filter", f.attributes.line));
         let Some((code, what, line)) = correlation.or(filter) else { return Ok(collection.rules) };
@@ -41,13 +50,14 @@ impl Rule {
         Err(fault.at(origin))
     }
 
-    /// Reads one document.
-    pub(crate) fn read(document: &Document<'_>, origin: &str) -> Result<Self, Fault> {
+    /// Reads one document: the rule, and the aggregation of Sigma 1 that its condition ends with.
+    pub(crate) fn read(document: &Document<'_>, origin: &str) -> Result<(Self, Option<Aggregation>), Fault> {
         let attributes = Attributes::read(document, origin)?;
         let root = &document.root;
         let log_source = log_source(root)?;
-        let detection = detection::read(root.get("detection").ok_or_else(|| missing(root, "detection"))?)?;
-        Ok(Self { attributes, log_source, detection })
+        let (detection, aggregation) =
+            detection::read(root.get("detection").ok_or_else(|| missing(root, "detection"))?)?;
+        Ok((Self { attributes, log_source, detection, stands_for: Vec::new() }, aggregation))
     }
 }
 
