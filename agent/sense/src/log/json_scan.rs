@@ -348,3 +348,69 @@ impl<'a> Scan<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::windows_event::Workspace;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+    use wardline_event::{LogRecord, LogSource};
+
+    fn is_json(text: &str) -> bool {
+        let mut scan = Scan::new(text);
+        scan.skip().is_ok() && scan.ended()
+    }
+
+    fn value() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<i32>().prop_map(|n| Json::from(f64::from(n) / 8.0)),
+            any::<String>().prop_map(Json::from),
+            "[\"\\\\/\u{8}\n é🩺]{0,8}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+                prop::collection::hash_map("[a-c.\"\\\\é]{1,3}", inner, 0..5)
+                    .prop_map(|pairs| Json::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// As another parser has it. Its alphabet holds neither control characters nor halves of surrogate pairs.
+        #[test]
+        fn what_is_json_is_agreed_on(text in "[\\[\\]{}\",:0-9a-cefu\\\\ +.-]{0,24}", json in value(), cut in any::<prop::sample::Index>()) {
+            prop_assert_eq!(is_json(&text), serde_json::from_str::<Json>(&text).is_ok());
+            let whole = json.to_string();
+            prop_assert!(is_json(&whole));
+            let at = whole.floor_char_boundary(cut.index(whole.len()));
+            prop_assert_eq!(is_json(&whole[..at]), serde_json::from_str::<Json>(&whole[..at]).is_ok());
+        }
+
+        #[test]
+        fn a_record_is_what_the_tree_says(json in value(), pretty in any::<bool>()) {
+            let object = json!({"x": json, "y.z": 1});
+            let text = if pretty { serde_json::to_string_pretty(&object).unwrap() } else { object.to_string() };
+            let mut workspace = Workspace::default();
+            let record = workspace.object(&text).unwrap();
+            prop_assert_eq!(&*record, &LogRecord::from_json(LogSource::default(), object.as_object().unwrap()));
+        }
+    }
+
+    #[test]
+    fn freedoms_and_limits() {
+        let mut text = String::new();
+        Scan::new("\"a\tb\\ud800c\\ud83e\\ude7a\\udc00\"").text(&mut text).unwrap();
+        assert_eq!(text, "a\tb\u{FFFD}c🩺\u{FFFD}");
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(is_json(&deep(MAX_NESTING)) && !is_json(&deep(MAX_NESTING + 1)));
+        assert!(!is_json(&"[".repeat(1_000_000)), "and the stack holds");
+        let bad = Scan::new("{\"a\" 1}").skip().unwrap_err();
+        assert_eq!(Fault::from(bad).to_string(), "not JSON: expected a colon at its column 6");
+    }
+}

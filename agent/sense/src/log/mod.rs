@@ -12,6 +12,8 @@ mod evtx_chunks;
 mod json;
 mod json_scan;
 mod lines;
+#[cfg(test)]
+mod oracle;
 mod pieces;
 mod windows_event;
 mod windows_log;

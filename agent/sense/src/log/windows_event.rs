@@ -45,6 +45,15 @@ impl Workspace {
         Ok(&mut self.record)
     }
 
+    /// The fields of an `Event` element before they are mapped.
+    #[cfg(test)]
+    pub(super) fn unmapped(&mut self, json: &str) -> std::result::Result<&LogRecord, Fault> {
+        let mut fill = begin(&mut self.record, &mut self.layouts);
+        Scan::new(json).object(|scan, _| event(scan, &mut fill).map(drop))?;
+        fill.finish();
+        Ok(&self.record)
+    }
+
     /// Reads a JSON object: one of the known shapes of a Windows event, or else its fields as they are.
     pub(super) fn object(&mut self, json: &str) -> std::result::Result<&mut LogRecord, Fault> {
         let mut fill = begin(&mut self.record, &mut self.layouts);
