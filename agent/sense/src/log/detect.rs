@@ -26,6 +26,8 @@ pub enum Format {
     Auditd,
     /// Syslog, in which the lines of Sysmon for Linux and of auditd are read.
     Syslog,
+    /// A zip archive of logs.
+    Zip,
 }
 
 impl Format {
@@ -39,6 +41,7 @@ impl Format {
             Self::Xml => "XML",
             Self::Auditd => "auditd",
             Self::Syslog => "syslog",
+            Self::Zip => "zip archive",
         }
     }
 }
@@ -74,9 +77,11 @@ pub fn detect(head: &[u8]) -> Option<Format> {
 /// True if a directory walk should look into a file of this name.
 pub fn is_log_name(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let packed = name.strip_suffix(".gz").or(name.strip_suffix(".zst"));
+    let name = packed.unwrap_or(&name);
     let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
-    matches!(extension, "evtx" | "json" | "jsonl" | "ndjson" | "xml" | "log")
-        || matches!(&*name, "syslog" | "messages")
+    matches!(extension, "evtx" | "json" | "jsonl" | "ndjson" | "xml" | "log" | "zip")
+        || matches!(name, "syslog" | "messages")
 }
 
 /// A first line that is a whole object means one object on each line.

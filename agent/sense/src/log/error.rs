@@ -55,10 +55,13 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
+    /// Packed in a way that is not read.
+    #[error("{0}")]
+    Packed(&'static str),
     /// None of the formats that are read.
     #[error(
         "not a log that can be read: expected EVTX, JSON, Windows events as XML, auditd text, or syslog with \
-         Sysmon or audit lines"
+         Sysmon or audit lines, plain or in .gz, .zst or .zip"
     )]
     UnknownFormat,
     /// Longer than is read.

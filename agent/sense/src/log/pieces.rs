@@ -1,15 +1,16 @@
 //! A log in pieces that any thread can read.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use super::detect::{self, detect};
 use super::evtx_chunks::{Chunks, ChunksPiece};
 use super::json::{LinesPiece, WholeLines};
+use super::unpack::{Archive, Counted, MAX_LAYERS, Packing, packing, unpacked};
 use super::{Fault, Format, Place, ReadError, Sink, Workspace, json, lines, xml};
 
 /// Bytes of a piece, more or less: large enough that handing it to a thread costs nothing beside reading it.
@@ -49,16 +50,20 @@ pub struct Options {
 pub struct Pieces<'a> {
     path: Arc<Path>,
     format: Option<Format>,
+    options: Options,
     rest: Rest<'a>,
 }
 
-type Input<'a> = Box<dyn Read + Send + 'a>;
+/// Bytes from anywhere.
+pub(super) type Input<'a> = Box<dyn Read + Send + 'a>;
 
 /// What is still to be read.
 enum Rest<'a> {
     Evtx(Chunks<Input<'a>>),
     JsonLines(WholeLines<Input<'a>>),
     Whole(Input<'a>, Format),
+    /// The logs of an archive, and the one that is being read.
+    Archive(Archive, Option<Box<Pieces<'static>>>),
     Failed(ReadError),
     Nothing,
 }
@@ -78,26 +83,52 @@ enum Content<'a> {
 
 impl Pieces<'static> {
     /// Opens a file; its format is told by its content. What is wrong with it is told by its one piece.
+    ///
+    /// The logs in a zip archive follow each other, each under the path of the archive and its own name.
     pub fn open(path: &Path, options: &Options) -> Self {
-        match File::open(path) {
-            Ok(file) => Self::new(path, file, options),
-            Err(source) => Self::failed(path, Place::File, Fault::Io { doing: "opening it", source }),
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(source) => return Self::failed(path, Fault::Io { doing: "opening it", source }),
+        };
+        let mut magic = Vec::new();
+        if file.by_ref().take(4).read_to_end(&mut magic).is_ok() && packing(&magic) == Some(Packing::Zip) {
+            return match Archive::open(path) {
+                Ok(archive) => Self {
+                    path: path.into(),
+                    format: Some(Format::Zip),
+                    options: options.clone(),
+                    rest: Rest::Archive(archive, None),
+                },
+                Err(what) => Self::failed(path, what),
+            };
         }
+        Self::new(path, Cursor::new(magic).chain(file), options)
     }
 }
 
 impl<'a> Pieces<'a> {
-    /// Reads a log from anywhere; `path` is what errors call it.
+    /// Reads a log from anywhere, such as standard input; `path` is what errors call it.
     pub fn new(path: &Path, input: impl Read + Send + 'a, options: &Options) -> Self {
-        let mut input = Counting { inner: input, bytes: Arc::clone(&options.bytes_read) };
-        let mut head = Vec::new();
-        if let Err(source) = input.by_ref().take(detect::HEAD_BYTES).read_to_end(&mut head) {
-            return Self::failed(path, Place::File, Fault::Io { doing: "reading its beginning", source });
+        let mut input: Input<'a> = Box::new(Counted { inner: input, bytes: Arc::clone(&options.bytes_read) });
+        for _ in 0..=MAX_LAYERS {
+            let mut head = Vec::new();
+            if let Err(source) = input.by_ref().take(detect::HEAD_BYTES).read_to_end(&mut head) {
+                return Self::failed(path, Fault::Io { doing: "reading its beginning", source });
+            }
+            let (packing, format) = (packing(&head), detect(&head));
+            let whole: Input<'a> = Box::new(Cursor::new(head).chain(input));
+            let Some(packing) = packing else {
+                return match format {
+                    Some(format) => Self::of_format(path, format, whole, options),
+                    None => Self::failed(path, Fault::UnknownFormat),
+                };
+            };
+            input = match unpacked(packing, whole) {
+                Ok(input) => input,
+                Err(what) => return Self::failed(path, what),
+            };
         }
-        match detect(&head) {
-            Some(format) => Self::of_format(path, format, Cursor::new(head).chain(input), options),
-            None => Self::failed(path, Place::File, Fault::UnknownFormat),
-        }
+        Self::failed(path, Fault::Packed("it is packed too many times over; unpack it first"))
     }
 
     /// Reads a log of which the format is known.
@@ -107,13 +138,15 @@ impl<'a> Pieces<'a> {
             Format::Empty => Rest::Nothing,
             Format::Evtx => Rest::Evtx(Chunks::new(input, options.recover)),
             Format::JsonLines => Rest::JsonLines(WholeLines::new(input)),
+            Format::Zip => return Self::failed(path, Fault::UnknownFormat),
             _ => Rest::Whole(input, format),
         };
-        Self { path: path.into(), format: Some(format), rest }
+        Self { path: path.into(), format: Some(format), options: options.clone(), rest }
     }
 
-    fn failed(path: &Path, place: Place, what: Fault) -> Self {
-        Self { path: path.into(), format: None, rest: Rest::Failed(ReadError::new(path, place, what)) }
+    fn failed(path: &Path, what: Fault) -> Self {
+        let rest = Rest::Failed(ReadError::new(path, Place::File, what));
+        Self { path: path.into(), format: None, options: Options::default(), rest }
     }
 
     /// The log's format; `None` if it could not be opened or told.
@@ -130,6 +163,7 @@ impl<'a> Iterator for Pieces<'a> {
         let content = match &mut self.rest {
             Rest::Evtx(chunks) => chunks.next()?.map_or_else(failed, Content::Evtx),
             Rest::JsonLines(lines) => lines.next()?.map_or_else(failed, Content::JsonLines),
+            Rest::Archive(archive, log) => return next_of_archive(archive, log, &self.options),
             rest => match std::mem::replace(rest, Rest::Nothing) {
                 Rest::Whole(input, format) => Content::Whole(input, format),
                 Rest::Failed(error) => Content::Failed(error),
@@ -137,6 +171,26 @@ impl<'a> Iterator for Pieces<'a> {
             },
         };
         Some(Piece { path: Arc::clone(&self.path), content })
+    }
+}
+
+/// The next piece of an archive. A member that only has the name of a log is passed over, as in a folder.
+fn next_of_archive(
+    archive: &mut Archive,
+    log: &mut Option<Box<Pieces<'static>>>,
+    options: &Options,
+) -> Option<Piece<'static>> {
+    loop {
+        if let Some(piece) = log.as_mut().and_then(Iterator::next) {
+            return Some(piece);
+        }
+        let (path, input) = archive.next()?;
+        let pieces = match input {
+            Ok(input) => Pieces::new(&path, input, options),
+            Err(what) => Pieces::failed(&path, what),
+        };
+        let no_log = matches!(&pieces.rest, Rest::Failed(e) if matches!(e.what, Fault::UnknownFormat));
+        *log = (!no_log).then(|| Box::new(pieces));
     }
 }
 
@@ -158,22 +212,8 @@ impl Piece<'_> {
                 Format::Xml => xml::read_events(path, input, workspace, sink),
                 Format::Auditd => lines::read(path, input, lines::Others::AreErrors, workspace, sink),
                 Format::Syslog => lines::read(path, input, lines::Others::AreNotOurs, workspace, sink),
-                Format::Empty | Format::Evtx | Format::JsonLines => ControlFlow::Continue(()),
+                Format::Empty | Format::Evtx | Format::JsonLines | Format::Zip => ControlFlow::Continue(()),
             },
         }
-    }
-}
-
-/// Counts what was read.
-struct Counting<R> {
-    inner: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
     }
 }
