@@ -10,6 +10,7 @@ mod netlink;
 mod ocsf;
 mod policy;
 mod sigma;
+mod sigma_files;
 mod spool;
 mod state;
 mod wire;
@@ -30,8 +31,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("netlink", netlink::messages),
     ("ocsf", ocsf::objects),
     ("policy", policy::read),
+    ("sigma_files", sigma_files::collection),
+    ("sigma_hits", sigma_files::hits),
     ("sigma_match", sigma::matching),
+    ("sigma_pipeline", sigma_files::pipeline),
     ("sigma_rule", sigma::rule),
+    ("sigma_sources", sigma_files::sources),
     ("spool", spool::segments),
     ("spool_notes", spool::notes),
     ("state", state::files),

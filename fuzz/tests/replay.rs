@@ -56,8 +56,12 @@ replay!(
     netlink,
     ocsf,
     policy,
+    sigma_files,
+    sigma_hits,
     sigma_match,
+    sigma_pipeline,
     sigma_rule,
+    sigma_sources,
     spool,
     spool_notes,
     state,
@@ -79,6 +83,12 @@ fn replay(name: &str) {
     match name {
         "log_evtx" => seeds.extend(shared_event_logs()),
         "sigma_match" => seeds.extend(golden_rules_with_events()),
+        "sigma_files" => {
+            seeds.extend(engine_files(name, "tests/golden", ".rule.yml"));
+            seeds.extend(engine_files(name, "tests/correlation", ".rules.yml"));
+        }
+        "sigma_pipeline" => seeds.extend(engine_files(name, "tests/pipelines", ".yml")),
+        "sigma_sources" => seeds.extend(engine_files(name, "sources", ".yml")),
         _ => {}
     }
     assert!(!seeds.is_empty(), "corpus/{name} is empty");
@@ -120,6 +130,22 @@ fn golden_rules_with_events() -> Vec<Vec<u8>> {
         }
     }
     assert!(seeds.len() > 100, "only {} golden cases in {}", seeds.len(), golden.display());
+    seeds
+}
+
+/// Files of the rule engine's own tests.
+fn engine_files(target: &str, folder: &str, ending: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/sigma").join(folder);
+    let mut seeds = Vec::new();
+    for path in files(&folder) {
+        let origin = path.display().to_string();
+        if origin.ends_with(ending) {
+            let seed = fs::read(&path).unwrap();
+            try_one(target, &origin, &seed);
+            seeds.push(seed);
+        }
+    }
+    assert!(seeds.len() > 5, "only {} files in {}", seeds.len(), folder.display());
     seeds
 }
 

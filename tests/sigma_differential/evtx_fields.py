@@ -7,6 +7,7 @@ is compared there is what we make of its output. Values are compared as text aft
 describes is taken away. Takes minutes. Ends with 1 if a record is missing or a value differs.
 """
 
+import base64
 import collections
 import datetime
 import json
@@ -27,7 +28,7 @@ room.enter_venv()
 import Evtx.Evtx  # noqa: E402
 import evtx  # noqa: E402
 
-SHOWN = 30
+SHOWN = 3  # of each field
 # What we add or rename so that rules find it; not in the file under this name.
 SYSTEM = {
     "Provider": {"Name": "Provider_Name", "Guid": "Provider_Guid"},
@@ -46,7 +47,7 @@ def plain(value):
         return str(value).lower()
     if isinstance(value, list):
         return "\n".join(map(plain, value))
-    text = str(value).strip()
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n").strip()
     if re.fullmatch(r"0x[0-9a-fA-F]+", text):
         return str(int(text, 16))
     if re.fullmatch(r"\{?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?", text):
@@ -75,6 +76,17 @@ def tag(element):
     return element.tag.rsplit("}", 1)[-1]
 
 
+def decoded(binary):
+    """python-evtx writes bytes in Base64, Windows in hexadecimal."""
+    return base64.b64decode(binary or "").hex().upper()
+
+
+def strings(text):
+    """python-evtx writes a list of strings as elements within the text."""
+    found = re.findall(r"<string>(.*?)</string>", text or "", re.DOTALL)
+    return found or [text]
+
+
 def from_xml(text):
     """Fields of an event as XML, under the names that Sigma's rules use."""
     # XML 1.0 has no control characters; python-evtx writes them as they are.
@@ -90,10 +102,11 @@ def from_xml(text):
                     found.update((names[a], v) for a, v in element.attrib.items() if a in names)
         elif tag(part) == "EventData":
             for element in part:
+                element.text = decoded(element.text) if tag(element) == "Binary" else element.text
                 if "Name" in element.attrib:
                     found[element.attrib["Name"]] = element.text
                 elif tag(element) == "Data":
-                    unnamed.append(element.text)
+                    unnamed.extend(strings(element.text))
                 else:
                     found[tag(element)] = element.text
         elif tag(part) == "UserData":
@@ -130,7 +143,7 @@ def leaves(value, found):
     for name, inner in (value or {}).items():
         if isinstance(inner, dict) and "#text" not in inner:
             leaves(inner, found)
-        elif not name.startswith("#"):
+        elif not name.startswith(("#", "xmlns")):
             found[name] = inner.get("#text") if isinstance(inner, dict) else inner
 
 
@@ -190,18 +203,18 @@ def main():
         event = json.loads(line)
         ours[event["_file"]][plain(event.get("EventRecordID"))].append(event)
     works = [(path, dict(records)) for path, records in sorted(ours.items())]
-    total, kinds, shown = collections.Counter(), collections.Counter(), 0
+    total, kinds = collections.Counter(), collections.Counter()
     with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
         for path, found, count in pool.imap(compare, works):
             total += count
             for kind, number, name, mine, value in found:
-                kinds[kind] += 1
-                shown += 1
-                if shown <= SHOWN:
+                kinds[kind, name] += 1
+                if kinds[kind, name] <= SHOWN:
                     print(f"  {os.path.basename(path)} record {number} {name}: we {mine[:120]}, {kind} {value[:120]}")
     for name, n in sorted(total.items()):
         print(f"{name}: {n:,}")
-    print(f"differences: {dict(kinds)}")
+    for (kind, name), n in kinds.most_common():
+        print(f"different from {kind}: {name}: {n:,}")
     sys.exit(1 if kinds else 0)
 
 

@@ -13,7 +13,9 @@ pub(super) struct Span {
 
 impl Span {
     pub fn of_key(key: &Key) -> Self {
-        Self { pos: key.pos, width: key.text.chars().count() + 2 * (key.span.pos().column - key.pos.column) }
+        let quotes = 2 * (key.span.pos().column - key.pos.column);
+        // A key may be empty, and still be pointed at.
+        Self { pos: key.pos, width: (key.text.chars().count() + quotes).max(1) }
     }
 
     /// The part of a key that begins after `chars` characters.
