@@ -23,14 +23,18 @@ pub(crate) struct Evidence {
 /// Gathers events, oldest first.
 pub(crate) fn gather<'a>(mut entries: impl DoubleEndedIterator<Item = (i64, &'a Origin)>) -> Evidence {
     let mut out = Evidence { first: i64::MAX, last: i64::MIN, events: Vec::new() };
-    let take = |(time, origin): (i64, &Origin), out: &mut Evidence| {
+    // One event is in neighbouring entries at most, but the matches of other correlations may share events.
+    let mut shared = false;
+    let mut take = |(time, origin): (i64, &Origin), out: &mut Evidence| {
+        shared |= matches!(origin, Origin::Match(_));
         let (first, last, events) = match origin {
             Origin::Event(event) => (time, time, std::slice::from_ref(event)),
             Origin::Match(inner) => (inner.first, inner.last, inner.events.as_slice()),
         };
         (out.first, out.last) = (out.first.min(first), out.last.max(last));
         for event in events.iter().rev() {
-            if out.events.len() < limits::MATCH_EVENTS && !out.events.contains(event) {
+            let known = out.events.last() == Some(event) || shared && out.events.contains(event);
+            if !known && out.events.len() < limits::MATCH_EVENTS {
                 out.events.push(*event);
             }
         }
