@@ -390,11 +390,12 @@ proptest! {
 
     /// Whatever comes in whatever order within the allowed lateness, exactly the windows that hold are reported.
     #[test]
-    fn windows_are_exact(events in events(), delays in prop::collection::vec(0..4000_i64, 60)) {
+    fn windows_are_exact(events in events(), delays in prop::collection::vec(0..=8_i64, 60)) {
         let mut sorted = events.clone();
         sorted.sort_by_key(|e| (e.time, e.reference));
         let mut mixed = events.clone();
-        mixed.sort_by_key(|e| e.time + delays[e.reference as usize]);
+        // Up to the very last moment that is allowed.
+        mixed.sort_by_key(|e| (e.time + delays[e.reference as usize] * 500, std::cmp::Reverse(e.time), e.reference));
         let wait = CorrelationSettings { lateness: Duration::from_secs(4), wait: true, ..CorrelationSettings::default() };
         for case in CASES {
             let correlations = link(&format!("---\ntitle: T\ncorrelation:\n  {}\n", case.body.replace('\n', "\n  ")));
