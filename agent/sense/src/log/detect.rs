@@ -24,7 +24,7 @@ pub enum Format {
     Xml,
     /// Linux audit log.
     Auditd,
-    /// Syslog, in which the lines of Sysmon for Linux and of auditd are read.
+    /// Syslog; the lines of Sysmon for Linux and of auditd are read as theirs.
     Syslog,
     /// A zip archive of logs.
     Zip,

@@ -1,4 +1,4 @@
-//! Text logs line by line: auditd's own log, and syslog with lines of auditd and Sysmon for Linux.
+//! Text logs line by line: auditd's own log, and syslog, in which auditd and Sysmon for Linux write, too.
 
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -16,8 +16,8 @@ use super::{Fault, Place, ReadError, Sink, Workspace, hand_over, xml};
 pub enum Others {
     /// The file should hold nothing else.
     AreErrors,
-    /// Other programs' lines, passed over.
-    AreNotOurs,
+    /// Other programs' lines, each a record.
+    AreRecords,
 }
 
 pub fn read(
@@ -53,12 +53,14 @@ pub fn read(
                         }
                     });
                     flow?;
-                    // In syslog other programs may write such words; only auditd's own log must keep the form.
-                    if let Err(what) = joined
-                        && others == Others::AreErrors
-                    {
-                        sink(fail(what))?;
+                    match joined {
+                        Ok(()) => {}
+                        // In syslog other programs may write such words; only auditd's own log must keep the form.
+                        Err(_) if others == Others::AreRecords => other(&line, number, workspace, sink)?,
+                        Err(what) => sink(fail(what))?,
                     }
+                } else {
+                    other(&line, number, workspace, sink)?;
                 }
             }
         }
@@ -70,6 +72,17 @@ pub fn read(
         }
     });
     flow
+}
+
+/// A line of another program. What is not laid out as syslog goes on from a line before, and is passed over.
+fn other(line: &[u8], number: u64, workspace: &mut Workspace, sink: &mut Sink<'_>) -> ControlFlow<()> {
+    match workspace.syslog(&String::from_utf8_lossy(line)) {
+        Some(record) => {
+            record.record_id = number;
+            sink(Ok(record))
+        }
+        None => ControlFlow::Continue(()),
+    }
 }
 
 /// The event in the rest of a syslog line.

@@ -15,6 +15,7 @@ mod lines;
 #[cfg(test)]
 mod oracle;
 mod pieces;
+mod syslog;
 mod unpack;
 mod windows_event;
 mod windows_log;

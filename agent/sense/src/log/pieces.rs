@@ -211,7 +211,7 @@ impl Piece<'_> {
                 Format::JsonValues => json::read_values(path, input, workspace, sink),
                 Format::Xml => xml::read_events(path, input, workspace, sink),
                 Format::Auditd => lines::read(path, input, lines::Others::AreErrors, workspace, sink),
-                Format::Syslog => lines::read(path, input, lines::Others::AreNotOurs, workspace, sink),
+                Format::Syslog => lines::read(path, input, lines::Others::AreRecords, workspace, sink),
                 Format::Empty | Format::Evtx | Format::JsonLines | Format::Zip => ControlFlow::Continue(()),
             },
         }

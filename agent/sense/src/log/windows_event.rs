@@ -7,9 +7,9 @@
 
 use wardline_event::{Cell, Fill, Layouts, LogRecord};
 
-use super::Fault;
 use super::json_scan::{Bad, Scan};
 use super::windows_map::{Identity, Mapping};
+use super::{Fault, syslog};
 
 /// Length of a GUID without braces.
 const GUID_DIGITS: usize = 36;
@@ -52,6 +52,15 @@ impl Workspace {
         Scan::new(json).object(|scan, _| event(scan, &mut fill).map(drop))?;
         fill.finish();
         Ok(&self.record)
+    }
+
+    /// Reads a line of syslog; `None` if it is none.
+    pub(super) fn syslog(&mut self, line: &str) -> Option<&mut LogRecord> {
+        let entry = syslog::entry(line)?;
+        let mut fill = begin(&mut self.record, &mut self.layouts);
+        entry.fill(&mut fill);
+        fill.finish();
+        Some(&mut self.record)
     }
 
     /// Reads a JSON object: one of the known shapes of a Windows event, or else its fields as they are.
