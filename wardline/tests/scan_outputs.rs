@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -531,4 +531,55 @@ fn standard_input_gives_what_the_file_gives() {
     let twice = scan(&["-", "-"]);
     assert_eq!(twice.status.code(), Some(2));
     assert!(err(&twice).contains("standard input can be read once only"), "{}", err(&twice));
+}
+
+#[test]
+fn packed_logs_give_what_the_plain_ones_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = ["audit.log", "events.jsonl", "events.xml"];
+    let mut archive = zip::ZipWriter::new(fs::File::create(folder.path().join("all.zip")).unwrap());
+    for log in logs {
+        let plain = fs::read(data().join(log)).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).unwrap();
+        fs::write(folder.path().join(format!("{log}.gz")), gzip.finish().unwrap()).unwrap();
+        let zstd = ruzstd::encoding::compress_to_vec(&*plain, ruzstd::encoding::CompressionLevel::Fastest);
+        fs::write(folder.path().join(format!("{log}.zst")), zstd).unwrap();
+        let stored =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        archive.start_file(log, stored).unwrap();
+        archive.write_all(&plain).unwrap();
+    }
+    archive.finish().unwrap();
+    let rules = data().join("rules");
+    let run = |args: &[&str]| {
+        let args = [args, &["--rules", rules.to_str().unwrap(), "--json", "-q"]].concat();
+        let output = command(&args).current_dir(folder.path()).output().unwrap();
+        let mut found = json(&out(&output));
+        let files: Vec<String> =
+            found.iter_mut().map(|m| m["file"].take().as_str().unwrap().to_owned()).collect();
+        (found, files)
+    };
+    let plain = json(&out(&scan(&[&logs[..], &["--rules", "rules", "--json", "-q"]].concat())));
+    let plain: Vec<Value> = plain
+        .into_iter()
+        .map(|mut found| {
+            found["file"].take();
+            found
+        })
+        .collect();
+    assert!(plain.len() > 10);
+    assert_eq!(run(&["audit.log.gz", "events.jsonl.gz", "events.xml.gz"]).0, plain);
+    assert_eq!(run(&["audit.log.zst", "events.jsonl.zst", "events.xml.zst"]).0, plain);
+    let (found, files) = run(&["all.zip"]);
+    assert_eq!(found, plain);
+    assert_eq!(
+        (files.first().unwrap().as_str(), files.last().unwrap().as_str()),
+        ("all.zip/audit.log", "all.zip/events.xml")
+    );
+    // A folder is searched for them, too; the members of an archive count as files.
+    let output =
+        command(&[".", "--rules", rules.to_str().unwrap()]).current_dir(folder.path()).output().unwrap();
+    assert!(out(&output).contains("\nFiles      9 read\n"), "{}", out(&output));
+    assert!(out(&output).contains(&format!("\nMatches    {} by", 3 * plain.len())), "{}", out(&output));
 }

@@ -25,7 +25,7 @@ Examples:
       Linux audit records; one JSON object for each match.
 
 Reads EVTX, JSON lines and arrays (flat, winlogbeat, EvtxECmd, evtx dumps), Windows events as XML, Sysmon for \
-Linux (syslog or XML) and auditd text. The format is told by the content, not by the name.
+Linux (syslog or XML) and auditd text. All of these also packed: .gz, .zst, .zip. The format is told by the content, not by the name.
 
 Exit code: 0 everything was read; 1 something could not be read (it is named on standard error, the rest was \
 scanned) or written; 2 wrong usage, or nothing to read, or no rule to read it with; 130 ended by Ctrl-C, after \

@@ -106,7 +106,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     }
     if files.list.is_empty() {
         return Ok(nothing_to_do(
-            "nothing to read: no file there is named like a log (.evtx .json .jsonl .ndjson .xml .log) or is one; \
+            "nothing to read: no file there is named like a log (.evtx .json .jsonl .ndjson .xml .log, packed too) or is one; \
              a file named itself is read whatever its name",
         ));
     }
