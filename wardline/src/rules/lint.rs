@@ -12,6 +12,7 @@ use wardline_sigma::sources::Sources;
 use wardline_sigma::{Collection, LinkOptions, Rule};
 
 use super::load::{Source, sources};
+use super::test::tested_ids;
 use super::{parallel, render, sarif};
 use crate::printable::printable_json;
 
@@ -46,6 +47,9 @@ pub struct LintArgs {
     /// Leave out the findings of this code; may be given several times
     #[arg(long, value_name = "CODE", value_parser = known_code)]
     allow: Vec<String>,
+    /// Tell which rules have no regression test in this folder; may be given several times
+    #[arg(long, value_name = "DIR")]
+    tests: Vec<PathBuf>,
     /// Only the summary
     #[arg(short, long)]
     quiet: bool,
@@ -86,6 +90,10 @@ pub fn run(args: &LintArgs) -> ExitCode {
         all.extend(linted.collection);
     }
     let (rules, documents) = (all.rules.len(), all.rules.len() + all.correlations.len() + all.filters.len());
+    if !args.tests.is_empty() {
+        let tested = tested_ids(&args.tests);
+        found.extend(lint::untested(&all, &|id| tested.contains(id)));
+    }
     found.extend(together(all, &sources));
     found.retain(|d| !args.allow.iter().any(|code| code == d.code));
     // In the order of the files, whatever found it.

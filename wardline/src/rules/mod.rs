@@ -7,6 +7,7 @@ pub mod load;
 mod parallel;
 mod render;
 mod sarif;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub enum RulesCommand {
     },
     /// Find what is wrong or doubtful in rules
     Lint(lint::LintArgs),
+    /// Run the regression tests of rules
+    Test(test::TestArgs),
 }
 
 pub fn run(command: &RulesCommand) -> ExitCode {
@@ -41,5 +44,6 @@ pub fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::List { rules, json } => list::list(rules, *json),
         RulesCommand::Show { rule, rules } => list::show(rule, rules),
         RulesCommand::Lint(args) => lint::run(args),
+        RulesCommand::Test(args) => test::run(args),
     }
 }

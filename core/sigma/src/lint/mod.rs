@@ -23,7 +23,7 @@ use crate::error::RuleError;
 use crate::sources::Sources;
 use crate::yaml::{self, Node};
 
-pub use set::set;
+pub use set::{set, untested};
 pub use table::{CODES, Code};
 
 use report::Report;

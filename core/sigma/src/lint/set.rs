@@ -45,6 +45,13 @@ pub fn set(all: &Collection) -> Vec<Diagnostic> {
     out
 }
 
+/// Which rules have no test; `is_tested` knows the ids of those that have one.
+pub fn untested(all: &Collection, is_tested: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
+    let without = all.rules.iter().filter(|rule| !is_tested(&rule.id));
+    let help = "record an event that it must match, and describe it in an info.yml";
+    without.map(|rule| finding("S161", rule, "this rule has no regression test".to_owned(), help)).collect()
+}
+
 /// A finding about a whole document.
 fn finding(code: &'static str, document: &Attributes, message: String, help: &str) -> Diagnostic {
     Diagnostic {

@@ -1,0 +1,165 @@
+//! `wardline rules test`, end to end: a repository in SigmaHQ's layout, made by the test.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .args(["rules", "test"])
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const WHOAMI: &str = "11111111-1111-4111-8111-111111111111";
+const LINUX: &str = "22222222-2222-4222-8222-222222222222";
+const BROKEN: &str = "33333333-3333-4333-8333-333333333333";
+const NOWHERE: &str = "44444444-4444-4444-8444-444444444444";
+
+fn rule(id: &str, title: &str, product: &str, condition: &str) -> String {
+    format!(
+        "title: {title}\nid: {id}\nlevel: low\nlogsource: {{product: {product}, category: process_creation}}\n\
+         detection:\n  selection:\n    Image|endswith: 'whoami.exe'\n  condition: {condition}\n"
+    )
+}
+
+fn info(id: &str, path: &str, count: u64) -> String {
+    format!(
+        "id: 99999999-9999-4999-8999-999999999999\ndescription: N/A\ndate: 2026-01-31\nauthor: Somebody\n\
+         rule_metadata:\n    - id: {id}\n      title: Whatever\nregression_tests_info:\n    - name: Positive Detection \
+         Test\n      type: json\n      provider: Microsoft-Windows-Sysmon\n      match_count: {count}\n      path: {path}\n"
+    )
+}
+
+fn sysmon(image: &str) -> String {
+    let system = json!({
+        "Channel": "Microsoft-Windows-Sysmon/Operational", "EventID": 1, "Computer": "PC-7",
+        "Provider": {"#attributes": {"Name": "Microsoft-Windows-Sysmon"}}, "EventRecordID": 1,
+    });
+    json!({"Event": {"System": system, "EventData": {"Image": image, "CommandLine": "x"}}}).to_string()
+}
+
+fn put(root: &Path, path: &str, text: &str) -> PathBuf {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Of three processes two are whoami.
+fn repository() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    put(root, "rules/windows/whoami.yml", &rule(WHOAMI, "Whoami", "windows", "selection"));
+    put(root, "rules-threat-hunting/linux.yml", &rule(LINUX, "Whoami on Linux", "linux", "selection"));
+    put(root, "rules/broken.yml", &rule(BROKEN, "Broken", "windows", "selectoin"));
+    let events = [r"C:\Windows\System32\whoami.exe", r"C:\a.exe", r"D:\WHOAMI.exe"].map(sysmon).join("\n");
+    put(root, "regression_data/rules/windows/whoami/data.json", &events);
+    let data = "regression_data/rules/windows/whoami/data.json";
+    put(root, "regression_data/rules/windows/whoami/info.yml", &info(WHOAMI, data, 2));
+    folder
+}
+
+#[test]
+fn a_test_that_comes_out_as_expected_passes_from_wherever_it_is_run() {
+    let folder = repository();
+    let root = folder.path();
+    let whoami = root.join("regression_data/rules/windows/whoami");
+    for (at, args) in [
+        (root, vec!["regression_data"]),
+        (root, vec!["."]),
+        (whoami.as_path(), vec!["."]),
+        (whoami.as_path(), vec!["info.yml"]),
+        (Path::new("/"), vec![whoami.to_str().unwrap()]),
+    ] {
+        let output = run(at, &args);
+        let out = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{}", text(&output.stderr));
+        assert!(out.contains("ok            2      2  Whoami "), "{out}");
+        assert!(out.ends_with("1 files: 1 as expected, 0 not, 0 could not be run\n"), "{out}");
+    }
+    // The recording lies beside the info.yml, and the rules elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    put(elsewhere.path(), "info.yml", &info(WHOAMI, "regression_data/moved/data.json", 2));
+    fs::copy(whoami.join("data.json"), elsewhere.path().join("data.json")).unwrap();
+    let rules = root.join("rules/windows");
+    let output = run(elsewhere.path(), &[".", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+}
+
+#[test]
+fn whatever_keeps_a_test_from_passing_is_told_and_fails() {
+    let folder = repository();
+    let root = folder.path();
+    let data = "regression_data/rules/windows/whoami/data.json";
+    put(root, "regression_data/b/info.yml", &info(WHOAMI, data, 3));
+    put(root, "regression_data/c/info.yml", &info(LINUX, data, 2));
+    put(root, "regression_data/d/info.yml", &info(BROKEN, data, 1));
+    put(root, "regression_data/e/info.yml", &info(NOWHERE, data, 1));
+    put(root, "regression_data/f/info.yml", &info(WHOAMI, "regression_data/f/lost.evtx", 1));
+    put(root, "regression_data/g/info.yml", "rule_metadata: oops\n");
+    put(root, "regression_data/h/info.yml", &info(WHOAMI, "regression_data/h/text.raw", 1));
+    put(root, "regression_data/h/text.raw", "no log at all\n");
+    let output = run(root, &["regression_data", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = text(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let wanted = [
+        (json!(2), 3, "3 records were read"),
+        (
+            json!(0),
+            2,
+            "2 match but for their log source: windows/process_creation/sysmon, the rule is for linux/process_creation/-",
+        ),
+        (json!(null), 1, "S041"),
+        (json!(null), 1, "no rule has the id 44444444"),
+        (json!(null), 1, "lost.evtx is not there"),
+        (json!(null), 0, "`rule_metadata` must be a list"),
+        (json!(null), 1, "text.raw"),
+    ];
+    assert_eq!(lines.len(), wanted.len() + 1, "{lines:#?}");
+    for (line, (got, expected, why)) in lines.iter().zip(&wanted) {
+        assert_eq!((&line["got"], &line["expected"]), (got, &json!(expected)), "{line}");
+        assert!(line["why"].as_str().unwrap().contains(why), "{why}: {line}");
+        assert_eq!(line["passed"], false);
+    }
+    assert_eq!(lines[7]["passed"], true);
+    let total = text(&output.stderr);
+    assert!(total.ends_with("8 files: 1 as expected, 2 not, 5 could not be run\n"), "{total}");
+    assert_eq!(run(&root.join("rules"), &["."]).status.code(), Some(2), "no test there");
+}
+
+/// Recorded attacks and public rules: each file is named after the only thing that it shows.
+#[test]
+fn recorded_attacks_pass_with_public_rules() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    if !shared.join("evtx").is_dir() || !shared.join("sigma/rules").is_dir() {
+        println!("skipped: no shared data");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // The id of the rule "Security Eventlog Cleared"; the recording holds one event, 1102.
+    let (id, name) = ("d99b79d2-0a6f-4f46-ad8b-260b6e17f982", "DE_1102_security_log_cleared.evtx");
+    let recording = find(&shared.join("evtx"), name).expect("the sample");
+    fs::copy(recording, folder.path().join(name)).unwrap();
+    put(folder.path(), "info.yml", &info(id, name, 1));
+    let rules = shared.join("sigma/rules/windows");
+    let output = run(folder.path(), &[".", "--rules", rules.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+    })
+}
