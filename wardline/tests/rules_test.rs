@@ -138,7 +138,7 @@ fn whatever_keeps_a_test_from_passing_is_told_and_fails() {
     assert_eq!(run(&root.join("rules"), &["."]).status.code(), Some(2), "no test there");
 }
 
-/// Recorded attacks and public rules: each file is named after the only thing that it shows.
+/// Recorded attacks and public rules: the file is named after what it shows.
 #[test]
 fn recorded_attacks_pass_with_public_rules() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -147,7 +147,7 @@ fn recorded_attacks_pass_with_public_rules() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    // The id of the rule "Security Eventlog Cleared"; the recording holds one event, 1102.
+    // The id of the rule "Security Eventlog Cleared"; one event of the recording is 1102: the log was cleared once.
     let (id, name) = ("d99b79d2-0a6f-4f46-ad8b-260b6e17f982", "DE_1102_security_log_cleared.evtx");
     let recording = find(&shared.join("evtx"), name).expect("the sample");
     fs::copy(recording, folder.path().join(name)).unwrap();

@@ -34,7 +34,7 @@ fn node(n: &Node, event: &dyn Fields) -> bool {
     }
 }
 
-fn holds(test: &Test, event: &dyn Fields) -> bool {
+pub(crate) fn holds(test: &Test, event: &dyn Fields) -> bool {
     let found = if let Some(field) = test.field() {
         field_matches(&test.matcher, event.field(field).as_ref(), event)
     } else {
@@ -164,7 +164,7 @@ impl Reasons<'_> {
 }
 
 /// The value that made the test hold, or all that the field holds where it is not a single one.
-fn shown_value(test: &Test, event: &dyn Fields) -> String {
+pub(crate) fn shown_value(test: &Test, event: &dyn Fields) -> String {
     let mut shown = None;
     match test.field() {
         Some(field) => shown = event.field(field).map(|value| hit(&test.matcher, &value)),

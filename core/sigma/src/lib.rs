@@ -75,6 +75,7 @@ mod encoding;
 mod equivalence;
 mod error;
 mod eval;
+mod explanation;
 mod filter;
 mod index;
 mod limits;
@@ -105,6 +106,7 @@ pub use correlation::{
     CorrelationType, Correlations, Hit, Hits, Match, Operator, RuleExpression, Threshold, Timespan,
 };
 pub use error::RuleError;
+pub use explanation::{Cost, Explanation, Outcome, Step};
 pub use filter::{Filter, FilterRules};
 pub use link::{LinkOptions, Linked};
 pub use matching::Scratch;

@@ -153,7 +153,7 @@ mod tests {
             ("rule_metadata: x", "i:1:16: S011 `rule_metadata` must be a list"),
             (
                 "regression_tests_info:\n- {path: a, match_count: many}",
-                "i:2:25: S011 `match_count` is not a whole number; write how many events the rule matches, 0 or more",
+                "i:2:26: S011 `match_count` is not a whole number; write how many events the rule matches, 0 or more",
             ),
             (
                 "regression_tests_info:\n- {path: a}",

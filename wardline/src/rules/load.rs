@@ -57,9 +57,8 @@ pub fn sources(paths: &[PathBuf]) -> (Vec<Source>, Vec<String>) {
     (parallel::map(&files.list, read), files.faults)
 }
 
-/// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
-/// correlations all rules are kept, since a correlation may count what is harmless alone.
-pub fn load(paths: &[PathBuf], level: Severity, options: &LinkOptions) -> Loaded {
+/// Everything that the files at `paths` hold, or Wardline's own rules if there are none; and what does not load.
+pub fn collection(paths: &[PathBuf]) -> (Collection, Vec<String>) {
     let (sources, mut faults) = sources(paths);
     let parse = |source: &Source| match &source.text {
         Ok(text) => Collection::parse(text, &source.origin).map_err(|e| e.to_string()),
@@ -72,6 +71,13 @@ pub fn load(paths: &[PathBuf], level: Severity, options: &LinkOptions) -> Loaded
             Err(e) => faults.push(e),
         }
     }
+    (all, faults)
+}
+
+/// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
+/// correlations all rules are kept, since a correlation may count what is harmless alone.
+pub fn load(paths: &[PathBuf], level: Severity, options: &LinkOptions) -> Loaded {
+    let (mut all, mut faults) = collection(paths);
     if all.correlations.is_empty() {
         all.rules.retain(|r| r.level >= level);
     }

@@ -1,5 +1,8 @@
 //! `wardline rules`: what a person does with rules before they run.
 
+mod events;
+mod explain;
+mod explain_tree;
 pub mod files;
 mod lint;
 mod list;
@@ -35,6 +38,8 @@ pub enum RulesCommand {
     },
     /// Find what is wrong or doubtful in rules
     Lint(lint::LintArgs),
+    /// Tell why a rule matches an event or not; or without an event, what the rule can see
+    Explain(explain::ExplainArgs),
     /// Run the regression tests of rules
     Test(test::TestArgs),
 }
@@ -44,6 +49,7 @@ pub fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::List { rules, json } => list::list(rules, *json),
         RulesCommand::Show { rule, rules } => list::show(rule, rules),
         RulesCommand::Lint(args) => lint::run(args),
+        RulesCommand::Explain(args) => explain::run(args),
         RulesCommand::Test(args) => test::run(args),
     }
 }

@@ -3,19 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use console::Style;
 use serde_json::json;
 use wardline_event::LogSource;
-use wardline_sense::log::read_file;
 use wardline_sigma::{Collection, LinkOptions, RegressionTest, RegressionTests, RuleSet};
 
 use super::files::Files;
 use super::load::{Source, sources};
-use super::parallel;
+use super::{events, parallel};
 use crate::printable::{printable, printable_json};
 
 const EXAMPLES: &str = "\
@@ -328,32 +326,21 @@ impl Counts {
     fn of(path: &Path, rules: &Rules, named: &[usize]) -> Self {
         let mut counts = Self::default();
         let mut scratch = rules.set.scratch();
-        read_file(path, &mut |_| {}, &mut |item| {
-            match item {
-                Ok(record) => {
-                    counts.records += 1;
-                    let mut matched = BTreeSet::new();
-                    let first = record.source.category.clone();
-                    for category in
-                        std::iter::once(first.clone()).chain(record.also.iter().map(|c| (*c).into()))
-                    {
-                        record.source.category = category;
-                        rules.set.matches_in(&*record, &mut scratch, &mut |rule| _ = matched.insert(rule));
+        events::of_file(path, &mut |item| match item {
+            Ok(record) => {
+                counts.records += 1;
+                let matched = events::matched(&rules.set, record, &mut scratch);
+                for &rule in named {
+                    if matched.contains(&rule) {
+                        *counts.matches.entry(rule).or_default() += 1;
+                    } else if rules.set.rules()[rule].explanation(&*record).condition.holds() {
+                        counts.elsewhere.entry(rule).or_insert_with(|| (0, record.source.clone())).0 += 1;
                     }
-                    record.source.category = first;
-                    for &rule in named {
-                        if matched.contains(&rule) {
-                            *counts.matches.entry(rule).or_default() += 1;
-                        } else if !rules.set.explain(rule, &*record).is_empty() {
-                            counts.elsewhere.entry(rule).or_insert_with(|| (0, record.source.clone())).0 += 1;
-                        }
-                    }
-                }
-                Err(e) => {
-                    counts.fault.get_or_insert_with(|| e.to_string());
                 }
             }
-            ControlFlow::Continue(())
+            Err(e) => {
+                counts.fault.get_or_insert_with(|| e.to_string());
+            }
         });
         counts
     }

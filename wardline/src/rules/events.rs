@@ -1,0 +1,47 @@
+//! The records of a log file, one after the other.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use wardline_event::LogRecord;
+use wardline_sense::log::{Options, Pieces, ReadError, Workspace};
+use wardline_sigma::{RuleSet, Scratch};
+
+/// Hands over every record of a file.
+pub fn of_file(path: &Path, each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>)) {
+    hand_over(Pieces::open(path, &Options::default()), each);
+}
+
+/// Hands over every record of any input; `name` is what errors call it.
+pub fn of_input(
+    name: &Path,
+    input: impl Read + Send,
+    each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>),
+) {
+    hand_over(Pieces::new(name, input, &Options::default()), each);
+}
+
+fn hand_over(pieces: Pieces<'_>, each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>)) {
+    let mut workspace = Workspace::default();
+    for piece in pieces {
+        // The sink never breaks off.
+        let _ = piece.read(&mut workspace, &mut |item| {
+            each(item);
+            ControlFlow::Continue(())
+        });
+    }
+}
+
+/// The rules that match a record, whichever of its categories they are for.
+pub fn matched(rules: &RuleSet, record: &mut LogRecord, scratch: &mut Scratch) -> BTreeSet<usize> {
+    let mut matched = BTreeSet::new();
+    let first = record.source.category.clone();
+    for category in std::iter::once(first.clone()).chain(record.also.iter().map(|c| (*c).into())) {
+        record.source.category = category;
+        rules.matches_in(&*record, scratch, &mut |rule| _ = matched.insert(rule));
+    }
+    record.source.category = first;
+    matched
+}
