@@ -9,10 +9,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
 
 use memchr::memmem;
 use serde_json::{Map, Value as Json};
-use wardline_event::{LogRecord, LogSource, Timestamp};
+use wardline_event::{Fields, LogRecord, LogSource, Timestamp};
+use wardline_sigma::sources::{Source, Sources};
 
 use super::{Fault, MAX_RECORD_BYTES, Place};
 
@@ -92,6 +94,12 @@ impl Assembler {
             out(event.finish());
         }
     }
+}
+
+/// What the log sources say of audit events.
+fn source() -> Option<&'static Source> {
+    static SOURCE: OnceLock<Option<&Source>> = OnceLock::new();
+    *SOURCE.get_or_init(|| Sources::builtin().named("linux-auditd"))
 }
 
 /// Type, event and the text behind the colon.
@@ -258,7 +266,6 @@ impl OpenEvent {
         {
             self.insert("SYSCALL", Json::String((*name).to_owned()));
         }
-        let (category, also) = self.categories(!arguments.is_empty());
         self.add_sigma_names(&arguments);
         let types = std::mem::take(&mut self.types);
         let mut fields = self.fields;
@@ -273,8 +280,13 @@ impl OpenEvent {
         if !self.id.node.is_empty() {
             fields.insert("Computer".to_owned(), Json::String(self.id.node));
         }
-        let mut record = LogRecord::from_json(LogSource::new("linux", category, "auditd"), &fields);
-        record.also = also;
+        let mut record = LogRecord::from_json(LogSource::default(), &fields);
+        if let Some(source) = source() {
+            let kind = source.kind_of(&|name| record.field(name));
+            let (own, also) = (kind.log_source.clone(), kind.also);
+            record.source = own;
+            record.also = also;
+        }
         record.time = Some(Timestamp(self.id.time_ms));
         record.record_id = self.id.serial;
         Ok(record)
@@ -285,24 +297,6 @@ impl OpenEvent {
             Some(Json::Array(items)) => items.iter().any(|i| i.as_str() == Some(wanted)),
             Some(Json::String(text)) => text == wanted,
             _ => false,
-        }
-    }
-
-    /// Sigma's category, and a second one.
-    fn categories(&self, has_arguments: bool) -> (&'static str, &'static [&'static str]) {
-        let (created, deleted) = (self.has("nametype", "CREATE"), self.has("nametype", "DELETE"));
-        if has_arguments {
-            ("process_creation", &[])
-        } else if self.has("SYSCALL", "connect") {
-            ("network_connection", &[])
-        } else if created && deleted {
-            ("file_event", &["file_delete"])
-        } else if created {
-            ("file_event", &[])
-        } else if deleted {
-            ("file_delete", &[])
-        } else {
-            ("", &[])
         }
     }
 

@@ -11,6 +11,7 @@ mod error;
 mod evtx_chunks;
 mod json;
 mod json_scan;
+mod kind_plan;
 mod lines;
 #[cfg(test)]
 mod oracle;
@@ -18,7 +19,6 @@ mod pieces;
 mod syslog;
 mod unpack;
 mod windows_event;
-mod windows_log;
 mod windows_map;
 mod xml;
 

@@ -5,7 +5,10 @@
 //!
 //! The JSON text is read once, straight into the record.
 
+use std::sync::Arc;
+
 use wardline_event::{Cell, Fill, Layouts, LogRecord};
+use wardline_sigma::sources::Sources;
 
 use super::json_scan::{Bad, Scan};
 use super::windows_map::{Identity, Mapping};
@@ -17,7 +20,6 @@ const GUID_DIGITS: usize = 36;
 type Result<T> = std::result::Result<T, Bad>;
 
 /// What a thread needs to read logs, used again for every record.
-#[derive(Default)]
 pub struct Workspace {
     record: LogRecord,
     layouts: Layouts,
@@ -26,7 +28,25 @@ pub struct Workspace {
     payload: String,
 }
 
+impl Default for Workspace {
+    /// With the built-in log sources.
+    fn default() -> Self {
+        Self::new(Arc::clone(Sources::builtin()))
+    }
+}
+
 impl Workspace {
+    /// A workspace that tells by these sources what records are.
+    pub fn new(sources: Arc<Sources>) -> Self {
+        Self {
+            record: LogRecord::default(),
+            layouts: Layouts::default(),
+            mapping: Mapping::new(sources),
+            path: String::new(),
+            payload: String::new(),
+        }
+    }
+
     /// Reads an `Event` element as JSON: `{"Event": {"System": …, "EventData": …, "UserData": …}}`.
     pub(super) fn event(&mut self, json: &str) -> std::result::Result<&mut LogRecord, Fault> {
         let mut fill = begin(&mut self.record, &mut self.layouts);

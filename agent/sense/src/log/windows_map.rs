@@ -3,11 +3,12 @@
 //! What depends on the names of the fields alone is found out once for a layout, and what depends on channel and event
 //! id once for these; a record then costs a few comparisons.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use wardline_event::{Cell, Fill, Timestamp, Value};
+use wardline_sigma::sources::Sources;
 
-use super::windows_log::{self, Change, Kind};
+use super::kind_plan::{KindPlan, Scratch};
 
 /// Channels that are remembered before all are forgotten.
 const MAX_CHANNELS: usize = 256;
@@ -31,14 +32,17 @@ pub struct Identity {
 }
 
 /// Maps events, and remembers how.
-#[derive(Default)]
 pub struct Mapping {
+    sources: Arc<Sources>,
     generation: u64,
     /// By [`wardline_event::LayoutId::index`] one more than an index of `plans`, or 0.
     known: Vec<u32>,
     plans: Vec<Plan>,
     channels: Vec<Channel>,
     last_channel: usize,
+    /// How many channels were met.
+    channels_met: usize,
+    scratch: Scratch,
 }
 
 /// What follows from a layout.
@@ -48,7 +52,18 @@ struct Plan {
     copies: Option<Vec<(usize, Box<str>)>>,
     /// Where the event says what it is.
     places: Option<Places>,
-    kinds: Vec<(&'static str, i64, Option<KindPlan>)>,
+    kinds: Vec<(Key, KindPlan)>,
+    /// Sources whose records have fields as these, by their places.
+    marked: Option<Vec<usize>>,
+}
+
+/// What tells the kind of event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// A channel's number and an event id.
+    Windows(usize, i64),
+    /// The place of a source whose records are known by their fields.
+    Marked(usize),
 }
 
 /// Where an object says what [`Identity`] holds.
@@ -61,24 +76,27 @@ struct Places {
     times: Vec<usize>,
 }
 
-/// What follows from a layout and the kind of event.
-struct KindPlan {
-    kind: &'static Kind,
-    /// Position, name and change.
-    renames: Vec<(usize, &'static str, Change)>,
-    event_type: Option<usize>,
-    /// Domain and name of the accounts that may be the user, the better first.
-    users: Vec<(Option<usize>, usize)>,
-}
-
 struct Channel {
     name: String,
     provider: String,
-    service: &'static str,
-    linux: bool,
+    /// Another one for each that is met.
+    number: usize,
 }
 
 impl Mapping {
+    pub fn new(sources: Arc<Sources>) -> Self {
+        Self {
+            sources,
+            generation: 0,
+            known: Vec::new(),
+            plans: Vec::new(),
+            channels: Vec::new(),
+            last_channel: 0,
+            channels_met: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
     /// An event id as a number, if it was written as text.
     pub fn event_id(fill: &Fill<'_>, cell: Cell) -> Cell {
         fill.as_text(cell).and_then(|text| text.trim().parse().ok()).map_or(cell, Cell::Int)
@@ -118,25 +136,58 @@ impl Mapping {
 
         let text = |cell: Option<Cell>| cell.and_then(|cell| fill.as_text(cell)).unwrap_or_default();
         let (channel, provider) = (text(identity.channel), text(identity.provider));
-        let Some(Cell::Int(id)) = identity.event_id else { return };
-        if channel.is_empty() && provider.is_empty() {
-            return;
-        }
-        let Channel { service, linux, .. } = *self.channel(channel, provider);
-        let source = &mut fill.record().source;
-        source.product = Cow::Borrowed(if linux { "linux" } else { "windows" });
-        source.service = Cow::Borrowed(service);
-        let kinds = &mut self.plan(fill).kinds;
-        let at = kinds.iter().position(|(s, i, _)| (*s, *i) == (service, id)).unwrap_or_else(|| {
-            if kinds.len() >= MAX_KINDS {
-                kinds.clear();
+        let windows = !(channel.is_empty() && provider.is_empty());
+        if let (Some(Cell::Int(id)), true) = (identity.event_id, windows) {
+            let key = Key::Windows(self.channel(channel, provider), id);
+            if !self.is_planned(key, fill) {
+                // Rare, so that the names are looked up again.
+                let text = |cell: Option<Cell>| cell.and_then(|cell| fill.as_text(cell)).unwrap_or_default();
+                let (channel, provider) = (text(identity.channel), text(identity.provider));
+                let Some(kind) = self.sources.lookup(channel, provider, id) else { return };
+                let plan = KindPlan::new(kind, fill);
+                self.plan(fill).kinds.push((key, plan));
             }
-            kinds.push((service, id, KindPlan::new(service, id, fill)));
-            kinds.len() - 1
-        });
-        if let Some(plan) = &kinds[at].2 {
-            plan.apply(fill);
+            self.apply(key, fill);
+        } else if let Some(place) = self.marked(fill) {
+            let key = Key::Marked(place);
+            if !self.is_planned(key, fill) {
+                let Some(source) = self.sources.iter().nth(place) else { return };
+                let plan = KindPlan::new(source.kind(), fill);
+                self.plan(fill).kinds.push((key, plan));
+            }
+            self.apply(key, fill);
         }
+    }
+
+    /// Whether it is known what to do with records of this layout and kind.
+    fn is_planned(&mut self, key: Key, fill: &Fill<'_>) -> bool {
+        let kinds = &mut self.plan(fill).kinds;
+        if kinds.iter().any(|(known, _)| *known == key) {
+            return true;
+        }
+        if kinds.len() >= MAX_KINDS {
+            kinds.clear();
+        }
+        false
+    }
+
+    fn apply(&mut self, key: Key, fill: &mut Fill<'_>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if let Some((_, plan)) = self.plan(fill).kinds.iter().find(|(known, _)| *known == key) {
+            plan.apply(fill, &mut scratch);
+        }
+        self.scratch = scratch;
+    }
+
+    /// The source that a record is of by its fields.
+    fn marked(&mut self, fill: &Fill<'_>) -> Option<usize> {
+        let sources = Arc::clone(&self.sources);
+        let candidates = self
+            .plan(fill)
+            .marked
+            .get_or_insert_with(|| sources.candidates(&|name| fill.position(name).is_some()));
+        let get = |name: &str| Some(fill.value(fill.cell(fill.position(name)?)?));
+        candidates.iter().copied().find(|place| sources.is_of(*place, &get))
     }
 
     /// The plan of the layout so far.
@@ -157,23 +208,24 @@ impl Mapping {
         &mut self.plans[self.known[index] as usize - 1]
     }
 
-    fn channel(&mut self, channel: &str, provider: &str) -> &Channel {
+    /// The number of a channel and provider.
+    fn channel(&mut self, channel: &str, provider: &str) -> usize {
         let is = |c: &Channel| c.name == channel && c.provider == provider;
         if !self.channels.get(self.last_channel).is_some_and(is) {
             self.last_channel = self.channels.iter().position(is).unwrap_or_else(|| {
                 if self.channels.len() >= MAX_CHANNELS {
                     self.channels.clear();
                 }
+                self.channels_met += 1;
                 self.channels.push(Channel {
                     name: channel.to_owned(),
                     provider: provider.to_owned(),
-                    service: windows_log::service(channel, provider),
-                    linux: provider == "Linux-Sysmon" || channel.starts_with("Linux-Sysmon"),
+                    number: self.channels_met,
                 });
                 self.channels.len() - 1
             });
         }
-        &self.channels[self.last_channel]
+        self.channels[self.last_channel].number
     }
 }
 
@@ -185,55 +237,6 @@ impl Places {
             event_id: fill.position("EventID"),
             record_id: fill.position("EventRecordID"),
             times: TIME_FIELDS.iter().filter_map(|name| fill.position(name)).collect(),
-        }
-    }
-}
-
-impl KindPlan {
-    fn new(service: &str, id: i64, fill: &Fill<'_>) -> Option<Self> {
-        let kind = windows_log::kind_of(service, id)?;
-        let renames = kind.renames.iter();
-        let users = [("TargetDomainName", "TargetUserName"), ("SubjectDomainName", "SubjectUserName")];
-        let users = users.iter().filter(|_| service == "security" && id == 4688);
-        Some(Self {
-            kind,
-            renames: renames
-                .filter_map(|(from, to, change)| Some((fill.position(from)?, *to, *change)))
-                .collect(),
-            event_type: fill.position("EventType").filter(|_| service == "sysmon" && id == 12),
-            users: users.filter_map(|(d, n)| Some((fill.position(d), fill.position(n)?))).collect(),
-        })
-    }
-
-    fn apply(&self, fill: &mut Fill<'_>) {
-        let event_type = self.event_type.and_then(|at| fill.as_text(fill.cell(at)?));
-        let also = event_type.map_or(self.kind.also, windows_log::registry_kind);
-        let record = fill.record();
-        record.source.category = Cow::Borrowed(self.kind.category);
-        record.also = also;
-        self.add_user(fill);
-        // In order: a field moves before another takes its name.
-        for (position, to, change) in &self.renames {
-            if let Some(cell) = fill.cell(*position).and_then(|cell| changed(fill, cell, *change)) {
-                fill.set(to, cell);
-            }
-        }
-    }
-
-    /// Security 4688 names the creator in two fields; Sysmon has `User` in one. The target is the new process' own user
-    /// where it differs from the creator.
-    fn add_user(&self, fill: &mut Fill<'_>) {
-        for (domain, name) in &self.users {
-            let text = |position: usize| {
-                fill.as_text(fill.cell(position)?).filter(|text| !matches!(*text, "" | "-"))
-            };
-            let Some(name) = text(*name) else { continue };
-            let user = match domain.and_then(text) {
-                Some(domain) => format!("{domain}\\{name}"),
-                None => name.to_owned(),
-            };
-            let cell = fill.text(&user);
-            return fill.set("User", cell);
         }
     }
 }
@@ -287,28 +290,6 @@ fn copies(fill: &Fill<'_>, winlogbeat: bool) -> Vec<(usize, Box<str>)> {
         }
     }
     copies
-}
-
-fn changed(fill: &mut Fill<'_>, cell: Cell, change: Change) -> Option<Cell> {
-    let word = match change {
-        Change::None => return Some(cell),
-        Change::HexToNumber => {
-            return number(fill, cell).map(|n| i64::try_from(n).map_or(Cell::Unsigned(n), Cell::Int));
-        }
-        Change::IntegrityLevel => windows_log::integrity_level(fill.as_text(cell)?)?,
-        Change::Initiated => match fill.as_text(cell)? {
-            "%%14593" => "true",
-            "%%14592" => "false",
-            _ => return None,
-        },
-        Change::Protocol => match number(fill, cell)? {
-            1 => "icmp",
-            6 => "tcp",
-            17 => "udp",
-            _ => return None,
-        },
-    };
-    Some(fill.text(word))
 }
 
 /// A whole number, as JSON's own, as decimal text or as `0x…`.

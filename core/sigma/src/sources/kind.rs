@@ -77,8 +77,12 @@ impl EventKind {
 
     /// What a record is whose fields are told by `get`: this kind, or the first case that holds.
     pub fn of<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> &Self {
-        let case = self.cases.iter().find(|case| case.when.iter().all(|c| c.holds(get)));
-        case.map_or(self, |case| &case.kind)
+        self.case(get).map_or(self, |at| &self.cases[at].kind)
+    }
+
+    /// Which of its cases holds.
+    pub fn case<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> Option<usize> {
+        self.cases.iter().position(|case| case.when.iter().all(|c| c.holds(get)))
     }
 
     /// The kinds that its cases are.

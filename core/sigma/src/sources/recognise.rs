@@ -1,5 +1,7 @@
 //! Which source a record without a channel is of: told by the fields that it has.
 
+use std::sync::Arc;
+
 use wardline_event::Value;
 
 use super::kind::Condition;
@@ -31,8 +33,8 @@ impl Marks {
         }
     }
 
-    fn hold<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> bool {
-        self.has.iter().all(|field| get(field).is_some()) && self.when.iter().all(|c| c.holds(get))
+    fn may_hold(&self, has: &dyn Fn(&str) -> bool) -> bool {
+        self.has.iter().chain(self.when.iter().map(|c| &c.field)).all(|field| has(field))
     }
 }
 
@@ -40,8 +42,22 @@ impl Sources {
     /// What a record is whose fields are told by `get`, by the marks of the sources that are known by fields. The
     /// source that was added last is asked first.
     pub fn recognise<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> Option<&EventKind> {
-        let known = self.list.iter().rev().filter(|s| s.found_by == FoundBy::Fields);
-        known.into_iter().find(|s| s.marks.hold(get)).map(|s| s.other.of(get))
+        let place =
+            self.candidates(&|name| get(name).is_some()).into_iter().find(|at| self.is_of(*at, get))?;
+        Some(self.list[place].other.of(get))
+    }
+
+    /// The places of those sources in [`Sources::iter`] that a record may be of which has such fields, in the order in
+    /// which they are to be asked. For readers of many records with the same fields.
+    pub fn candidates(&self, has: &dyn Fn(&str) -> bool) -> Vec<usize> {
+        let known = self.list.iter().enumerate().rev();
+        let fit = known.filter(|(_, s)| s.found_by == FoundBy::Fields && s.marks.may_hold(has));
+        fit.map(|(at, _)| at).collect()
+    }
+
+    /// Whether a record is of the source at a place in [`Sources::iter`].
+    pub fn is_of<'v>(&self, place: usize, get: &dyn Fn(&str) -> Option<Value<'v>>) -> bool {
+        self.list.get(place).is_some_and(|source| source.marks.when.iter().all(|c| c.holds(get)))
     }
 
     /// The source of this name, for readers and sensors that know whose records they have.
@@ -54,5 +70,10 @@ impl Source {
     /// What a record of this source is, if it is known that it is of this source.
     pub fn kind_of<'v>(&self, get: &dyn Fn(&str) -> Option<Value<'v>>) -> &EventKind {
         self.other.of(get)
+    }
+
+    /// What those of its events are that are not described by id.
+    pub fn kind(&self) -> &Arc<EventKind> {
+        &self.other
     }
 }
