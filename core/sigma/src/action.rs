@@ -4,6 +4,8 @@
 //! after it in the file (several of them add up), `reset` takes them back, `repeat` is the previous rule again with
 //! changes. Where both sides give an attribute, the one that is merged in (the global's, the repeat's) wins.
 
+use std::collections::HashMap;
+
 use crate::attributes::scalar;
 use crate::error::{Fault, Pos};
 use crate::limits;
@@ -127,8 +129,10 @@ fn merge(into: &mut Node, from: &Node, budget: &mut Budget) -> Result<(), Fault>
             "begin with `title: …`",
         ));
     };
+    let known: HashMap<String, usize> =
+        pairs.iter().enumerate().map(|(at, (key, _))| (key.text.clone(), at)).collect();
     for (key, value) in given {
-        match pairs.iter_mut().find(|(known, _)| known.text == key.text) {
+        match known.get(&key.text).map(|at| &mut pairs[*at]) {
             Some((_, old)) if is_mapping(old) && is_mapping(value) => merge(old, value, budget)?,
             Some(pair) => {
                 budget.spend(value)?;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::error::Span;
+use crate::limits;
 use crate::pattern::TextPattern;
 use crate::regexp::Regexp;
 use crate::time_part::TimePart;
@@ -28,9 +29,9 @@ pub(crate) struct WrittenCondition {
 }
 
 impl Detection {
-    /// How many tests there are.
-    pub fn tests(&self) -> usize {
-        self.selections.iter().map(|s| s.body.tests()).sum()
+    /// About how many bytes a copy takes, for limits.
+    pub fn bytes(&self) -> usize {
+        self.selections.iter().map(|s| s.name.len() + s.body.bytes()).sum()
     }
 
     /// The first value whose placeholders are not expanded.
@@ -56,11 +57,12 @@ impl Condition {
 }
 
 impl Node {
-    /// How many tests there are.
-    fn tests(&self) -> usize {
+    /// About how many bytes a copy takes; a value is there twice, as it is shown and as it is compared.
+    fn bytes(&self) -> usize {
         match self {
-            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::tests).sum(),
-            Self::Test(_) | Self::Expand(_) => 1,
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::bytes).sum(),
+            Self::Test(test) => limits::LINK_TEST + 2 * test.value.len(),
+            Self::Expand(expand) => limits::LINK_TEST + expand.text.len(),
         }
     }
 

@@ -32,6 +32,9 @@ pub enum FilterRules {
     These(Vec<String>),
 }
 
+/// Characters of a filter's title that explanations show.
+const TITLE_CHARS: usize = 60;
+
 impl Filter {
     pub(crate) fn read(document: &Document<'_>, body: &Node, origin: &str) -> Result<Self, Fault> {
         let attributes = Attributes::read(document, origin)?;
@@ -58,7 +61,8 @@ impl Filter {
     pub(crate) fn apply(&self, rule: &mut Rule) {
         let detection = &mut rule.detection;
         let first = detection.selections.len();
-        let title = &self.attributes.title;
+        // Enough of the title to tell filters apart; it is copied into every rule.
+        let title: String = self.attributes.title.chars().take(TITLE_CHARS).collect();
         detection.selections.extend(self.detection.selections.iter().map(|selection| Selection {
             // The rule may have a selection of the same name; an explanation is to tell them apart.
             name: format!("{title}: {}", selection.name),

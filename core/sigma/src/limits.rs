@@ -26,8 +26,11 @@ pub(crate) const SHOWN_CHARS: usize = 1000;
 pub(crate) const RULE_REGEXES: usize = 100;
 /// Bytes of text that the rules of one set look for, all spellings counted. The public rules have half a million.
 pub(crate) const SET_BYTES: usize = 16 << 20;
-/// Tests that filters, and again that placeholders, may add to the rules of one collection.
-pub(crate) const LINK_TESTS: usize = 1_000_000;
+/// Bytes that filters, and again that placeholders, may add to the rules of one collection; a test without its text
+/// counts [`LINK_TEST`].
+pub(crate) const LINK_BYTES: usize = 64 << 20;
+/// See [`LINK_BYTES`].
+pub(crate) const LINK_TEST: usize = 64;
 /// Entries of one table of words or beginnings in a file of log sources.
 pub(crate) const SOURCE_TABLE: usize = 256;
 /// Correlations of one set.

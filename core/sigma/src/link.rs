@@ -44,7 +44,7 @@ impl Collection {
     pub fn link(self, options: &LinkOptions) -> Linked {
         let Self { mut rules, mut correlations, mut filters } = self;
         let mut faults = Vec::new();
-        let mut budget = limits::LINK_TESTS;
+        let mut budget = limits::LINK_BYTES;
         let mut expand = |detection: &mut Detection, origin: &str, faults: &mut Vec<RuleError>| {
             let outcome = placeholder::expand(detection, &options.placeholders, &mut budget);
             outcome.map_err(|fault| faults.push(fault.at(origin))).is_ok()
@@ -136,15 +136,15 @@ fn apply_filters(filters: &[Filter], rules: &mut [Rule], faults: &mut Vec<RuleEr
             }
         }
     }
-    let mut budget = limits::LINK_TESTS;
+    let mut budget = limits::LINK_BYTES;
     for filter in filters {
         let targets = targets(filter, rules, &by_reference, faults);
-        let tests = filter.detection.tests();
-        let Some(left) = budget.checked_sub(tests.saturating_mul(targets.len())) else {
+        let bytes = filter.detection.bytes();
+        let Some(left) = budget.checked_sub(bytes.saturating_mul(targets.len())) else {
             faults.push(fault(
                 "S002",
                 filter,
-                format!("with this filter, filters add more than {} tests to the rules", limits::LINK_TESTS),
+                format!("with this filter, filters add more than {} bytes to the rules", limits::LINK_BYTES),
                 "name fewer rules, or look for fewer values",
             ));
             continue;

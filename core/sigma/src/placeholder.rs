@@ -157,7 +157,16 @@ fn without_value(name: &str, at: Pos) -> Fault {
     )
 }
 
-/// Puts the tests of their values in the place of all placeholders. `budget` is how many tests that may make.
+fn too_many(at: Pos) -> Fault {
+    Fault::new(
+        "S002",
+        at,
+        format!("with this value, placeholders add more than {} bytes to the rules", limits::LINK_BYTES),
+        "give them fewer values; long lists of indicators belong in an indicator feed",
+    )
+}
+
+/// Puts the tests of their values in the place of all placeholders. `budget` is how many bytes that may take.
 pub(crate) fn expand(
     detection: &mut Detection,
     values: &Placeholders,
@@ -193,14 +202,19 @@ fn tests(value: &Expand, values: &Placeholders, budget: &mut usize) -> Result<No
         }
     }
     let count = choices.iter().fold(1, |n: usize, found| n.saturating_mul(found.len()));
-    *budget = budget.checked_sub(count).ok_or_else(|| {
-        Fault::new(
+    if key.is_regex() && count > limits::RULE_REGEXES {
+        return Err(Fault::new(
             "S002",
             at,
-            format!("with this value, placeholders make more than {} tests", limits::LINK_TESTS),
-            "give them fewer values; long lists of indicators belong in an indicator feed",
-        )
-    })?;
+            format!("with this value, the rule has more than {} regular expressions", limits::RULE_REGEXES),
+            "give the placeholder fewer values, or do without `re`",
+        ));
+    }
+    let spend = |budget: &mut usize, bytes: usize| {
+        *budget = budget.checked_sub(bytes).ok_or_else(|| too_many(at))?;
+        Ok(())
+    };
+    spend(budget, count.saturating_mul(limits::LINK_TEST))?;
     let mut parts = Vec::with_capacity(count);
     for mut number in 0..count {
         let chosen: Vec<&str> = choices
@@ -211,6 +225,7 @@ fn tests(value: &Expand, values: &Placeholders, budget: &mut usize) -> Result<No
                 value.as_str()
             })
             .collect();
+        spend(budget, 2 * chosen.iter().map(|value| value.len()).sum::<usize>())?;
         parts.push(key.expanded(&segments, &chosen, value.span)?);
     }
     Ok(if key.negated { Node::And(parts) } else { Node::Or(parts) })

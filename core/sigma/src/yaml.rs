@@ -176,9 +176,10 @@ fn cut<'a>(text: &'a str, documents: Vec<Node>, starts: &[usize]) -> Vec<Documen
         .into_iter()
         .map(|root| {
             let first = root.pos.line.saturating_sub(1);
-            let start = starts.iter().copied().filter(|s| *s <= first).max().unwrap_or(0);
-            let end = starts.iter().copied().filter(|s| *s > first).min();
-            let end = end.map_or(text.len(), |line| offset(line.saturating_sub(1)));
+            // The starts ascend, as the documents do.
+            let next = starts.partition_point(|start| *start <= first);
+            let start = if next == 0 { 0 } else { starts[next - 1] };
+            let end = starts.get(next).map_or(text.len(), |line| offset(line.saturating_sub(1)));
             Document { root, text: text.get(offset(start)..end).unwrap_or(text) }
         })
         .collect()
