@@ -132,7 +132,8 @@ impl Transform {
     }
 }
 
-/// Turns each dash that begins a word into one that stands for all of them. In `-param-name` that is the first only.
+/// Turns each dash that begins a word into one that stands for all of them, whichever the rule has. In `-param-name`
+/// that is the first only.
 fn windash(tokens: Vec<Token>) -> Vec<Token> {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let mut out = Vec::new();
@@ -145,7 +146,7 @@ fn windash(tokens: Vec<Token>) -> Vec<Token> {
         let mut before = None;
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
-            let begins_word = matches!(c, '-' | '/')
+            let begins_word = DASHES.contains(&c)
                 && !before.is_some_and(word)
                 && chars.peek().is_some_and(|next| word(*next));
             before = Some(c);

@@ -76,7 +76,7 @@ impl FieldKey {
     fn given(&self, value: &Given<'_>) -> Result<Node, Fault> {
         let at = value.span.pos();
         let typed = &value.typed;
-        if *typed == Typed::Null && self.kind != Type::Regex {
+        if *typed == Typed::Null {
             if self.keyword {
                 return Err(Fault::new(
                     "S032",

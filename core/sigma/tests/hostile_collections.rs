@@ -29,7 +29,7 @@ fn a_large_global_is_not_given_to_many_documents() {
     let head = format!("action: global\ndescription: '{}'\n", "x".repeat(400_000));
     let many = format!("{head}{}", format!("---\n{RULE}").repeat(5000));
     assert_eq!(code(&many), "S002");
-    let wide: String = (0..20_000).map(|i| format!("k{i}: v\n")).collect();
+    let wide: String = (0..20_000).map(|i| format!("k{i}: v\n")).collect::<Vec<_>>().concat();
     assert_eq!(code(&format!("action: global\n{wide}{}", format!("---\n{RULE}").repeat(100))), "S002");
     let again = format!("---\naction: repeat\ndescription: '{}'\n", "x".repeat(1000)).repeat(900);
     assert_eq!(code(&format!("{RULE}description: '{}'\n{again}", "x".repeat(20_000))), "none");
@@ -39,7 +39,7 @@ fn a_large_global_is_not_given_to_many_documents() {
 
 #[test]
 fn wide_and_long_files_take_time_that_grows_with_them() {
-    let wide: String = (0..30_000).map(|i| format!("k{i}: v\n")).collect();
+    let wide: String = (0..30_000).map(|i| format!("k{i}: v\n")).collect::<Vec<_>>().concat();
     assert_eq!(code(&format!("action: global\n{wide}---\n{RULE}{wide}")), "none");
     // Many documents of which the first is no rule.
     assert_eq!(code(&"---\na: b\n".repeat(60_000)), "S010");
@@ -49,7 +49,8 @@ fn wide_and_long_files_take_time_that_grows_with_them() {
 #[test]
 fn a_filter_is_not_copied_without_end() {
     let rules = format!("---\n{RULE}").repeat(2000);
-    let values: String = (0..20).map(|i| format!("      - '{}{i}'\n", "y".repeat(10_000))).collect();
+    let values: String =
+        (0..20).map(|i| format!("      - '{}{i}'\n", "y".repeat(10_000))).collect::<Vec<_>>().concat();
     let filter = format!(
         "---\ntitle: '{}'\nlogsource: {{product: p}}\nfilter:\n  rules: any\n  s:\n    F:\n{values}  condition: not s\n",
         "t".repeat(100_000)
@@ -74,7 +75,7 @@ fn placeholders_do_not_multiply() {
             "title: t\nlogsource: {{product: p}}\ndetection: {{a: {{'{key}': '{value}'}}, condition: a}}\n"
         )
     };
-    let values: String = (0..1000).map(|i| format!("v{i}, ")).collect();
+    let values: String = (0..1000).map(|i| format!("v{i}, ")).collect::<Vec<_>>().concat();
     let options = placeholders(&format!("x: [{values}]"));
     let codes = |text: &str| link(text, &options).faults.iter().map(|f| f.code).collect::<Vec<_>>();
     assert_eq!(codes(&rule("F|expand", "%x%")), [""; 0]);
@@ -86,7 +87,8 @@ fn placeholders_do_not_multiply() {
     assert_eq!(link(&rule("F|expand", "%x%"), &options).faults, []);
     // Long values, many times.
     let options = placeholders(&format!("x: '{}'", "y".repeat(30_000)));
-    let items: String = (0..1500).map(|i| format!("s{i}: {{F|expand: '%x%'}}, ")).collect();
+    let items: String =
+        (0..1500).map(|i| format!("s{i}: {{F|expand: '%x%'}}, ")).collect::<Vec<_>>().concat();
     let text = format!("title: t\nlogsource: {{product: p}}\ndetection: {{{items}condition: 1 of them}}\n");
     assert_eq!(link(&text, &options).faults[0].code, "S002");
     assert_eq!(codes(&rule("F|expand", &format!("%x%{}", "y".repeat(32_760)))), ["S002"]);
