@@ -583,3 +583,27 @@ fn packed_logs_give_what_the_plain_ones_give() {
     assert!(out(&output).contains("\nFiles      9 read\n"), "{}", out(&output));
     assert!(out(&output).contains(&format!("\nMatches    {} by", 3 * plain.len())), "{}", out(&output));
 }
+
+#[test]
+fn a_pipeline_makes_rules_fit_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = "title: Shadow copies\nid: 1c7a4f0e-3f30-4f43-9d2b-0f3fd6f60301\n\
+        logsource: {product: windows, category: process_creation}\n\
+        detection:\n  a: {CommandLine|contains: shadows}\n  condition: a\n";
+    fs::write(folder.path().join("rule.yml"), rule).unwrap();
+    let pipeline = "pipeline: our-json\nsteps:\n  - for: {product: windows, category: process_creation}\n    \
+        rename: {CommandLine: process.command_line}\n";
+    fs::write(folder.path().join("our-json.yml"), pipeline).unwrap();
+    fs::write(folder.path().join("a.jsonl"), r#"{"process":{"command_line":"vssadmin delete shadows"}}"#)
+        .unwrap();
+    let run = |rest: &[&str]| {
+        let fixed =
+            ["a.jsonl", "--rules", "rule.yml", "--json", "-q", "--log-source", "windows/process_creation/"];
+        command(&[&fixed, rest].concat()).current_dir(folder.path()).output().expect("the binary starts")
+    };
+    assert_eq!(out(&run(&[])), "");
+    assert_eq!(json(&out(&run(&["--pipeline", "our-json.yml"]))).len(), 1);
+    let output = run(&["--pipeline", "a.jsonl"]);
+    assert_eq!(output.status.code(), Some(2), "no pipeline: {}", err(&output));
+    assert!(err(&output).contains("a.jsonl:1:1: S080"), "{}", err(&output));
+}

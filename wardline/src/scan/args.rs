@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wardline_event::{LogSource, Severity, Timestamp};
-use wardline_sigma::{LinkOptions, Placeholders};
+use wardline_sigma::{LinkOptions, Pipeline, Placeholders};
 
 use super::filter::{Name, RecordFilter, RuleFilter, parse_time};
 use super::lines::Format;
@@ -45,6 +45,9 @@ pub struct ScanArgs {
     /// Values for the placeholders in rules (`|expand`): a YAML file of `name: [value, value]`
     #[arg(long, value_name = "FILE")]
     pub placeholders: Option<PathBuf>,
+    /// A pipeline that makes the rules fit other names of fields: ours or pySigma's YAML; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Vec<PathBuf>,
     /// What a record is whose log source cannot be told, in Sigma's terms: PRODUCT/CATEGORY/SERVICE (each may be
     /// empty), for example linux/process_creation/
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
@@ -157,13 +160,21 @@ impl ScanArgs {
     /// What the rules need from outside.
     ///
     /// # Errors
-    /// The file of placeholders cannot be read.
+    /// A file of placeholders or a pipeline cannot be read.
     pub fn link_options(&self) -> Result<LinkOptions, String> {
         let mut options = LinkOptions::default();
-        if let Some(path) = &self.placeholders {
+        let read = |path: &Path| {
             let origin = path.display().to_string();
             let text = fs::read_to_string(path).map_err(|e| format!("{origin}: cannot be read: {e}"))?;
+            Ok::<_, String>((text, origin))
+        };
+        if let Some(path) = &self.placeholders {
+            let (text, origin) = read(path)?;
             options.placeholders = Placeholders::parse(&text, &origin).map_err(|e| e.to_string())?;
+        }
+        for path in &self.pipeline {
+            let (text, origin) = read(path)?;
+            options.pipelines.add(Pipeline::parse(&text, &origin).map_err(|e| e.to_string())?);
         }
         Ok(options)
     }
