@@ -12,6 +12,7 @@ use std::fmt;
 /// | `S002` | past a limit: size, nesting, number of values, condition, regular expression |
 /// | `S003` | the YAML has another shape than Sigma asks for |
 /// | `S004` | an attribute is given twice |
+/// | `S005` | the file cannot be formatted without changing what it says |
 /// | `S010` | a mandatory attribute is missing |
 /// | `S011` | an attribute holds something that it may not hold |
 /// | `S020` | a correlation where only detection rules are read |

@@ -77,6 +77,7 @@ mod error;
 mod eval;
 mod explanation;
 mod filter;
+mod format;
 mod index;
 mod limits;
 mod link;
@@ -108,6 +109,7 @@ pub use correlation::{
 pub use error::RuleError;
 pub use explanation::{Cost, Explanation, Outcome, Step};
 pub use filter::{Filter, FilterRules};
+pub use format::format;
 pub use link::{LinkOptions, Linked};
 pub use matching::Scratch;
 pub use pipeline::{Pipeline, Pipelines};

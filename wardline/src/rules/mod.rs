@@ -4,6 +4,7 @@ mod events;
 mod explain;
 mod explain_tree;
 pub mod files;
+mod fmt;
 mod lint;
 mod list;
 pub mod load;
@@ -38,6 +39,8 @@ pub enum RulesCommand {
     },
     /// Find what is wrong or doubtful in rules
     Lint(lint::LintArgs),
+    /// Format rules: order of attributes, indentation, quotes, dates
+    Fmt(fmt::FmtArgs),
     /// Tell why a rule matches an event or not; or without an event, what the rule can see
     Explain(explain::ExplainArgs),
     /// Run the regression tests of rules
@@ -49,6 +52,7 @@ pub fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::List { rules, json } => list::list(rules, *json),
         RulesCommand::Show { rule, rules } => list::show(rule, rules),
         RulesCommand::Lint(args) => lint::run(args),
+        RulesCommand::Fmt(args) => fmt::run(args),
         RulesCommand::Explain(args) => explain::run(args),
         RulesCommand::Test(args) => test::run(args),
     }

@@ -25,6 +25,7 @@ pub const CODES: &[Code] = &[
     code("S002", Error, "past a limit: size, nesting, number of values, condition, regular expression"),
     code("S003", Error, "the YAML has another shape than Sigma asks for"),
     code("S004", Error, "an attribute is given twice"),
+    code("S005", Error, "a file that cannot be formatted without changing what it says"),
     code("S010", Error, "a mandatory attribute is missing"),
     code("S011", Error, "an attribute holds something that it may not hold"),
     code("S020", Error, "a correlation where only detection rules are read"),

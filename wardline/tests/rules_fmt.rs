@@ -1,0 +1,52 @@
+//! `wardline rules fmt`, end to end.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const UNTIDY: &str = "level: low\ntitle: \"A\"\nlogsource:\n    product: windows\ndetection:\n    a:\n        B: c\n    condition: a\n";
+const TIDY: &str =
+    "title: 'A'\nlogsource:\n  product: windows\ndetection:\n  a:\n    B: c\n  condition: a\nlevel: low\n";
+
+fn fmt(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .args(["rules", "fmt"])
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .expect("the binary starts");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn files_are_checked_shown_and_formatted_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yml");
+    fs::write(&path, UNTIDY).unwrap();
+    fs::write(folder.path().join("tidy.yml"), TIDY).unwrap();
+    let (code, out, err) = fmt(folder.path(), &[".", "--check"]);
+    assert_eq!((code, out.as_str()), (Some(1), "./a.yml\n"), "{err}");
+    let (code, out, _) = fmt(folder.path(), &["a.yml", "--diff"]);
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with("--- a.yml\n+++ a.yml\n@@ -1 +1 @@\n"), "{out}");
+    assert!(out.contains("\n-title: \"A\"\n") && out.contains("\n+title: 'A'\n"), "{out}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), UNTIDY, "looking changes nothing");
+    let (code, _, err) = fmt(folder.path(), &["."]);
+    assert_eq!((code, err.as_str()), (Some(0), "2 files: 1 formatted anew, 0 left as they are\n"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), TIDY);
+    assert_eq!(fmt(folder.path(), &[".", "--check"]).0, Some(0));
+}
+
+#[test]
+fn what_cannot_be_formatted_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.yml");
+    fs::write(&path, "title: [\n").unwrap();
+    let (code, _, err) = fmt(folder.path(), &["."]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("left as it is: ./broken.yml:"), "{err}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "title: [\n");
+}
