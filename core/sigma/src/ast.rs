@@ -149,7 +149,6 @@ pub(crate) struct Test {
     /// The value as a person is to see it: `'/nc'`, `42`, `null`.
     pub value: String,
     /// Where the value stands, without its quotes.
-    #[allow(dead_code, reason = "for whoever points at a place in a rule")]
     pub span: Span,
 }
 

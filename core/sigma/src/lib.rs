@@ -51,6 +51,12 @@
 //! - A keyword is looked for in the value of every field, not in field names.
 //! - `1 of pattern*` leaves out selections that begin with `_`, unless the pattern does too.
 //! - An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) lies in IPv4 networks.
+//! - `hour` and its like read RFC 3339, the same without a zone (then UTC), and Unix time; `week` is that of ISO 8601.
+//! - A placeholder has letters, digits, `_`, `-` and `.` in its name; its values are joined by `or`, also under `all`,
+//!   and are Sigma strings, also within `re`. `\%` is a percent sign, `\\%name%` a backslash before a placeholder.
+//! - A filter holds for rules whose log source says at least what the filter's says.
+//! - `action: global` wins over what a document says itself, and several globals add up.
+//! - `windash` takes any of its five dashes in a rule for all of them, where a word begins after it.
 //!
 //! # How it is fast
 //!
