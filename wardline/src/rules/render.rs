@@ -92,7 +92,7 @@ mod tests {
         let text = render(&found(2, 8, 3), "x\n\tImage|con: 'a'\n");
         assert_eq!(
             text,
-            "error[S030]: unknown modifier\n --> a.yml:2:8\n  |\n2 |  Image|con: 'a'\n  |       ^^^\n  = help: correct it\n"
+            "error[S030]: unknown modifier\n --> a.yml:2:8\n  |\n2 |  Image|con: 'a'\n  |        ^^^\n  = help: correct it\n"
         );
         let wide = render(&found(1, 3, 2), "病院ab\u{1b}[0m");
         assert!(wide.contains("1 | 病院ab\\u{1b}[0m\n  |     ^^\n"), "{wide}");
