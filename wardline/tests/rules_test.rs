@@ -163,3 +163,25 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
         if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
     })
 }
+
+#[test]
+fn lint_names_the_rules_without_a_test() {
+    let folder = repository();
+    let output = Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .args([
+            "rules",
+            "lint",
+            "rules/windows",
+            "rules-threat-hunting",
+            "--tests",
+            "regression_data",
+            "--json",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let lines: Vec<Value> = text(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let untested: Vec<&str> =
+        lines.iter().filter(|l| l["code"] == "S161").map(|l| l["file"].as_str().unwrap()).collect();
+    assert_eq!(untested, ["rules-threat-hunting/linux.yml"]);
+}
