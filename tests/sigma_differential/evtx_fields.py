@@ -37,6 +37,10 @@ SYSTEM = {
     "Security": {"UserID": "UserID"},
     "Correlation": {"ActivityID": "ActivityID"},
 }
+# XML 1.0 has no control characters; python-evtx writes them as they are.
+CONTROL = "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+# Fields of the Security log whose values we write as Sysmon does, so that one rule fits both.
+CONVERTED = {"ProcessId", "Protocol"}
 
 
 def plain(value):
@@ -47,7 +51,7 @@ def plain(value):
         return str(value).lower()
     if isinstance(value, list):
         return "\n".join(map(plain, value))
-    text = str(value).replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = re.sub(CONTROL, "", str(value).replace("\r\n", "\n").replace("\r", "\n")).strip()
     if re.fullmatch(r"0x[0-9a-fA-F]+", text):
         return str(int(text, 16))
     if re.fullmatch(r"\{?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?", text):
@@ -56,12 +60,13 @@ def plain(value):
 
 
 def same(ours, theirs):
-    """Whether two values say the same. python-evtx reckons times with floating point and is off by a microsecond."""
+    """Whether two values say the same. python-evtx reckons times with floating point and is off by
+    some microseconds; a time of zero it puts into the year 1."""
     ours, theirs = plain(ours), plain(theirs)
     if ours == theirs:
         return True
-    times = [time_of(ours), time_of(theirs)]
-    return None not in times and abs(times[0] - times[1]) < datetime.timedelta(microseconds=3)
+    times = [time_of(ours), time_of(theirs.replace("0001-01-01", "1601-01-01"))]
+    return None not in times and abs(times[0] - times[1]) < datetime.timedelta(microseconds=9)
 
 
 def time_of(text):
@@ -89,8 +94,7 @@ def strings(text):
 
 def from_xml(text):
     """Fields of an event as XML, under the names that Sigma's rules use."""
-    # XML 1.0 has no control characters; python-evtx writes them as they are.
-    root = etree.fromstring(re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "", text))
+    root = etree.fromstring(re.sub(CONTROL, "", text))
     found, unnamed = {}, []
     for part in root:
         if tag(part) == "System":
@@ -131,7 +135,7 @@ def from_json(event):
             for item in value if isinstance(value, list) else [value]:
                 inner = text(item)
                 unnamed.extend(inner if isinstance(inner, list) else [inner])
-        elif not name.startswith("#"):
+        elif not name.startswith(("#", "xmlns")):
             found[name] = text(value)
     leaves(event.get("UserData"), found)
     if unnamed:
@@ -193,7 +197,9 @@ def differ(kind, number, ours, theirs, found, count):
     for name, value in theirs.items():
         count[kind + " values"] += 1
         mine = ours.get(name)
-        if not same(mine, value):
+        if name in CONVERTED and ours.get("Channel") == "Security":
+            count["values that we convert"] += 1
+        elif not same(mine, value):
             found.append((kind, number, name, repr(mine), repr(value)))
 
 

@@ -95,7 +95,8 @@ impl Cell {
             Self::Null => Value::Null,
             Self::Bool(b) => Value::Bool(b),
             Self::Int(n) => Value::Int(n),
-            Self::Unsigned(n) => Value::Float(n as f64),
+            // Too large for a whole number, and a float would be another one.
+            Self::Unsigned(n) => Value::from(n.to_string()),
             Self::Float(n) => Value::Float(n),
             Self::Text(span) => Value::str(span.of(text)),
             Self::List(span) => Value::List(span.items(items).iter().map(|i| i.value(text, items)).collect()),
