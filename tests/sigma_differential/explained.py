@@ -6,8 +6,10 @@ import evaluator
 
 # Golden case -> paragraph.
 CASES = {
+    "cidr_edges": "D1, a network may be written with host bits or as one address",
     "cidr_v4": "D1, a network may be written with host bits or as one address",
     "collection_global": "D2, documents with `action: global` add up",
+    "exists_beside_value": "D7, `yes` and `no` are words (YAML 1.2)",
     "expand_all": "D8, the values of one placeholder are linked by `or`",
     "expand_escaped_percent": "D9, `\\%` is a plain percent sign",
     "expand_no_placeholder": "D9, `\\%` is a plain percent sign",
@@ -16,9 +18,11 @@ CASES = {
     "number_spelled_otherwise": "D3, a number also meets text spelled as the rule spells it",
     "number_wildcard": "D4, string modifiers on numbers",
     "regex_anchors": "D5, `$` is the very end of the text",
+    "regex_multi_line": "D5, `$` is the very end of the text",
     "time_out_of_hours": "D12, parts of times are compared like numbers",
     "time_parts": "D13, times are read as everywhere else",
-    "windash_many": "D6, any number of dashes in one value",
+    "windash_any_dash_in_rule": "D6, any of the dashes in a rule, and any number of them",
+    "windash_many": "D6, any of the dashes in a rule, and any number of them",
     "yaml_forms": "D7, `yes` and `no` are words (YAML 1.2)",
 }
 
