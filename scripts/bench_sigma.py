@@ -57,7 +57,8 @@ def run(command, env=None, stdin=None, keep=False):
         child.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - began
         out.seek(0)
-        return Run(wall, usage.ru_utime, usage.ru_maxrss / 1024, out.read().decode(errors="replace"), child.returncode)
+        # The clock of processors ticks in milliseconds at best.
+        return Run(wall, max(usage.ru_utime, 0.001), usage.ru_maxrss / 1024, out.read().decode(errors="replace"), child.returncode)
 
 
 def median(times, command, **how):
