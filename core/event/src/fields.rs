@@ -133,4 +133,10 @@ pub trait Fields {
     fn at(&self, _position: usize) -> Option<Value<'_>> {
         None
     }
+
+    /// Whether the value at a position of the layout is an object. What is in it has positions of its own, so
+    /// [`Fields::each_field`] leaves the object out.
+    fn is_object(&self, _position: usize) -> bool {
+        false
+    }
 }

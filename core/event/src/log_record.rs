@@ -154,6 +154,10 @@ impl Fields for LogRecord {
     fn at(&self, position: usize) -> Option<Value<'_>> {
         Some(self.cells.get(position)?.value(&self.text, &self.items))
     }
+
+    fn is_object(&self, position: usize) -> bool {
+        matches!(self.cells.get(position), Some(Cell::Object { .. }))
+    }
 }
 
 /// Two records are equal if they say the same, however they were filled.

@@ -1,126 +1,154 @@
-//! Prefixes, suffixes and whole texts: a byte tree that is walked from one end for as long as it goes.
+//! Prefixes, suffixes and whole texts: a radix tree that is walked from one end of the text for as long as it goes.
 
-/// Stands for "no bit".
+use std::cmp::Ordering;
+
+/// Stands for "no bit" and "no child".
 const NONE: u32 = u32::MAX;
+/// A node with more children than this finds them in a table of all bytes.
+const SEARCHED: usize = 8;
 
-/// One node while the tree is built.
-#[derive(Default)]
-struct Draft {
-    children: Vec<(u8, u32)>,
-    partial: Option<u32>,
-    whole: Option<u32>,
+/// A literal and its bit.
+pub(crate) struct Affix<'a> {
+    pub literal: &'a str,
+    /// It hits only where it is the whole text.
+    pub whole: bool,
+    pub bit: u32,
 }
 
-/// Builds an [`AffixTree`].
-pub(crate) struct AffixBuilder {
-    nodes: Vec<Draft>,
-}
-
-impl Default for AffixBuilder {
-    fn default() -> Self {
-        Self { nodes: vec![Draft::default()] }
-    }
-}
-
-impl AffixBuilder {
-    /// Adds a pattern, given byte by byte from the end at which walks begin. `whole` patterns hit only where the
-    /// text ends with them. Each pattern may be added once.
-    pub fn add(&mut self, pattern: impl Iterator<Item = u8>, whole: bool, bit: u32) {
-        let mut at = 0;
-        for byte in pattern {
-            let next = self.nodes.len() as u32;
-            let node = &mut self.nodes[at];
-            at = if let Some((_, child)) = node.children.iter().find(|(label, _)| *label == byte) {
-                *child as usize
-            } else {
-                node.children.push((byte, next));
-                self.nodes.push(Draft::default());
-                next as usize
-            };
-        }
-        let node = &mut self.nodes[at];
-        *(if whole { &mut node.whole } else { &mut node.partial }) = Some(bit);
-    }
-
-    /// The tree, or `None` if nothing was added.
-    pub fn build(self) -> Option<AffixTree> {
-        let nothing =
-            |node: &Draft| node.children.is_empty() && node.partial.is_none() && node.whole.is_none();
-        if self.nodes.first().is_none_or(nothing) {
-            return None;
-        }
-        let mut tree = AffixTree {
-            root: Box::new([NONE; 256]),
-            nodes: Vec::new(),
-            labels: Vec::new(),
-            targets: Vec::new(),
-        };
-        for (i, node) in self.nodes.into_iter().enumerate() {
-            let first = tree.labels.len() as u32;
-            for (label, child) in node.children {
-                if i == 0 {
-                    tree.root[usize::from(label)] = child;
-                }
-                tree.labels.push(label);
-                tree.targets.push(child);
-            }
-            tree.nodes.push(Node {
-                first,
-                end: tree.labels.len() as u32,
-                partial: node.partial.unwrap_or(NONE),
-                whole: node.whole.unwrap_or(NONE),
-            });
-        }
-        Some(tree)
-    }
+/// A tree of literals that are compared with texts from the front, or (`BACK`) from the back.
+#[derive(Debug)]
+pub(crate) struct AffixTree<const BACK: bool> {
+    nodes: Vec<Node>,
+    /// The labels of all nodes, each in the direction of the text.
+    labels: Vec<u8>,
+    /// The first byte of each child, for nodes that have few, and the child.
+    edges: Vec<(u8, u32)>,
+    /// The children by their first byte, for nodes that have many.
+    tables: Vec<[u32; 256]>,
 }
 
 #[derive(Debug)]
 struct Node {
-    /// Its edges are `first..end` in `labels` and `targets`.
-    first: u32,
-    end: u32,
+    /// Its label is `labels[label..label + len]`.
+    label: u32,
+    len: u32,
+    /// The bit of the literal that ends here, and of the one that is the whole text if that ends here too.
     partial: u32,
     whole: u32,
+    /// Its children are `edges[first..first + count]`, or `tables[first]` if there are more than [`SEARCHED`].
+    first: u32,
+    count: u32,
 }
 
-/// A tree of byte patterns. The root's edges are looked up, the others searched: there are few per node.
-#[derive(Debug)]
-pub(crate) struct AffixTree {
-    root: Box<[u32; 256]>,
-    nodes: Vec<Node>,
-    labels: Vec<u8>,
-    targets: Vec<u32>,
-}
+impl<const BACK: bool> AffixTree<BACK> {
+    /// The tree, or `None` without literals. No two of them may be equal in both literal and `whole`.
+    pub fn build(mut affixes: Vec<Affix<'_>>) -> Option<Self> {
+        if affixes.is_empty() {
+            return None;
+        }
+        affixes.sort_unstable_by(|a, b| order::<BACK>(a.literal.as_bytes(), b.literal.as_bytes()));
+        let mut tree = Self { nodes: Vec::new(), labels: Vec::new(), edges: Vec::new(), tables: Vec::new() };
+        tree.nodes.push(Node { label: 0, len: 0, partial: NONE, whole: NONE, first: 0, count: 0 });
+        // Nodes whose literals, all with the same first `depth` bytes, still have to be put below them.
+        let mut open = vec![(0, 0, affixes.as_slice())];
+        while let Some((node, depth, affixes)) = open.pop() {
+            tree.grow(node, depth, affixes, &mut open);
+        }
+        Some(tree)
+    }
 
-impl AffixTree {
-    /// Reports the bit of every pattern with which the text begins, and of one that is the whole text.
-    pub fn walk(&self, mut text: impl Iterator<Item = u8>, hit: &mut impl FnMut(u32)) {
-        let mut at = 0;
+    fn grow<'t, 'a>(
+        &mut self,
+        node: usize,
+        depth: usize,
+        mut affixes: &'t [Affix<'a>],
+        open: &mut Vec<(usize, usize, &'t [Affix<'a>])>,
+    ) {
+        // Sorted order puts the literals that end here first.
+        while let Some((first, rest)) = affixes.split_first()
+            && first.literal.len() == depth
+        {
+            let node = &mut self.nodes[node];
+            *(if first.whole { &mut node.whole } else { &mut node.partial }) = first.bit;
+            affixes = rest;
+        }
+        let mut children = Vec::new();
+        for group in affixes.chunk_by(|a, b| at::<BACK>(a, depth) == at::<BACK>(b, depth)) {
+            let (first, last) = (group[0].literal.as_bytes(), group[group.len() - 1].literal.as_bytes());
+            let mut end = depth + 1;
+            while end < first.len().min(last.len()) && byte::<BACK>(first, end) == byte::<BACK>(last, end) {
+                end += 1;
+            }
+            let child = self.nodes.len();
+            children.push((byte::<BACK>(first, depth), child as u32));
+            self.nodes.push(Node {
+                label: self.labels.len() as u32,
+                len: (end - depth) as u32,
+                partial: NONE,
+                whole: NONE,
+                first: 0,
+                count: 0,
+            });
+            let label = if BACK { first.len() - end..first.len() - depth } else { depth..end };
+            self.labels.extend_from_slice(&first[label]);
+            open.push((child, end, group));
+        }
+        self.nodes[node].count = children.len() as u32;
+        if children.len() > SEARCHED {
+            self.nodes[node].first = self.tables.len() as u32;
+            let mut table = [NONE; 256];
+            for (byte, child) in children {
+                table[usize::from(byte)] = child;
+            }
+            self.tables.push(table);
+        } else {
+            self.nodes[node].first = self.edges.len() as u32;
+            self.edges.extend(children);
+        }
+    }
+
+    /// Reports the bit of every literal with which the text begins (or ends), and of one that is the whole text.
+    pub fn walk(&self, text: &[u8], hit: &mut impl FnMut(u32)) {
+        let mut rest = text;
+        let mut node = &self.nodes[0];
         loop {
-            let node = &self.nodes[at as usize];
             if node.partial != NONE {
                 hit(node.partial);
             }
-            let Some(byte) = text.next() else {
+            let next = if BACK { rest.last() } else { rest.first() };
+            let Some(next) = next else {
                 if node.whole != NONE {
                     hit(node.whole);
                 }
                 return;
             };
-            let next = if at == 0 {
-                self.root[usize::from(byte)]
+            let child = if node.count as usize > SEARCHED {
+                self.tables[node.first as usize][usize::from(*next)]
             } else {
-                let edges = node.first as usize..node.end as usize;
-                self.labels[edges.clone()]
-                    .iter()
-                    .position(|label| *label == byte)
-                    .map_or(NONE, |i| self.targets[edges.start + i])
+                let edges = &self.edges[node.first as usize..][..node.count as usize];
+                edges.iter().find(|(byte, _)| byte == next).map_or(NONE, |(_, child)| *child)
             };
-            if next == NONE {
+            if child == NONE {
                 return;
             }
-            at = next;
+            node = &self.nodes[child as usize];
+            let label = &self.labels[node.label as usize..][..node.len as usize];
+            let left = if BACK { rest.strip_suffix(label) } else { rest.strip_prefix(label) };
+            let Some(left) = left else { return };
+            rest = left;
         }
     }
+}
+
+/// The byte at a distance from the end where walks begin.
+fn byte<const BACK: bool>(literal: &[u8], depth: usize) -> u8 {
+    if BACK { literal[literal.len() - 1 - depth] } else { literal[depth] }
+}
+
+fn at<const BACK: bool>(affix: &Affix<'_>, depth: usize) -> u8 {
+    byte::<BACK>(affix.literal.as_bytes(), depth)
+}
+
+fn order<const BACK: bool>(a: &[u8], b: &[u8]) -> Ordering {
+    if BACK { a.iter().rev().cmp(b.iter().rev()) } else { a.cmp(b) }
 }

@@ -71,7 +71,7 @@ impl Node {
             Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::weight).sum(),
             Self::Test(test) => match &test.matcher {
                 Matcher::Text(pattern) => pattern.weight(),
-                Matcher::Regex(pattern) => pattern.required.as_ref().map_or(1, String::len),
+                Matcher::Regex(regexp) => 1 + regexp.required.any.iter().map(String::len).sum::<usize>(),
                 _ => 1,
             },
             Self::Expand(_) => 1,

@@ -1,8 +1,10 @@
-//! The index against the plain evaluator, on random rules and events.
+//! The compiled rules against the plain evaluator, on random rules and events.
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use wardline_event::{LogRecord, LogSource};
+use wardline_event::{Fields, Layout, LogRecord, LogSource, Value};
 
 use crate::{Rule, RuleSet, eval};
 
@@ -105,8 +107,13 @@ const CONDITIONS: [&str; 11] = [
 ];
 
 fn rule() -> impl Strategy<Value = String> {
-    let product =
-        prop_oneof![Just("product: p"), Just("category: c"), Just("service: s"), Just("product: q")];
+    let product = prop_oneof![
+        Just("product: p"),
+        Just("category: c"),
+        Just("category: d"),
+        Just("service: s"),
+        Just("product: q")
+    ];
     (product, selection(), selection(), selection(), 0..CONDITIONS.len()).prop_map(
         |(source, a, b, flt, condition)| {
             format!(
@@ -117,18 +124,108 @@ fn rule() -> impl Strategy<Value = String> {
     )
 }
 
+/// A rule that demands a value of `F`, one or several, in one of the ways that rules do.
+fn demanding_rule() -> impl Strategy<Value = String> {
+    let values =
+        prop::collection::vec(prop::sample::select(&["1", "2", "11", "a", "'2'", "-1", "1.5"][..]), 1..3);
+    let condition = prop::sample::select(
+        &[
+            "sel_f and sel_a",
+            "sel_f and not sel_b",
+            "sel_f",
+            "sel_f and (sel_a or sel_g)",
+            "sel_a or sel_b",
+            "not sel_f and sel_a",
+        ][..],
+    );
+    (values.clone(), values, selection(), selection(), condition).prop_map(|(f, g, a, b, condition)| {
+        format!(
+            "title: t\nlogsource:\n  product: p\ndetection:\n  sel_f:\n    F: [{}]\n  sel_g:\n    F: [{}]\n  sel_a: {a}\n  sel_b: {b}\n  condition: {condition}\n",
+            f.join(", "),
+            g.join(", "),
+        )
+    })
+}
+
 fn value() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         6 => TEXT.prop_map(Json::from),
         1 => Just(Json::Null),
         1 => any::<bool>().prop_map(Json::from),
-        1 => (0..20i64).prop_map(Json::from),
+        2 => (-1..13i64).prop_map(Json::from),
         1 => Just(json!(1.5)),
         1 => Just(json!("10.1.2.3")),
         1 => Just(json!("::ffff:10.1.2.3")),
         1 => Just(json!("YWJh")),
     ];
-    prop_oneof![4 => leaf.clone(), 1 => prop::collection::vec(leaf, 0..3).prop_map(Json::from)]
+    // What is in the object has a field of its own, `F.a`, which no rule names but keywords see.
+    prop_oneof![
+        12 => leaf.clone(),
+        3 => prop::collection::vec(leaf.clone(), 0..3).prop_map(Json::from),
+        1 => leaf.prop_map(|inner| json!({ "a": inner })),
+    ]
+}
+
+/// A record that is asked by name.
+struct ByName<'a>(&'a LogRecord);
+
+impl Fields for ByName<'_> {
+    fn log_source(&self) -> LogSource<'_> {
+        self.0.log_source()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        self.0.field(name)
+    }
+
+    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        self.0.each_field(visit);
+    }
+}
+
+/// The same record under a layout with other names or another order, with further categories.
+struct Flat<'a> {
+    record: &'a LogRecord,
+    layout: Arc<Layout>,
+    also: &'static [&'static str],
+}
+
+impl Fields for Flat<'_> {
+    fn log_source(&self) -> LogSource<'_> {
+        self.record.log_source()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        self.record.field(name)
+    }
+
+    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        self.record.each_field(visit);
+    }
+
+    fn also(&self) -> &'static [&'static str] {
+        self.also
+    }
+
+    fn layout(&self) -> Option<&Arc<Layout>> {
+        Some(&self.layout)
+    }
+
+    fn at(&self, position: usize) -> Option<Value<'_>> {
+        self.record.field(self.layout.names().get(position)?)
+    }
+
+    fn is_object(&self, position: usize) -> bool {
+        let name = self.layout.names().get(position).map(|name| &**name);
+        name.and_then(|name| self.record.layout()?.position(name)).is_some_and(|at| self.record.is_object(at))
+    }
+}
+
+/// Layouts of the fields in several orders; one names a field that no rule does, and some lack fields.
+fn layouts() -> Vec<Arc<Layout>> {
+    [&["F", "F.a", "G", "G.a", "H", "H.a"][..], &["H", "H.a", "X", "F", "F.a", "G"], &["G", "F"], &["H"], &[]]
+        .map(|names| Arc::new(Layout::new(names.iter().copied())))
+        .into()
 }
 
 fn event() -> impl Strategy<Value = LogRecord> {
@@ -141,36 +238,68 @@ fn event() -> impl Strategy<Value = LogRecord> {
 }
 
 /// The log source rule, said another way than [`RuleSet`] does.
-fn sees(rule: &LogSource<'_>, event: &LogSource<'_>) -> bool {
-    [(&rule.product, &event.product), (&rule.category, &event.category), (&rule.service, &event.service)]
+fn sees(rule: &LogSource<'_>, event: &LogSource<'_>, also: &[&str]) -> bool {
+    let categories = [&[&*event.category], also].concat();
+    [(&rule.product, &event.product), (&rule.service, &event.service)]
         .iter()
         .all(|(r, e)| r.is_empty() || r == e)
+        && (rule.category.is_empty() || categories.contains(&&*rule.category))
+}
+
+/// The rules that match, by the plain evaluator.
+fn plain(set: &RuleSet, event: &dyn Fields) -> Vec<usize> {
+    let rules = set.rules().iter().enumerate();
+    rules
+        .filter(|(_, rule)| sees(&rule.log_source, &event.log_source(), event.also()))
+        .filter(|(_, rule)| eval::matches(&rule.detection, event))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+fn check(texts: &[String], events: &[LogRecord]) -> Result<(), TestCaseError> {
+    let rules: Vec<Rule> = texts
+        .iter()
+        .flat_map(|text| Rule::parse(text, "random").unwrap_or_else(|e| panic!("{e}\n{text}")))
+        .collect();
+    let set = RuleSet::compile(rules).unwrap();
+    let mut scratch = set.scratch();
+    let layouts = layouts();
+    let mut compare = |event: &dyn Fields, shown: &LogRecord| {
+        let mut found = Vec::new();
+        set.matches(event, &mut scratch, &mut |i| found.push(i));
+        prop_assert_eq!(found, plain(&set, event), "{:?}\n{:?}\n{:?}", event.layout(), shown, texts);
+        Ok(())
+    };
+    for record in events {
+        compare(record, record)?;
+        compare(&ByName(record), record)?;
+        // A layout fits a record whose fields it all names.
+        let fits = |layout: &Layout| record.names().iter().all(|name| layout.position(name).is_some());
+        for (i, layout) in layouts.iter().enumerate().filter(|(_, layout)| fits(layout)) {
+            let also: &'static [&'static str] = [&[][..], &["d"], &["c", "d"]][i % 3];
+            compare(&Flat { record, layout: Arc::clone(layout), also }, record)?;
+        }
+    }
+    Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_agrees_with_the_plain_evaluator(
         texts in prop::collection::vec(rule(), 1..8),
         events in prop::collection::vec(event(), 1..8),
     ) {
-        let rules: Vec<Rule> = texts
-            .iter()
-            .flat_map(|text| Rule::parse(text, "random").unwrap_or_else(|e| panic!("{e}\n{text}")))
-            .collect();
-        let set = RuleSet::compile(rules).unwrap();
-        let mut scratch = set.scratch();
-        for event in &events {
-            let wanted: Vec<usize> = (0..set.rules().len())
-                .filter(|i| {
-                    let rule = &set.rules()[*i];
-                    sees(&rule.log_source, &event.source) && eval::matches(&rule.detection, event)
-                })
-                .collect();
-            let mut found = Vec::new();
-            set.matches(event, &mut scratch, &mut |i| found.push(i));
-            prop_assert_eq!(&found, &wanted, "{:?}\n{:?}", event, texts);
-        }
+        check(&texts, &events)?;
+    }
+
+    /// Rules that nearly all demand a literal of one field, so that they are compiled by its values.
+    #[test]
+    fn rules_compiled_by_a_fields_value_agree_with_the_plain_evaluator(
+        texts in prop::collection::vec(demanding_rule(), 1..8),
+        events in prop::collection::vec(event(), 1..12),
+    ) {
+        check(&texts, &events)?;
     }
 }

@@ -1,6 +1,6 @@
 //! Why a rule matches an event or not, in full: every part of the condition with its outcome.
 
-use wardline_event::{Fields, LogSource};
+use wardline_event::Fields;
 
 use crate::ast::{Condition, Detection, Matcher, Node, Test};
 use crate::eval;
@@ -69,13 +69,7 @@ impl Rule {
     /// What the rule makes of an event, for both outcomes. Slow: every test is made.
     pub fn explanation(&self, event: &dyn Fields) -> Explanation {
         let source = event.log_source();
-        let also = event.also().iter().map(|category| LogSource {
-            product: source.product.clone(),
-            category: (*category).into(),
-            service: source.service.clone(),
-        });
-        let sees =
-            covers(&self.log_source, &source) || also.into_iter().any(|s| covers(&self.log_source, &s));
+        let sees = covers(&self.log_source, &source, event.also());
         Explanation { sees, condition: condition(&self.detection.condition, &self.detection, event) }
     }
 }
@@ -192,7 +186,7 @@ fn node_needs_text(n: &Node) -> bool {
         Node::Test(test) if test.negated => false,
         Node::Test(test) => match &test.matcher {
             Matcher::Text(pattern) => pattern.tokens.iter().any(|t| matches!(t, Token::Lit(_))),
-            Matcher::Regex(regexp) => regexp.required.is_some(),
+            Matcher::Regex(regexp) => !regexp.required.any.is_empty(),
             _ => false,
         },
         Node::Expand(_) => false,
@@ -202,7 +196,7 @@ fn node_needs_text(n: &Node) -> bool {
 fn has_bare_regex(n: &Node) -> bool {
     match n {
         Node::And(parts) | Node::Or(parts) => parts.iter().any(has_bare_regex),
-        Node::Test(test) => matches!(&test.matcher, Matcher::Regex(regexp) if regexp.required.is_none()),
+        Node::Test(test) => matches!(&test.matcher, Matcher::Regex(regexp) if regexp.required.any.is_empty()),
         Node::Expand(_) => false,
     }
 }

@@ -54,7 +54,7 @@ impl Filter {
 
     /// Whether the filter's log source takes the rule in: each term that the filter gives must be the rule's.
     pub(crate) fn covers(&self, rule: &Rule) -> bool {
-        covers(&self.log_source, &rule.log_source)
+        covers(&self.log_source, &rule.log_source, &[])
     }
 
     /// Makes the rule match only where the filter's condition holds too.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
-use crate::affix::{AffixBuilder, AffixTree};
+use crate::affix::{Affix, AffixTree};
 use crate::ast::Part;
+use crate::commonness::Commonness;
+use crate::window::WindowIndex;
 
 /// Collects literals; each (place, literal) pair has one bit.
 #[derive(Default)]
@@ -20,42 +20,54 @@ impl IndexBuilder {
         *self.literals.entry((place, literal.to_owned())).or_insert_with(fresh)
     }
 
-    /// The index of all literals.
-    pub fn build(self) -> Result<TextIndex, aho_corasick::BuildError> {
-        let mut literals: Vec<((Part, String), u32)> = self.literals.into_iter().collect();
-        literals.sort_by_key(|(_, bit)| *bit);
-        let (mut front, mut back) = (AffixBuilder::default(), AffixBuilder::default());
-        let (mut inner, mut inner_bits) = (Vec::new(), Vec::new());
-        for ((place, literal), bit) in literals {
+    /// The literals added so far.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.literals.keys().map(|(_, literal)| literal.as_str())
+    }
+
+    /// The index of the literals whose bits are `wanted`, and of those of `more`.
+    pub fn build(
+        &self,
+        wanted: impl Fn(u32) -> bool,
+        more: Option<&Self>,
+        commonness: &Commonness,
+    ) -> TextIndex {
+        let own = self.literals.iter().filter(|(_, bit)| wanted(**bit));
+        let more = more.into_iter().flat_map(|more| &more.literals);
+        let mut literals: Vec<(Part, &str, u32)> =
+            own.chain(more).map(|((place, literal), bit)| (*place, literal.as_str(), *bit)).collect();
+        literals.sort_unstable_by_key(|(_, _, bit)| *bit);
+        let (mut front, mut back, mut inner) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, literal, bit) in literals {
             match place {
-                Part::Whole => front.add(literal.bytes(), true, bit),
-                Part::Start => front.add(literal.bytes(), false, bit),
-                Part::End => back.add(literal.bytes().rev(), false, bit),
-                Part::Anywhere => {
-                    inner.push(literal);
-                    inner_bits.push(bit);
-                }
+                Part::Whole => front.push(Affix { literal, whole: true, bit }),
+                Part::Start => front.push(Affix { literal, whole: false, bit }),
+                Part::End => back.push(Affix { literal, whole: false, bit }),
+                Part::Anywhere => inner.push((literal, bit)),
             }
         }
-        let inner = if inner.is_empty() { None } else { Some((automaton(&inner)?, inner_bits)) };
-        Ok(TextIndex { front: front.build(), back: back.build(), inner })
+        let inner = if inner.is_empty() { None } else { Some(WindowIndex::build(&inner, commonness)) };
+        TextIndex { front: AffixTree::build(front), back: AffixTree::build(back), inner }
     }
 }
 
-fn automaton(literals: &[String]) -> Result<AhoCorasick, aho_corasick::BuildError> {
-    // A full table is the fastest to walk as long as it stays in the cache.
-    let small = literals.iter().map(String::len).sum::<usize>() <= 2048;
-    // Prefilters look for rare bytes; among this many literals no byte is rare.
-    let kind = if small { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-    AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).prefilter(false).build(literals)
+/// A folded text in a buffer, with at least [`PADDING`] bytes behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Folded<'a> {
+    pub padded: &'a [u8],
+    pub len: usize,
+    /// It is all ASCII.
+    pub ascii: bool,
+    /// It was a number.
+    pub number: bool,
 }
 
-/// The literals of one field, ready to be searched for.
+/// Literals of one field, ready to be searched for.
 #[derive(Debug)]
 pub(crate) struct TextIndex {
-    front: Option<AffixTree>,
-    back: Option<AffixTree>,
-    inner: Option<(AhoCorasick, Vec<u32>)>,
+    front: Option<AffixTree<false>>,
+    back: Option<AffixTree<true>>,
+    inner: Option<WindowIndex>,
 }
 
 impl TextIndex {
@@ -64,18 +76,17 @@ impl TextIndex {
         self.front.is_none() && self.back.is_none() && self.inner.is_none()
     }
 
-    /// Reports the bit of each literal that the folded text holds in its place; a bit may come several times.
-    pub fn scan(&self, folded: &str, hit: &mut impl FnMut(u32)) {
+    /// Reports the bit of each literal that the text holds in its place; a bit may come several times.
+    pub fn scan(&self, folded: Folded<'_>, hit: &mut impl FnMut(u32)) {
+        let text = &folded.padded[..folded.len];
         if let Some(front) = &self.front {
-            front.walk(folded.bytes(), hit);
+            front.walk(text, hit);
         }
         if let Some(back) = &self.back {
-            back.walk(folded.bytes().rev(), hit);
+            back.walk(text, hit);
         }
-        if let Some((automaton, bits)) = &self.inner {
-            for found in automaton.find_overlapping_iter(folded) {
-                hit(bits[found.pattern().as_usize()]);
-            }
+        if let Some(inner) = self.inner.as_ref().filter(|inner| !folded.number || inner.is_numeric()) {
+            inner.scan(folded.padded, folded.len, folded.ascii, hit);
         }
     }
 }
@@ -83,19 +94,25 @@ impl TextIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::PADDING;
     use proptest::prelude::*;
 
     proptest! {
-        /// Against the standard library's own searches.
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        /// Against the standard library's own searches. What stands behind the text must not be found.
         #[test]
         fn finds_what_a_plain_search_finds(
-            literals in prop::collection::hash_set("[abé]{1,3}", 1..12),
-            text in "[abé]{0,12}",
+            literals in prop::collection::hash_set("[ab]{1,9}|[ab]{5,9}|[abé]{1,7}|[-1]{1,2}", 1..80),
+            // Literals of few lengths use other steps than literals of all.
+            shortest in 1..9usize,
+            text in "[ab]{0,50}|[abé]{0,50}|-?1{1,5}",
+            behind in "[ab1]{20}",
         ) {
             let mut builder = IndexBuilder::default();
             let mut wanted = Vec::new();
             let mut next = 0;
-            for literal in &literals {
+            for literal in literals.iter().filter(|literal| literal.len() >= shortest) {
                 for (place, holds) in [
                     (Part::Whole, text == *literal),
                     (Part::Start, text.starts_with(literal.as_str())),
@@ -110,8 +127,15 @@ mod tests {
                     }
                 }
             }
+            let all = Commonness::learn(builder.literals());
+            let (even, odd) = (builder.build(|bit| bit % 2 == 0, None, &all), builder.build(|bit| bit % 2 == 1, None, &all));
             let mut found = Vec::new();
-            builder.build().unwrap().scan(&text, &mut |bit| found.push(bit));
+            prop_assert_eq!(behind.len(), PADDING);
+            let number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+            let padded = format!("{text}{behind}");
+            let folded = Folded { padded: padded.as_bytes(), len: text.len(), ascii: text.is_ascii(), number };
+            even.scan(folded, &mut |bit| found.push(bit));
+            odd.scan(folded, &mut |bit| found.push(bit));
             found.sort_unstable();
             found.dedup();
             prop_assert_eq!(found, wanted);

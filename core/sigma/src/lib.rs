@@ -60,10 +60,18 @@
 //!
 //! # How it is fast
 //!
-//! Rules are compiled together per log source. Each field is read once; one pass over its value finds every literal
-//! that any rule looks for; a rule's condition is looked at only if one of its rarest literals was seen. The cost of
-//! an event hardly grows with the number of rules, and nothing is allocated for an event that matches nothing and
-//! whose values can be borrowed.
+//! Rules are compiled together per log source, when its first event comes. If most of them ask for a literal of one
+//! field (`EventID` of a Windows channel), they are compiled once for each value of it that they name, with its tests
+//! worked out, so that rules which cannot match such an event are not there at all. Events that share a
+//! [`Layout`](wardline_event::Layout) are read by position.
+//!
+//! Each field is read once; one pass over its value finds the literals that any rule looks for and that nominate one.
+//! A rule's condition is looked at only if one of its rarest literals was seen; other literals, and regular
+//! expressions, are looked for only then. A regular expression runs only on a value that is long enough and holds one
+//! of a few texts that are in all its matches, if there are such texts.
+//!
+//! Nothing is allocated for an event that matches nothing and whose values can be borrowed, if its text is ASCII and
+//! the layout was seen before.
 #![warn(missing_docs)]
 
 mod action;
@@ -73,15 +81,19 @@ mod ast;
 mod attributes;
 mod class;
 mod collection;
+mod commonness;
+mod compile;
 mod condition;
 mod correlation;
 mod detection;
+mod discriminator;
 mod encoding;
 #[cfg(test)]
 mod equivalence;
 mod error;
 mod eval;
 mod explanation;
+mod family;
 mod filter;
 mod format;
 mod index;
@@ -94,16 +106,22 @@ mod modifiers;
 mod pattern;
 mod pipeline;
 mod placeholder;
+mod plan;
 mod regexp;
 mod regression;
 mod rule;
 mod ruleset;
+mod scratch;
+mod seen;
 mod shape;
 pub mod sources;
 mod suggest;
+mod text;
 mod time_part;
 mod used;
 mod value;
+mod window;
+mod witness;
 mod yaml;
 
 pub use attributes::{Attributes, Related};
@@ -117,9 +135,9 @@ pub use explanation::{Cost, Explanation, Outcome, Step};
 pub use filter::{Filter, FilterRules};
 pub use format::format;
 pub use link::{LinkOptions, Linked};
-pub use matching::Scratch;
 pub use pipeline::{Pipeline, Pipelines};
 pub use placeholder::Placeholders;
 pub use regression::{RegressionTest, RegressionTests, TestedRule};
 pub use rule::Rule;
 pub use ruleset::RuleSet;
+pub use scratch::Scratch;

@@ -1,149 +1,95 @@
 //! Matching one event against the rules of its class.
 
-use std::fmt::Write;
-use std::sync::Arc;
-
-use wardline_event::{Fields, LogSource, Value};
+use wardline_event::{Fields, Value};
 
 use crate::ast::Matcher;
-use crate::class::{Class, Expr, Slow};
+use crate::class::{Class, Expr, Find, Slow};
 use crate::eval::{refers, value_matches};
 use crate::index::TextIndex;
-use crate::pattern::fold_into;
-use crate::ruleset::RuleSet;
+use crate::pattern::{fold, glob};
+use crate::plan::{Plan, state};
+use crate::seen::Seen;
+use crate::text::{Span, Texts};
 
-/// Log sources that one scratch remembers before it forgets them all: events name them, and may be hostile.
-const REMEMBERED_SOURCES: usize = 256;
-/// Text buffers longer than this are given back after the event that needed them.
-const KEPT_TEXT_BYTES: usize = 1 << 20;
-
-/// What one thread needs for matching; made by [`RuleSet::scratch`] and used again for every event.
-#[derive(Debug)]
-pub struct Scratch {
-    set: RuleSet,
-    classes: Vec<Arc<Class>>,
-    /// Log sources seen and their classes: few enough to be searched.
-    sources: Vec<(LogSource<'static>, usize)>,
-    /// Index into `sources` of the last event's: events come in runs of one source.
-    last: usize,
-    buffers: Buffers,
-}
-
+/// Working memory for one event, used again for the next.
 #[derive(Debug, Default)]
-struct Buffers {
-    /// One bit per literal and presence atom of the class.
-    bits: Vec<u64>,
-    /// Fields that are read.
-    loaded: Vec<u64>,
-    /// Slow atoms: whether they are worked out, and what came out.
-    known: Vec<u64>,
-    holds: Vec<u64>,
-    /// One bit per rule of the class: whether its condition is to be looked at.
-    candidates: Vec<u64>,
-    values: Vec<Option<Value<'static>>>,
-    text: Text,
+pub(crate) struct Buffers {
+    seen: Seen,
+    /// By field: what is known of it (see [`state`]), and where its folded text lies.
+    states: Vec<u8>,
+    spans: Vec<Span>,
+    texts: Texts,
+    /// What slow atoms came to: 0 where that is not known, else one of the constants below.
+    slow: Vec<u8>,
+    /// The entries of `slow` that are not 0.
+    worked_out: Vec<u32>,
+    held: Vec<(u32, Value<'static>)>,
+    word: String,
 }
 
-#[derive(Debug, Default)]
-struct Text {
-    folded: String,
-    digits: String,
-}
+const HOLDS: u8 = 1;
+const FAILS: u8 = 2;
 
-impl Scratch {
-    pub(crate) fn new(set: RuleSet) -> Self {
-        Self { set, classes: Vec::new(), sources: Vec::new(), last: 0, buffers: Buffers::default() }
-    }
-
-    /// Makes this the scratch of `set`.
-    pub(crate) fn serve(&mut self, set: &RuleSet) {
-        if !self.set.same_as(set) {
-            *self = Self::new(set.clone());
-        }
-    }
-
-    fn class_index(&mut self, source: &LogSource<'_>) -> usize {
-        if let Some((last, index)) = self.sources.get(self.last)
-            && last == source
-        {
-            return *index;
-        }
-        if let Some(found) = self.sources.iter().position(|(known, _)| known == source) {
-            self.last = found;
-            return self.sources[found].1;
-        }
-        if self.sources.len() >= REMEMBERED_SOURCES {
-            self.sources.clear();
-            self.classes.clear();
-        }
-        let class = self.set.class(source);
-        let index = self.classes.iter().position(|c| Arc::ptr_eq(c, &class)).unwrap_or_else(|| {
-            self.classes.push(class);
-            self.classes.len() - 1
-        });
-        let owned = |term: &str| std::borrow::Cow::Owned(term.to_owned());
-        let source = LogSource {
-            product: owned(&source.product),
-            category: owned(&source.category),
-            service: owned(&source.service),
-        };
-        self.last = self.sources.len();
-        self.sources.push((source, index));
-        index
-    }
-
-    pub(crate) fn run<F: Fields + ?Sized>(&mut self, event: &F, on_match: &mut dyn FnMut(usize)) {
-        let index = self.class_index(&event.log_source());
-        let class = &*self.classes[index];
-        if class.rules.is_empty() {
-            return;
-        }
-        let buffers = &mut self.buffers;
-        reset(&mut buffers.bits, class.bits);
-        reset(&mut buffers.known, class.slow.len());
-        reset(&mut buffers.holds, class.slow.len());
-        buffers.candidates.clear();
-        buffers.candidates.extend_from_slice(&class.always);
-        reset(&mut buffers.loaded, class.fields.len());
-        let mut values = recycle(std::mem::take(&mut buffers.values));
-        values.resize_with(class.fields.len(), || None);
-
-        let mut run = Run {
-            class,
-            event,
-            bits: &mut buffers.bits,
-            loaded: &mut buffers.loaded,
-            known: &mut buffers.known,
-            holds: &mut buffers.holds,
-            values: &mut values,
-            text: &mut buffers.text,
-        };
-        run.read();
-        nominate(class, run.bits, &mut buffers.candidates);
-        for (word, candidates) in buffers.candidates.iter().enumerate() {
-            for_each_bit(*candidates, |bit| {
-                let (rule, condition) = &class.rules[word * 64 + bit];
-                if run.condition(condition) {
-                    on_match(*rule);
-                }
-            });
-        }
-        buffers.values = recycle(values);
-        if buffers.text.folded.capacity() > KEPT_TEXT_BYTES {
-            buffers.text = Text::default();
-        }
+impl Buffers {
+    /// A text for short use.
+    pub fn word(&mut self) -> &mut String {
+        &mut self.word
     }
 }
 
-/// Marks the rules of which a witness was seen.
-fn nominate(class: &Class, bits: &[u64], candidates: &mut [u64]) {
-    for (word, (bits, watched)) in bits.iter().zip(&class.watched).enumerate() {
-        for_each_bit(bits & watched, |bit| {
-            for rule in class.witnessed(word * 64 + bit) {
-                set(candidates, *rule);
-            }
-        });
+/// Calls `on_match` with each rule of the plan's class that the event matches.
+pub(crate) fn match_event<F: Fields + ?Sized>(
+    plan: &Plan,
+    event: &F,
+    buffers: &mut Buffers,
+    on_match: &mut dyn FnMut(usize),
+) {
+    let class = &*plan.class;
+    if class.rules.is_empty() {
+        return;
     }
+    buffers.seen.begin(class, &plan.always);
+    for id in buffers.worked_out.drain(..) {
+        buffers.slow[id as usize] = 0;
+    }
+    if buffers.slow.len() < class.slow.len() {
+        buffers.slow.resize(class.slow.len(), 0);
+    }
+    if buffers.spans.len() < class.fields.len() {
+        buffers.spans.resize(class.fields.len(), Span::default());
+    }
+    buffers.states.clear();
+    buffers.states.extend_from_slice(&plan.states);
+    buffers.texts.clear();
+    let mut held = recycle(std::mem::take(&mut buffers.held));
+
+    let mut run = Run {
+        plan,
+        class,
+        event,
+        seen: &mut buffers.seen,
+        states: &mut buffers.states,
+        spans: &mut buffers.spans,
+        texts: &mut buffers.texts,
+        slow: &mut buffers.slow,
+        worked_out: &mut buffers.worked_out,
+        held: &mut held,
+        keywords: true,
+    };
+    run.read();
+    for at in 0..run.seen.sort() {
+        let (rule, condition) = &class.rules[run.seen.candidate(at) as usize];
+        if run.condition(condition) {
+            on_match(*rule);
+        }
+    }
+    buffers.held = recycle(held);
+}
+
+/// Keeps the allocation of an emptied list for values of another lifetime.
+fn recycle<'a>(mut held: Vec<(u32, Value<'_>)>) -> Vec<(u32, Value<'a>)> {
+    held.clear();
+    held.into_iter().map(|(field, _)| (field, Value::Null)).collect()
 }
 
 fn holds_null(value: &Value<'_>) -> bool {
@@ -154,158 +100,223 @@ fn holds_null(value: &Value<'_>) -> bool {
     }
 }
 
-fn scan(index: &TextIndex, value: &Value<'_>, text: &mut Text, bits: &mut [u64]) {
-    let Text { folded, digits } = text;
-    let spelled: &str = match value {
-        Value::Null => return,
-        Value::List(items) => {
-            for item in items {
-                scan(index, item, text, bits);
-            }
-            return;
-        }
-        Value::Str(text) => text,
-        Value::Bool(b) => {
-            if *b {
-                "true"
-            } else {
-                "false"
-            }
-        }
-        Value::Int(n) => {
-            digits.clear();
-            // Writing to a String cannot fail.
-            let _ = write!(digits, "{n}");
-            digits
-        }
-        Value::Float(n) => {
-            digits.clear();
-            let _ = write!(digits, "{n}");
-            digits
-        }
-    };
-    fold_into(spelled, folded);
-    index.scan(folded, &mut |bit| set(bits, bit));
-}
-
-/// Keeps the allocation of an emptied list for values of another lifetime.
-fn recycle<'a>(mut values: Vec<Option<Value<'_>>>) -> Vec<Option<Value<'a>>> {
-    values.clear();
-    values.into_iter().map(|_| None).collect()
-}
-
-fn reset(bits: &mut Vec<u64>, count: usize) {
-    bits.clear();
-    bits.resize(count.div_ceil(64), 0);
-}
-
-fn set(bits: &mut [u64], bit: u32) {
-    bits[bit as usize / 64] |= 1 << (bit % 64);
-}
-
-fn get(bits: &[u64], bit: u32) -> bool {
-    bits[bit as usize / 64] >> (bit % 64) & 1 != 0
-}
-
-fn for_each_bit(mut word: u64, mut visit: impl FnMut(usize)) {
-    while word != 0 {
-        visit(word.trailing_zeros() as usize);
-        word &= word - 1;
+/// Whether the folded text of a value, or of one value of a list, holds a literal.
+fn holds_text(value: &Value<'_>, literal: &str) -> bool {
+    match value {
+        Value::List(items) => items.iter().any(|item| holds_text(item, literal)),
+        value => value.as_text().is_some_and(|text| fold(&text).contains(literal)),
     }
 }
 
 /// One event being looked at.
 struct Run<'a, 'e, F: ?Sized> {
+    plan: &'a Plan,
     class: &'a Class,
     event: &'e F,
-    bits: &'a mut [u64],
-    loaded: &'a mut [u64],
-    known: &'a mut [u64],
-    holds: &'a mut [u64],
-    values: &'a mut [Option<Value<'e>>],
-    text: &'a mut Text,
+    seen: &'a mut Seen,
+    states: &'a mut [u8],
+    spans: &'a mut [Span],
+    texts: &'a mut Texts,
+    slow: &'a mut [u8],
+    worked_out: &'a mut Vec<u32>,
+    held: &'a mut Vec<(u32, Value<'e>)>,
+    /// Whether keywords that are seen count. They are looked for in what [`Fields::each_field`] visits and nowhere
+    /// else.
+    keywords: bool,
 }
 
-impl<F: Fields + ?Sized> Run<'_, '_, F> {
+impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
     /// Reads what may nominate a rule.
     fn read(&mut self) {
-        for (id, field) in self.class.fields.iter().enumerate() {
-            if field.eager {
-                self.load(id as u32);
+        let class = self.class;
+        let keywords = class.keywords.as_ref();
+        if self.plan.positions.is_some() {
+            for read in &self.plan.reads {
+                let position = read.position as usize;
+                self.keywords = keywords.is_some() && !self.event.is_object(position);
+                match class.fields.get(read.field as usize) {
+                    // Its index holds the keywords too.
+                    Some(field) if field.eager => {
+                        self.take(read.field, self.event.at(position), Some(&field.index));
+                    }
+                    Some(_) if self.keywords => self.take(read.field, self.event.at(position), keywords),
+                    None if self.keywords => self.visit(self.event.at(position), keywords),
+                    _ => {}
+                }
             }
+            return;
         }
-        if let Some(keywords) = &self.class.keywords {
-            let (bits, text) = (&mut *self.bits, &mut *self.text);
-            self.event.each_field(&mut |_, value| scan(keywords, &value, text, bits));
+        self.keywords = false;
+        for read in &self.plan.reads {
+            self.load(read.field);
+        }
+        self.keywords = true;
+        if keywords.is_some() {
+            self.event.each_field(&mut |_, value| self.visit(Some(value), keywords));
         }
     }
 
-    /// Reads a field, once, and sets the bits of what is seen in it.
+    /// Looks for keywords in a value.
+    fn visit(&mut self, value: Option<Value<'_>>, keywords: Option<&TextIndex>) {
+        if let (Some(value), Some(keywords)) = (value, keywords) {
+            self.search(&value, keywords);
+        }
+    }
+
+    /// Reads a field once.
     fn load(&mut self, id: u32) {
-        if get(self.loaded, id) {
+        if self.states[id as usize] & state::READ != 0 {
             return;
         }
-        set(self.loaded, id);
         let field = &self.class.fields[id as usize];
-        let Some(value) = self.event.field(&field.name) else {
-            set(self.bits, field.null);
+        let value = match &self.plan.positions {
+            Some(positions) => self.event.at(positions[id as usize] as usize),
+            None => self.event.field(&field.name),
+        };
+        self.take(id, value, Some(&field.index));
+    }
+
+    /// Takes in the value of a field of the class and searches it for the literals of an index.
+    fn take(&mut self, id: u32, value: Option<Value<'e>>, index: Option<&TextIndex>) {
+        let class = self.class;
+        let field = &class.fields[id as usize];
+        let Some(value) = value else {
+            self.states[id as usize] = state::READ | state::NULL;
+            self.seen.nominate_all(class.witnessed(field.null));
             return;
         };
-        set(self.bits, field.has);
+        let mut known = state::READ | state::HAS;
+        self.seen.nominate_all(class.witnessed(field.has));
         if holds_null(&value) {
-            set(self.bits, field.null);
+            known |= state::NULL;
+            self.seen.nominate_all(class.witnessed(field.null));
         }
-        if !field.index.is_empty() {
-            scan(&field.index, &value, self.text, self.bits);
+        let index = index.filter(|index| !index.is_empty());
+        let single = match index {
+            Some(index) => self.search(&value, index),
+            None if field.keep || field.keep_list => self.texts.push(&value),
+            None => None,
+        };
+        if let Some(span) = single {
+            self.spans[id as usize] = span;
+            known |= state::FOLDED;
         }
-        if field.keep {
-            self.values[id as usize] = Some(value);
+        if field.keep || (field.keep_list && matches!(value, Value::List(_))) {
+            self.held.push((id, value));
+            known |= state::HELD;
+        }
+        self.states[id as usize] = known;
+    }
+
+    /// Folds a value and sets the bits of what is seen in it. Returns where its text lies, if it is a single one.
+    fn search(&mut self, value: &Value<'_>, index: &TextIndex) -> Option<Span> {
+        if let Value::List(items) = value {
+            for item in items {
+                self.search(item, index);
+            }
+            return None;
+        }
+        let span = self.texts.push(value)?;
+        index.scan(self.texts.folded(span), &mut |bit| {
+            if self.keywords || !self.class.keyword_bits[bit as usize] {
+                self.seen.set(self.class, bit);
+            }
+        });
+        Some(span)
+    }
+
+    /// Searches a field for the literals that nominate no rule, once.
+    fn search_rest(&mut self, id: u32) {
+        if self.states[id as usize] & state::SEARCHED != 0 {
+            return;
+        }
+        self.load(id);
+        let known = self.states[id as usize];
+        self.states[id as usize] = known | state::SEARCHED;
+        let rest = &self.class.fields[id as usize].rest;
+        if rest.is_empty() {
+        } else if known & state::FOLDED != 0 {
+            let folded = self.texts.folded(self.spans[id as usize]);
+            rest.scan(folded, &mut |bit| self.seen.set(self.class, bit));
+        } else if let Some(at) = self.held.iter().position(|(held, _)| *held == id) {
+            // Only a list is held without a text. It is put back where slow atoms find it.
+            let (_, list) = self.held.swap_remove(at);
+            self.search(&list, rest);
+            self.held.push((id, list));
         }
     }
 
     fn condition(&mut self, expr: &Expr) -> bool {
         match expr {
-            Expr::Bit(bit) => get(self.bits, *bit),
+            Expr::Bit(bit) => self.seen.get(*bit),
             Expr::Late(bit, field) => {
-                self.load(*field);
-                get(self.bits, *bit)
+                self.search_rest(*field);
+                self.seen.get(*bit)
             }
             Expr::And(parts) => parts.iter().all(|part| self.condition(part)),
             Expr::Or(parts) => parts.iter().any(|part| self.condition(part)),
             Expr::Not(part) => !self.condition(part),
+            Expr::Has(field) => {
+                self.load(*field);
+                self.states[*field as usize] & state::HAS != 0
+            }
+            Expr::Null(field) => {
+                self.load(*field);
+                self.states[*field as usize] & state::NULL != 0
+            }
+            Expr::Find(id) => self.find(*id),
             Expr::Slow(id) => self.slow(*id),
         }
     }
 
+    fn find(&mut self, id: u32) -> bool {
+        let Find { field, literal } = &self.class.finds[id as usize];
+        self.load(*field);
+        if self.states[*field as usize] & state::FOLDED != 0 {
+            return self.texts.text(self.spans[*field as usize]).contains(&**literal);
+        }
+        self.held(*field).is_some_and(|value| holds_text(value, literal))
+    }
+
     fn slow(&mut self, id: u32) -> bool {
-        if get(self.known, id) {
-            return get(self.holds, id);
+        if self.slow[id as usize] != 0 {
+            return self.slow[id as usize] == HOLDS;
         }
         let slow = &self.class.slow[id as usize];
         for field in [slow.field, slow.other].into_iter().flatten() {
             self.load(field);
         }
-        let holds = slow.gate.is_none_or(|gate| get(self.bits, gate)) && self.work_out(slow);
-        set(self.known, id);
-        if holds {
-            set(self.holds, id);
-        }
+        let holds = self.work_out(slow);
+        self.slow[id as usize] = if holds { HOLDS } else { FAILS };
+        self.worked_out.push(id);
         holds
     }
 
     fn work_out(&self, slow: &Slow) -> bool {
-        let value = |id: u32| self.values[id as usize].as_ref();
         let Some(field) = slow.field else {
             let mut found = false;
             self.event.each_field(&mut |_, value| found = found || value_matches(&slow.matcher, &value));
             return found;
         };
-        let Some(held) = value(field) else { return false };
-        match (&slow.matcher, slow.other) {
-            (Matcher::FieldRef { part, cased, .. }, Some(other)) => {
-                value(other).is_some_and(|other| refers(held, other, *part, *cased))
-            }
-            (matcher, _) => value_matches(matcher, held),
+        let Some(value) = self.held(field) else { return false };
+        if let (Matcher::FieldRef { part, cased, .. }, Some(other)) = (&slow.matcher, slow.other) {
+            return self.held(other).is_some_and(|other| refers(value, other, *part, *cased));
         }
+        match (&slow.matcher, value) {
+            // The text is folded already.
+            (Matcher::Text(pattern), _)
+                if !pattern.cased && self.states[field as usize] & state::FOLDED != 0 =>
+            {
+                glob(&pattern.tokens, self.texts.text(self.spans[field as usize]))
+            }
+            (matcher, value) => value_matches(matcher, value),
+        }
+    }
+
+    fn held(&self, field: u32) -> Option<&Value<'e>> {
+        if self.states[field as usize] & state::HELD == 0 {
+            return None;
+        }
+        self.held.iter().find(|(held, _)| *held == field).map(|(_, value)| value)
     }
 }

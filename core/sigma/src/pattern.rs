@@ -107,14 +107,36 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Folds `text` into `out`, which is emptied first.
+/// Appends the folded `text` to `out`.
 pub(crate) fn fold_into(text: &str, out: &mut String) {
-    out.clear();
-    if text.is_ascii() {
-        out.push_str(text);
-        out.make_ascii_lowercase();
-    } else {
-        out.extend(text.chars().map(fold_char));
+    let mut rest = text;
+    loop {
+        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+        let start = out.len();
+        out.push_str(&rest[..ascii]);
+        out[start..].make_ascii_lowercase();
+        // Texts in other scripts come with spaces and digits: letters are folded in runs too.
+        let mut letters = rest[ascii..].chars();
+        loop {
+            let before = letters.as_str();
+            match letters.next() {
+                Some(c) if !c.is_ascii() => out.push(fold_char(c)),
+                Some(_) => {
+                    rest = before;
+                    break;
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+/// The text that the tokens stand for, if there is just one.
+pub(crate) fn whole(tokens: &[Token]) -> Option<&str> {
+    match tokens {
+        [] => Some(""),
+        [Token::Lit(text)] => Some(text),
+        _ => None,
     }
 }
 

@@ -8,15 +8,15 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::limits;
-use crate::literal;
+use crate::literal::{self, Required};
 
 /// A regular expression as a rule gives it. It is searched for; it need not match the whole text.
 #[derive(Clone)]
 pub(crate) struct Regexp {
     pub source: String,
     pub flags: Flags,
-    /// A folded text that is in every match.
-    pub required: Option<String>,
+    /// What every match has.
+    pub required: Required,
     compiled: OnceLock<Option<Regex>>,
 }
 
@@ -66,15 +66,15 @@ impl Regexp {
         Ok(out)
     }
 
-    /// An expression that [`Regexp::new`] accepted once, with the required text that it found then.
-    pub fn trusted(source: String, flags: Flags, required: Option<String>) -> Self {
+    /// An expression that [`Regexp::new`] accepted once, with what it found then.
+    pub fn trusted(source: String, flags: Flags, required: Required) -> Self {
         Self { source, flags, required, compiled: OnceLock::new() }
     }
 
     /// Whether the text holds a match.
     pub fn is_match(&self, text: &str) -> bool {
         // What was accepted compiles; were it not so, an expression that cannot be compiled matches nothing.
-        self.compiled().is_some_and(|regex| regex.is_match(text))
+        text.len() >= self.required.length && self.compiled().is_some_and(|regex| regex.is_match(text))
     }
 
     fn compiled(&self) -> Option<&Regex> {

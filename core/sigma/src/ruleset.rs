@@ -8,10 +8,11 @@ use wardline_event::{Fields, LogSource, MatchedField};
 use crate::class::Class;
 use crate::error::RuleError;
 use crate::eval;
+use crate::family::Family;
 use crate::limits;
-use crate::matching::Scratch;
 use crate::placeholder;
 use crate::rule::Rule;
+use crate::scratch::Scratch;
 
 /// Rules that are matched together.
 ///
@@ -27,9 +28,9 @@ struct Inner {
     rules: Vec<Rule>,
     /// The rules (ascending indices) of each log source that a rule names.
     groups: Vec<(LogSource<'static>, Vec<usize>)>,
-    /// Compiled rules by the groups that they came from, so that log sources with the same rules share them. There
-    /// are no more than there are ways to combine the rules' own log sources, whatever events say of themselves.
-    classes: RwLock<HashMap<Vec<usize>, Arc<Class>>>,
+    /// Families by the groups that they came from, so that log sources with the same rules share them. There are no
+    /// more than there are ways to combine the rules' own log sources, whatever events say of themselves.
+    families: RwLock<HashMap<Vec<usize>, Arc<Family>>>,
 }
 
 impl RuleSet {
@@ -96,7 +97,7 @@ impl RuleSet {
         let mut groups: Vec<_> =
             by_source.into_iter().map(|(source, rules)| (source.clone(), rules)).collect();
         groups.sort();
-        Self { inner: Arc::new(Inner { rules, groups, classes: RwLock::default() }) }
+        Self { inner: Arc::new(Inner { rules, groups, families: RwLock::default() }) }
     }
 
     /// The rules, in the order of the indices that [`RuleSet::matches`] gives.
@@ -111,7 +112,10 @@ impl RuleSet {
 
     /// Compiles the rules for one log source now, so that its first event need not wait for it.
     pub fn prepare(&self, source: &LogSource<'_>) {
-        self.class(source);
+        let family = self.family(source, &[]);
+        for outcome in 0..family.outcomes() {
+            self.class(&family, outcome as u32);
+        }
     }
 
     /// Calls `on_match` with the index of each rule that the event matches, in ascending order.
@@ -136,20 +140,24 @@ impl RuleSet {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// The compiled rules that can see events of this log source.
-    pub(crate) fn class(&self, source: &LogSource<'_>) -> Arc<Class> {
+    /// The rules that can see events of this log source and these further categories.
+    pub(crate) fn family(&self, source: &LogSource<'_>, also: &[&str]) -> Arc<Family> {
         let groups: Vec<usize> =
-            (0..self.inner.groups.len()).filter(|i| covers(&self.inner.groups[*i].0, source)).collect();
-        // A class is complete once it is in the map, so a thread that died while holding the lock did no harm.
-        if let Some(class) = self.inner.classes.read().unwrap_or_else(PoisonError::into_inner).get(&groups) {
-            return Arc::clone(class);
+            (0..self.inner.groups.len()).filter(|i| covers(&self.inner.groups[*i].0, source, also)).collect();
+        // A family is complete once it is in the map, so a thread that died while holding the lock did no harm.
+        if let Some(family) = self.inner.families.read().unwrap_or_else(PoisonError::into_inner).get(&groups)
+        {
+            return Arc::clone(family);
         }
-        let mut indices: Vec<usize> =
-            groups.iter().flat_map(|i| self.inner.groups[*i].1.iter().copied()).collect();
-        indices.sort_unstable();
-        let class = Class::build(indices.into_iter().map(|i| (i, &self.inner.rules[i].detection)));
-        let mut classes = self.inner.classes.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(classes.entry(groups).or_insert_with(|| Arc::new(class)))
+        let indices = groups.iter().flat_map(|i| self.inner.groups[*i].1.iter().copied()).collect();
+        let family = Arc::new(Family::new(indices, |index| &self.inner.rules[index].detection));
+        let mut families = self.inner.families.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(families.entry(groups).or_insert(family))
+    }
+
+    /// The rules of a family compiled for an outcome of its discriminator.
+    pub(crate) fn class(&self, family: &Family, outcome: u32) -> Arc<Class> {
+        family.class(outcome, |index| &self.inner.rules[index].detection)
     }
 
     /// Why a rule matches an event; empty if it does not.
@@ -176,10 +184,11 @@ fn share_id(a: &Rule, b: &Rule) -> bool {
     a.origin == b.origin && a.id_at == b.id_at && a.line != b.line
 }
 
-/// Whether a rule for `rule` is to see events of `event`: each term that the rule gives must be the event's.
-pub(crate) fn covers(rule: &LogSource<'_>, event: &LogSource<'_>) -> bool {
+/// Whether a rule for `rule` is to see events of `event`: each term that the rule gives must be the event's, or one of
+/// its further categories.
+pub(crate) fn covers(rule: &LogSource<'_>, event: &LogSource<'_>, also: &[&str]) -> bool {
     let fits = |rule: &str, event: &str| rule.is_empty() || rule == event;
     fits(&rule.product, &event.product)
-        && fits(&rule.category, &event.category)
+        && (fits(&rule.category, &event.category) || also.contains(&&*rule.category))
         && fits(&rule.service, &event.service)
 }

@@ -54,10 +54,9 @@ fn expression(item: &Item<'_>, value: &Value<'_>, report: &mut Report<'_>) {
     if repetitions(&hir) > REPETITIONS {
         let message = "counted repetitions make this regular expression big";
         report.add("S132", at, message, "use smaller counts, or `+` and `*`");
-    } else if literal::required(&hir).is_none() {
+    } else if literal::required(&hir).any.is_empty() {
         let message = "no text is in every match of this regular expression, so it is tried on every value";
-        let help =
-            "add a text that must be there, outside of alternatives; or one selection for each alternative";
+        let help = "add a text that must be there, or one to each alternative";
         report.add("S132", at, message, help);
     }
 }

@@ -1,0 +1,119 @@
+//! The folded texts of one event, one behind the other in a buffer.
+
+use wardline_event::Value;
+
+use crate::index::Folded;
+use crate::pattern::fold_into;
+use crate::window::PADDING;
+
+/// Bytes that are folded at a time.
+const CHUNK: usize = 16;
+/// Buffers longer than this are given back after the event that needed them.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Folded texts, each with [`PADDING`] behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    bytes: Vec<u8>,
+}
+
+/// Where a folded text lies, and what is known of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Span {
+    start: usize,
+    len: usize,
+    ascii: bool,
+    number: bool,
+}
+
+impl Texts {
+    /// Forgets all texts.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Folds the text of a value that is neither null nor a list.
+    pub fn push(&mut self, value: &Value<'_>) -> Option<Span> {
+        let start = self.bytes.len();
+        let (mut ascii, mut number) = (true, false);
+        match value {
+            Value::Null | Value::List(_) => return None,
+            Value::Str(text) => ascii = self.fold(text),
+            Value::Int(n) => {
+                number = true;
+                self.digits(*n);
+            }
+            Value::Bool(_) | Value::Float(_) => ascii = self.fold(&value.as_text()?),
+        }
+        let len = self.bytes.len() - start;
+        self.bytes.extend_from_slice(&[0; PADDING]);
+        Some(Span { start, len, ascii, number })
+    }
+
+    /// The text at a span, as the index wants it.
+    pub fn folded(&self, span: Span) -> Folded<'_> {
+        Folded { padded: &self.bytes[span.start..], len: span.len, ascii: span.ascii, number: span.number }
+    }
+
+    /// The text at a span.
+    pub fn text(&self, span: Span) -> &str {
+        // What was folded was text and still is.
+        str::from_utf8(&self.bytes[span.start..span.start + span.len]).unwrap_or_default()
+    }
+
+    /// Appends the folded text and says whether that is all ASCII.
+    fn fold(&mut self, text: &str) -> bool {
+        let start = self.bytes.len();
+        let (chunks, rest) = text.as_bytes().as_chunks::<CHUNK>();
+        let mut seen = 0;
+        for chunk in chunks {
+            let (lower, or) = lower(*chunk);
+            self.bytes.extend_from_slice(&lower);
+            seen |= or;
+        }
+        let mut last = [0; CHUNK];
+        last[..rest.len()].copy_from_slice(rest);
+        let (lower, or) = lower(last);
+        self.bytes.extend_from_slice(&lower);
+        self.bytes.truncate(start + text.len());
+        if (seen | or) < 0x80 {
+            return true;
+        }
+        self.bytes.truncate(start);
+        let mut folded = String::new();
+        fold_into(text, &mut folded);
+        self.bytes.extend_from_slice(folded.as_bytes());
+        folded.is_ascii()
+    }
+
+    fn digits(&mut self, number: i64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            at -= 1;
+            digits[at] = b'-';
+        }
+        self.bytes.extend_from_slice(&digits[at..]);
+    }
+}
+
+/// ASCII letters in lower case, and all bits that any byte has.
+fn lower(mut chunk: [u8; CHUNK]) -> ([u8; CHUNK], u8) {
+    let or = chunk.iter().fold(0, |or, byte| or | byte);
+    for byte in &mut chunk {
+        *byte |= u8::from(byte.is_ascii_uppercase()) << 5;
+    }
+    (chunk, or)
+}
