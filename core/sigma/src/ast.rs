@@ -13,19 +13,8 @@ use crate::time_part::TimePart;
 #[derive(Clone, Debug)]
 pub(crate) struct Detection {
     pub selections: Vec<Selection>,
-    /// What all of `written` say together.
+    /// Of a list of conditions, that one of them holds.
     pub condition: Condition,
-    #[allow(dead_code, reason = "for whoever points at a place in a rule")]
-    /// The condition as written; several where the rule gives a list of them, of which one is enough.
-    pub written: Vec<WrittenCondition>,
-}
-
-/// The text of a condition and its place.
-#[allow(dead_code, reason = "for whoever points at a place in a rule")]
-#[derive(Clone, Debug)]
-pub(crate) struct WrittenCondition {
-    pub text: String,
-    pub span: Span,
 }
 
 impl Detection {

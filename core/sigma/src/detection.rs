@@ -1,7 +1,7 @@
 //! The `detection` attribute: selections and condition.
 
 use crate::aggregation::{self, Aggregation};
-use crate::ast::{Condition, Detection, Item, Node, Selection, WrittenCondition};
+use crate::ast::{Condition, Detection, Item, Node, Selection};
 use crate::condition;
 use crate::error::{Fault, Pos};
 use crate::limits;
@@ -22,19 +22,18 @@ pub(crate) fn read(node: &yaml::Node) -> Result<(Detection, Option<Aggregation>)
             _ => None,
         };
         let condition = condition::parse(events, scalar.span.pos(), &names)?;
-        let written = vec![WrittenCondition { text: scalar.text.clone(), span: scalar.span }];
         let aggregation = aggregation::parse(rest, scalar.span, timeframe, &names)?;
-        return Ok((Detection { selections, condition, written }, Some(aggregation)));
+        return Ok((Detection { selections, condition }, Some(aggregation)));
     }
-    let (condition, written) = read_condition(condition, &names)?;
-    Ok((Detection { selections, condition, written }, None))
+    let condition = read_condition(condition, &names)?;
+    Ok((Detection { selections, condition }, None))
 }
 
 /// Reads a filter's `filter`.
 pub(crate) fn read_filter(node: &yaml::Node) -> Result<Detection, Fault> {
     let selections = read_selections(node, "filter", &["condition", "rules"])?;
-    let (condition, written) = read_condition(condition_of(node, "filter")?, &names(&selections))?;
-    Ok(Detection { selections, condition, written })
+    let condition = read_condition(condition_of(node, "filter")?, &names(&selections))?;
+    Ok(Detection { selections, condition })
 }
 
 /// Reads one selection.
@@ -86,7 +85,7 @@ fn read_selections(node: &yaml::Node, what: &str, reserved: &[&str]) -> Result<V
 }
 
 /// A condition, or a list of them of which one is enough.
-fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<(Condition, Vec<WrittenCondition>), Fault> {
+fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<Condition, Fault> {
     let wrong = |at, what: &str| Err(Fault::new("S011", at, what, ""));
     let scalars: Vec<&Scalar> = match &node.kind {
         Kind::Scalar(scalar) => vec![scalar],
@@ -106,15 +105,13 @@ fn read_condition(node: &yaml::Node, names: &[&str]) -> Result<(Condition, Vec<W
     for scalar in &scalars {
         parts.push(condition::parse(&scalar.text, scalar.span.pos(), names)?);
     }
-    let condition = match parts.pop() {
+    Ok(match parts.pop() {
         Some(only) if parts.is_empty() => only,
         last => {
             parts.extend(last);
             Condition::Or(parts)
         }
-    };
-    let written = scalars.iter().map(|s| WrittenCondition { text: s.text.clone(), span: s.span }).collect();
-    Ok((condition, written))
+    })
 }
 
 struct Reader {
