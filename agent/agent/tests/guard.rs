@@ -354,6 +354,25 @@ fn a_correlation_whose_time_is_over_is_found_without_another_event() {
     }
 }
 
+/// More than are kept whole lie between the event and the end of its window.
+#[test]
+fn a_correlation_whose_time_is_over_names_its_process_after_a_flood() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.process(ProcessOp::Exec, 50, 10, "probe");
+    for _ in 0..1500 {
+        bench.process(ProcessOp::Exec, 60, 10, "guess a password");
+    }
+    bench.findings();
+    bench.clock.0.store(13, Ordering::Relaxed);
+    bench.guard.tick();
+    let findings = bench.findings();
+    assert_eq!(findings.len(), 1);
+    let (finding, process) = (&findings[0], findings[0].event.process());
+    assert_eq!(finding.rule.title, "A single probe");
+    assert_eq!((process.key.pid, process.image.as_str()), (50, "/tmp/evil"));
+    assert_eq!((process.command_line.as_str(), finding.event.time), ("probe", Timestamp(NOW)));
+}
+
 #[test]
 fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));

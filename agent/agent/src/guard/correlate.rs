@@ -1,17 +1,21 @@
 //! Correlations over what the rules of this machine find.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tracing::warn;
-use wardline_event::{Event, Timestamp};
+use wardline_event::{Body, Event, Process, ProcessActivity, ProcessKey, ProcessOp, Timestamp};
 use wardline_sigma::{CorrelationSettings, CorrelationState, Correlations, Match};
 
 use super::Guard;
 use super::finding::Reason;
 
-/// Events of which correlations wait for the end of a window are looked up again among so many.
+/// Events of which correlations wait for the end of a window are looked up again: so many of them whole …
 const KEPT_EVENTS: usize = 1000;
+
+/// … and of so many at least whose they were, some 6 MB.
+const KEPT_KEYS: usize = 50_000;
 
 /// How much older than the newest an event may be. Sensors deliver in order but for the differences between the
 /// processors' buffers.
@@ -27,10 +31,33 @@ pub(super) struct Correlating {
     told: u64,
 }
 
+/// An event that a correlation may come back to.
 struct Kept {
     reference: u64,
-    event: Event,
     boot_ns: u64,
+    what: Whole,
+}
+
+/// An event, or what is left of it.
+enum Whole {
+    Event(Box<Event>),
+    /// Whose it was, and when.
+    Key {
+        process: ProcessKey,
+        time: Timestamp,
+        product: Cow<'static, str>,
+        simulated: bool,
+    },
+}
+
+impl Whole {
+    fn shrink(&mut self) {
+        if let Self::Event(event) = self {
+            let process = event.process().key;
+            let (time, simulated) = (event.time, event.simulated);
+            *self = Self::Key { process, time, product: std::mem::take(&mut event.product), simulated };
+        }
+    }
 }
 
 /// A correlation that fired.
@@ -64,10 +91,13 @@ impl Correlating {
         }
         let reference = self.next;
         self.next += 1;
-        if self.kept.len() == KEPT_EVENTS {
+        if self.kept.len() == KEPT_KEYS {
             self.kept.pop_front();
         }
-        self.kept.push_back(Kept { reference, event: event.clone(), boot_ns });
+        if let Some(old) = self.kept.len().checked_sub(KEPT_EVENTS) {
+            self.kept[old].what.shrink();
+        }
+        self.kept.push_back(Kept { reference, boot_ns, what: Whole::Event(Box::new(event.clone())) });
         let mut found = Vec::new();
         self.state.observe(rules, event, time(boot_ns), reference, &mut |what| {
             let is_of_newest = what.events.last() == Some(&reference);
@@ -115,7 +145,19 @@ impl Guard {
                 warn!("correlation {title} fired, but its last event is no longer at hand");
                 continue;
             };
-            let (event, boot_ns) = (kept.event.clone(), kept.boot_ns);
+            let boot_ns = kept.boot_ns;
+            let event = match &kept.what {
+                Whole::Event(event) => (**event).clone(),
+                // What else the event held is on its way to the hub since it happened.
+                Whole::Key { process, time, product, simulated } => {
+                    let known = self.processes().get(process);
+                    let process = known.unwrap_or_else(|| Process { key: *process, ..Process::default() });
+                    let (op, parent, exit_code) = (ProcessOp::Found, None, None);
+                    let body = Body::Process(ProcessActivity { op, process, parent, exit_code });
+                    let (product, simulated) = (product.clone(), *simulated);
+                    Event { id: self.fresh_id(), time: *time, product, simulated, body }
+                }
+            };
             self.found(&event, boot_ns, &[Reason::Correlation(what)]);
         }
     }

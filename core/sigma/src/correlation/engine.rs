@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wardline_event::Timestamp;
 
 use crate::correlation::capture::{self, Captured, Hit, Values};
-use crate::correlation::evidence::{Evidence, Origin};
+use crate::correlation::evidence::{Evidence, Origin, gather};
 use crate::correlation::groups::Groups;
 use crate::correlation::link::{Correlations, Feed};
 use crate::correlation::plan::Plan;
@@ -175,6 +175,9 @@ impl Engine {
         } else {
             group.window.expire(time.saturating_sub(plan.span));
         }
+        if plan.closing {
+            group.last = Some((time, arrival.origin.clone()));
+        }
         let entry = Entry { time, rules: arrival.rules, values: arrival.values, origin: arrival.origin };
         self.forgotten += group.window.add(plan, entry, self.settings.window);
         let verdict = if plan.closing { None } else { group.window.verdict(plan) };
@@ -250,7 +253,8 @@ impl Engine {
             if let Some(value) = group.window.verdict(plan) {
                 let mut found = Found::new(correlation, end, value, plan, &group.window, &group.key);
                 if found.evidence.events.is_empty() {
-                    (found.evidence.first, found.evidence.last) = (group.time, group.time);
+                    // It rests on what was not there: the last event of the window stands for it.
+                    found.evidence = gather(group.last.iter().map(|(time, origin)| (*time, origin)));
                 }
                 self.found(found, true, &group.carried, report);
             }

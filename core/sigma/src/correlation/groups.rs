@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::correlation::capture::Values;
+use crate::correlation::evidence::Origin;
 use crate::correlation::window::Window;
 
 /// One group and its window.
@@ -17,6 +18,8 @@ pub(crate) struct Group {
     pub reported: Option<i64>,
     /// Values of its last event that correlations over this one ask for.
     pub carried: Values,
+    /// Its last event and its time, for conditions that are looked at when the window is over.
+    pub last: Option<(i64, Origin)>,
     /// What it counted for in [`Groups::bytes`].
     bytes: usize,
     older: Option<u32>,
@@ -75,6 +78,7 @@ impl Groups {
             time,
             reported: None,
             carried: Values::default(),
+            last: None,
             bytes: 0,
             older: None,
             newer: None,
