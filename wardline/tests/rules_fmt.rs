@@ -38,6 +38,13 @@ fn files_are_checked_shown_and_formatted_in_place() {
     assert_eq!((code, err.as_str()), (Some(0), "2 files: 1 formatted anew, 0 left as they are\n"));
     assert_eq!(fs::read_to_string(&path).unwrap(), TIDY);
     assert_eq!(fmt(folder.path(), &[".", "--check"]).0, Some(0));
+    // A build that checks the wrong folder should not be green.
+    fs::create_dir(folder.path().join("none")).unwrap();
+    let (code, _, err) = fmt(folder.path(), &["none", "--check"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(2), "wardline rules fmt: there is no .yml or .yaml file at the paths\n")
+    );
 }
 
 #[test]

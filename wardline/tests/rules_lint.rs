@@ -54,7 +54,7 @@ fn a_finding_shows_the_line_the_place_and_the_way_out() {
         "warning[S120]: the condition never looks at `other`\n --> ./warned.yml:9:3\n  |\n9 |   other:\n  |   ^^^^^\n  \
          = help: name it in the condition, or remove it\n\n"
     );
-    assert_eq!(text(&output.stderr), "1 files, 1 rules: 0 errors, 1 warnings, 0 notes\n");
+    assert_eq!(text(&output.stderr), "1 file, 1 rule: 0 errors, 1 warning, 0 notes\n");
     assert_eq!(output.status.code(), Some(0), "warnings alone do not fail");
     assert_eq!(lint(folder.path(), &[".", "--deny", "warnings"]).status.code(), Some(1));
     let allowed = lint(folder.path(), &[".", "--deny", "warnings", "--allow", "s120"]);

@@ -86,7 +86,7 @@ fn a_test_that_comes_out_as_expected_passes_from_wherever_it_is_run() {
         let out = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{}", text(&output.stderr));
         assert!(out.contains("ok            2      2  Whoami "), "{out}");
-        assert!(out.ends_with("1 files: 1 as expected, 0 not, 0 could not be run\n"), "{out}");
+        assert!(out.ends_with("1 file: 1 as expected, 0 not, 0 could not be run\n"), "{out}");
     }
     // The recording lies beside the info.yml, and the rules elsewhere.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ fn whatever_keeps_a_test_from_passing_is_told_and_fails() {
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<Value> = text(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let wanted = [
-        (json!(2), 3, "3 records were read"),
+        (json!(2), 3, "3 records in the recording"),
         (
             json!(0),
             2,

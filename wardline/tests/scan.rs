@@ -140,6 +140,12 @@ fn exit_code_1_names_the_file_that_could_not_be_read() {
         "{}",
         err(&output)
     );
+    // What is named as an event log and is none is told in a folder, too: it may have been wiped.
+    fs::create_dir(folder.path().join("logs")).unwrap();
+    fs::write(folder.path().join("logs/Security.evtx"), [7; 5000]).unwrap();
+    let output = scan_in(folder.path(), &["logs"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("logs/Security.evtx: the file: not a log"), "{}", err(&output));
     // A file that opens and then gives an error, for root too.
     if Path::new("/proc/self/mem").exists() {
         let output = scan_in(folder.path(), &["/proc/self/mem", "a.jsonl"]);
@@ -169,7 +175,11 @@ fn exit_code_2_says_what_is_wrong_with_the_command() {
             &["a.jsonl", "--rules", "none"],
             "no rule to scan with: name files or folders of Sigma rules with --rules",
         ),
-        (&["a.jsonl", "--rules", "missing"], "missing: cannot be read: No such file or directory"),
+        (
+            &["a.jsonl", "--rules", "missing"],
+            "missing: no rules can be read there: No such file or directory",
+        ),
+        (&["a.jsonl", "--from", "2024-11-03", "--to", "2024-11-02"], "--from is later than --to"),
     ] {
         let output = scan_in(folder.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", err(&output));
@@ -187,8 +197,18 @@ fn a_rule_with_an_unknown_modifier_is_named_and_left_out() {
     assert!(text.contains("\n  broken-rules/unknown-modifier.yml:11:"), "the file and the line: {text}");
     assert!(text.contains("contians"), "what is wrong: {text}");
     assert_eq!(matches(&output).len(), 5, "the other rules work: {text}");
-    // Alone it leaves nothing to scan with.
-    assert_eq!(scan(&["events.jsonl", "--rules", "broken-rules"]).status.code(), Some(2));
+    // Alone it leaves nothing to scan with; also who wants quiet is told why.
+    let alone = scan(&["events.jsonl", "--rules", "broken-rules", "--quiet"]);
+    assert_eq!(alone.status.code(), Some(2));
+    assert!(err(&alone).contains("contians"), "{}", err(&alone));
+}
+
+#[test]
+fn a_file_that_several_paths_lead_to_is_read_once() {
+    let output = scan(&["events.jsonl", "../data/events.jsonl", ".", "--rules", "rules", "--json"]);
+    let once = scan(&[".", "--rules", "rules", "--json"]);
+    assert!(!matches(&once).is_empty());
+    assert_eq!(matches(&output).len(), matches(&once).len());
 }
 
 #[test]

@@ -63,6 +63,12 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
             for fault in faults.iter().take(3) {
                 eprintln!("wardline rules explain: {}", printable(fault));
             }
+            if file {
+                return refuse(&format!("{}: no detection rule can be read there", args.rule));
+            }
+            if Path::new(&args.rule).is_dir() {
+                return refuse(&format!("{} is a folder: name one rule in it, with --rules {0}", args.rule));
+            }
             return refuse(&format!("no rule has the id `{}` or these words in its title", args.rule));
         }
         [rule] => *rule,

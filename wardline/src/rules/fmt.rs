@@ -10,8 +10,9 @@ use console::Style;
 use wardline_sigma::format;
 
 use super::load::{Source, sources};
-use super::parallel;
+use super::{nothing, parallel};
 use crate::printable::printable;
+use crate::scan::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +24,7 @@ Examples:
       Shows what would be changed.
 
 A file that cannot be formatted without changing what it says is left as it is and named.
-Exit code: 0 done; 1 a file is not formatted (--check, --diff) or could not be; 2 wrong usage.";
+Exit code: 0 done; 1 a file is not formatted (--check, --diff) or could not be; 2 wrong usage, or no rule file.";
 
 /// Format rules.
 #[derive(clap::Args)]
@@ -42,6 +43,9 @@ pub struct FmtArgs {
 
 pub fn run(args: &FmtArgs) -> ExitCode {
     let (sources, mut faults) = sources(&args.paths);
+    if sources.is_empty() && faults.is_empty() {
+        return nothing("fmt");
+    }
     let formatted = parallel::map(&sources, |source: &Source| match &source.text {
         Ok(text) => format(text, &source.origin).map_err(|e| e.to_string()),
         Err(e) => Err(e.clone()),
@@ -74,7 +78,11 @@ pub fn run(args: &FmtArgs) -> ExitCode {
         eprintln!("wardline rules fmt: {}", printable(fault));
     }
     let what = if look_only { "not formatted" } else { "formatted anew" };
-    eprintln!("{} files: {changed} {what}, {} left as they are", sources.len(), faults.len());
+    eprintln!(
+        "{}: {changed} {what}, {} left as they are",
+        counted(sources.len() as u64, "file"),
+        faults.len()
+    );
     if faults.is_empty() && !(look_only && changed > 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -13,8 +13,9 @@ use wardline_sigma::{Collection, LinkOptions, Rule};
 
 use super::load::{Source, sources};
 use super::test::tested_ids;
-use super::{parallel, render, sarif};
+use super::{nothing, parallel, render, sarif};
 use crate::printable::printable_json;
+use crate::scan::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ Examples:
       For tools that show findings beside the code.
 
 docs/rules.md explains every code. Exit code: 0 no errors; 1 errors, or findings of a level that is denied; 2 wrong \
-usage.";
+usage, or no rule file.";
 
 /// Find what is wrong or doubtful in rules.
 #[derive(clap::Args)]
@@ -82,6 +83,9 @@ pub const OUR_CODES: &[Code] = &[
 pub fn run(args: &LintArgs) -> ExitCode {
     let linter = Linter::new(Sources::builtin());
     let (sources, faults) = sources(&args.paths);
+    if sources.is_empty() && faults.is_empty() {
+        return nothing("lint");
+    }
     let mut found = Vec::new();
     found.extend(faults.iter().map(|fault| unreadable(fault.split(": ").next().unwrap_or_default(), fault)));
     let mut all = Collection::default();
@@ -112,9 +116,10 @@ pub fn run(args: &LintArgs) -> ExitCode {
             0 => String::new(),
             n => format!(", {n} correlations and filters"),
         };
-        let counts = [(Level::Error, "errors"), (Level::Warning, "warnings"), (Level::Note, "notes")]
-            .map(|(level, name)| format!("{} {name}", count(level)));
-        writeln!(io::stderr(), "{} files, {rules} rules{others}: {}", sources.len(), counts.join(", "))
+        let counts = [(Level::Error, "error"), (Level::Warning, "warning"), (Level::Note, "note")]
+            .map(|(level, name)| counted(count(level) as u64, name));
+        let (files, rules) = (counted(sources.len() as u64, "file"), counted(rules as u64, "rule"));
+        writeln!(io::stderr(), "{files}, {rules}{others}: {}", counts.join(", "))
     });
     match written {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {

@@ -47,6 +47,12 @@ pub enum RulesCommand {
     Test(test::TestArgs),
 }
 
+/// Tells that the paths hold no rule file, which is rather a mistake in the command than a good end.
+fn nothing(command: &str) -> ExitCode {
+    eprintln!("wardline rules {command}: there is no .yml or .yaml file at the paths");
+    ExitCode::from(2)
+}
+
 pub fn run(command: &RulesCommand) -> ExitCode {
     match command {
         RulesCommand::List { rules, json } => list::list(rules, *json),

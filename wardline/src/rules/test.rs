@@ -283,7 +283,7 @@ fn verdict(
     if got == test.match_count {
         return (Some(got), String::new());
     }
-    let mut why = format!("{} records were read", counts.records);
+    let mut why = format!("{} in the recording", crate::scan::counted(counts.records, "record"));
     if let Some((n, source)) = counts.elsewhere.get(&rule) {
         let wanted = shown(&rules.set.rules()[rule].log_source);
         why =
@@ -375,12 +375,17 @@ fn write(args: &TestArgs, outcomes: &[Outcome], infos: usize) -> io::Result<()> 
             printable(&o.test)
         )?;
         if !o.why.is_empty() {
-            writeln!(out, "       {}: {}", printable(&o.path), printable(&o.why))?;
+            // What is wrong with an info.yml names its place by itself.
+            let path = if o.why.starts_with(&o.path) { String::new() } else { format!("{}: ", o.path) };
+            writeln!(out, "       {}{}", printable(&path), printable(&o.why))?;
         }
     }
     out.flush()?;
     let failed = outcomes.len() - passed - broken;
-    let total = format!("{infos} files: {passed} as expected, {failed} not, {broken} could not be run");
+    let total = format!(
+        "{}: {passed} as expected, {failed} not, {broken} could not be run",
+        crate::scan::counted(infos as u64, "file")
+    );
     if args.json {
         writeln!(io::stderr(), "{total}")
     } else {

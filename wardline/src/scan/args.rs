@@ -55,7 +55,7 @@ pub struct ScanArgs {
     /// Threads that read and match [default: as many as there are cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
-    /// No progress and no summary: only the table, or what was asked for instead, and what could not be read
+    /// No progress and no summary: only the table, or what was asked for instead, and what could not be read or loaded
     #[arg(short, long)]
     pub quiet: bool,
     /// All of the report, every unreadable record and every rule that did not load, not only the first of a kind

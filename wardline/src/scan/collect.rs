@@ -1,5 +1,6 @@
 //! Which files to scan.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ pub struct Input {
     pub shown: String,
     /// Its size in bytes when it was found.
     pub bytes: u64,
-    /// A person named it: an unknown format is worth a word.
+    /// A person named it, or it is named as an event log: an unknown format is worth a word.
     pub named: bool,
     /// It is standard input.
     pub stdin: bool,
@@ -32,6 +33,9 @@ pub struct Files {
     /// Folders and files that could not be looked at.
     pub faults: Vec<String>,
     written: Vec<PathBuf>,
+    /// What was found already, where several paths may lead to one file.
+    found: HashSet<PathBuf>,
+    several: bool,
 }
 
 impl Files {
@@ -42,6 +46,7 @@ impl Files {
     pub fn collect(paths: &[PathBuf], written: &[Option<&Path>]) -> Result<Self, String> {
         let mut files = Self {
             written: written.iter().flatten().filter_map(|path| fs::canonicalize(path).ok()).collect(),
+            several: paths.len() > 1,
             ..Self::default()
         };
         for path in paths {
@@ -74,7 +79,11 @@ impl Files {
         !self.written.is_empty() && fs::canonicalize(path).is_ok_and(|path| self.written.contains(&path))
     }
 
+    /// Adds a file, once: to count its records twice would double what is reported and correlated.
     fn push(&mut self, path: PathBuf, bytes: u64, named: bool) {
+        if self.several && fs::canonicalize(&path).is_ok_and(|path| !self.found.insert(path)) {
+            return;
+        }
         let shown = path.display().to_string();
         self.list.push(Input { path, shown, bytes, named, stdin: false });
     }
@@ -100,7 +109,9 @@ impl Files {
                 } else if kind.is_file() && (is_log_name(&path) || is_evtx(&path)) && !self.is_written(&path)
                 {
                     let bytes = fs::metadata(&path).map_or(0, |m| m.len());
-                    self.push(path, bytes, false);
+                    // One that is none may have been wiped.
+                    let evtx = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("evtx"));
+                    self.push(path, bytes, evtx);
                 }
             }
             // Popped last first.

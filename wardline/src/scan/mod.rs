@@ -42,6 +42,7 @@ use lines::Incident;
 use output::Output;
 use tally::Tally;
 use text::Page;
+pub use text::counted;
 use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 
@@ -80,6 +81,18 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         Ok(format) => format,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from > to
+    {
+        return Ok(nothing_to_do("no record can be of both: --from is later than --to"));
+    }
+    // A rule that does not load is one less; a path that is not there is a mistake in the command.
+    for path in &args.rules {
+        if let Err(e) = std::fs::metadata(path) {
+            let path = path.display();
+            return Ok(nothing_to_do(&format!("{path}: no rules can be read there: {e}; check --rules")));
+        }
+    }
     let options = match args.link_options() {
         Ok(options) => options,
         Err(e) => return Ok(nothing_to_do(&e)),
@@ -154,7 +167,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         clock.lap("page written");
     }
     if format.is_some_and(lines::Format::needs_time) && tally.untimed > 0 {
-        let n = text::counted(tally.untimed, "match");
+        let n = counted(tally.untimed, "match");
         complain(&format!("{n} without a time left out: Timesketch has no place for them"));
     }
     // Standard output holds the matches only, if they go there.
@@ -317,7 +330,7 @@ fn work(
     if given_up.evicted > 0 {
         complain(&format!(
             "correlations had to give up {} for want of memory: matches of theirs may be missing",
-            text::counted(given_up.evicted, "group")
+            counted(given_up.evicted, "group")
         ));
     }
     Ok(())
@@ -350,14 +363,14 @@ fn nothing_to_do(why: &str) -> u8 {
 /// Tells which rules did not load; the scan goes on without them.
 fn report_faults(args: &ScanArgs, loaded: &Loaded) {
     const SHOWN: usize = 3;
-    if loaded.faults.is_empty() || args.quiet {
+    if loaded.faults.is_empty() {
         return;
     }
     let shown = if args.verbose { usize::MAX } else { SHOWN };
     let n = loaded.faults.len();
     complain(&format!(
         "{} did not load and {} left out:",
-        text::counted(n as u64, "rule"),
+        counted(n as u64, "rule"),
         if n == 1 { "is" } else { "are" }
     ));
     for fault in loaded.faults.iter().take(shown) {

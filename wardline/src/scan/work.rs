@@ -268,7 +268,7 @@ fn take<'a>(job: &Job<'a>, next: &Mutex<Next<'a>>) -> Option<Taken<'a>> {
 /// One piece at work.
 struct Work<'a> {
     job: &'a Job<'a>,
-    /// Somebody named the file: an unknown format is worth a word.
+    /// An unknown format is worth a word.
     named: bool,
     name: Arc<str>,
     log: usize,
