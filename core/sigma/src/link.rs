@@ -3,12 +3,9 @@
 
 use std::collections::HashMap;
 
-use wardline_event::LogSource;
-
 use crate::ast::Detection;
-use crate::attributes::Attributes;
 use crate::collection::Collection;
-use crate::correlation::{Correlation, Correlations};
+use crate::correlation::{self, Correlations};
 use crate::error::RuleError;
 use crate::filter::{Filter, FilterRules};
 use crate::limits;
@@ -56,11 +53,18 @@ impl Collection {
         } else {
             // Pipelines change a filter as a part of the rule that it is in, and may give placeholders values.
             apply_filters(&filters, &mut rules, &mut faults);
+            // A pipeline may change them: its steps ask a correlation for those that its rules had before.
+            let sources = correlation::log_sources(&rules, &correlations);
             rules.retain_mut(|rule| {
                 options.pipelines.apply(rule).map_err(|error| faults.push(error)).is_ok()
                     && expand(&mut rule.detection, &rule.attributes.origin, &mut faults)
             });
-            apply_pipelines(&options.pipelines, &rules, &mut correlations, &mut faults);
+            let mut sources = sources.into_iter();
+            correlations.retain_mut(|correlation| {
+                let sources = sources.next().unwrap_or_default();
+                let outcome = options.pipelines.apply_to_correlation(correlation, sources);
+                outcome.map_err(|error| faults.push(error)).is_ok()
+            });
         }
         let (rules, more) = RuleSet::compile_lossy(rules);
         faults.extend(more);
@@ -68,49 +72,6 @@ impl Collection {
         faults.extend(more);
         Linked { rules, correlations, faults }
     }
-}
-
-/// Applies pipelines to the correlations. Which log sources one is about, the rules that it refers to say, be it through
-/// other correlations.
-pub(crate) fn apply_pipelines(
-    pipelines: &Pipelines,
-    rules: &[Rule],
-    correlations: &mut Vec<Correlation>,
-    faults: &mut Vec<RuleError>,
-) {
-    let names = |attributes: &Attributes| {
-        [attributes.id.clone(), attributes.name.clone()].into_iter().filter(|name| !name.is_empty())
-    };
-    let mut sources: HashMap<String, Vec<LogSource<'static>>> = HashMap::new();
-    for rule in rules {
-        for name in names(rule) {
-            sources.entry(name).or_default().push(rule.log_source.clone());
-        }
-    }
-    // A chain is known from its end on; the longest has as many links as there are correlations.
-    for _ in 0..correlations.len() {
-        let before: usize = sources.len();
-        for correlation in correlations.iter() {
-            let found: Vec<LogSource<'static>> =
-                correlation.rules.iter().filter_map(|name| sources.get(name)).flatten().cloned().collect();
-            if correlation.rules.iter().all(|name| sources.contains_key(name)) {
-                for name in names(&correlation.attributes) {
-                    sources.entry(name).or_insert_with(|| found.clone());
-                }
-            }
-        }
-        if sources.len() == before {
-            break;
-        }
-    }
-    correlations.retain_mut(|correlation| {
-        let mut own: Vec<LogSource<'static>> =
-            correlation.rules.iter().filter_map(|name| sources.get(name)).flatten().cloned().collect();
-        own.sort();
-        own.dedup();
-        let outcome = pipelines.apply_to_correlation(correlation, &own);
-        outcome.map_err(|error| faults.push(error)).is_ok()
-    });
 }
 
 fn fault(code: &'static str, filter: &Filter, message: String, hint: &str) -> RuleError {

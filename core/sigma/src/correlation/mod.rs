@@ -32,6 +32,7 @@ pub use capture::Hit;
 pub use hits::Hits;
 pub use link::Correlations;
 pub(crate) use parse::parse;
+pub(crate) use resolve::log_sources;
 pub use rule::{Alias, Correlation, CorrelationCondition, CorrelationType, RuleExpression};
 pub use state::{CorrelationSettings, CorrelationState, CorrelationStats, Match};
 pub use threshold::{Operator, Threshold};

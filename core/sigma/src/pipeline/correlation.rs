@@ -12,12 +12,12 @@ impl Run<'_> {
     pub fn correlation<'s>(
         &mut self,
         correlation: &mut Correlation,
-        sources: &[LogSource<'static>],
+        mut sources: Vec<LogSource<'static>>,
         pipelines: impl Iterator<Item = (&'s str, &'s [Step])>,
     ) -> Result<(), RuleError> {
         for (name, steps) in pipelines {
             for step in steps {
-                self.correlation_step(correlation, sources, step)
+                self.correlation_step(correlation, &mut sources, step)
                     .map_err(|fault| within(fault, name, step).at(&correlation.attributes.origin))?;
             }
         }
@@ -27,16 +27,15 @@ impl Run<'_> {
     fn correlation_step(
         &mut self,
         correlation: &mut Correlation,
-        sources: &[LogSource<'static>],
+        sources: &mut [LogSource<'static>],
         step: &Step,
     ) -> Result<(), Fault> {
-        let subject = Subject {
-            attributes: &correlation.attributes,
-            log_sources: sources,
-            selections: &[],
-            is_rule: false,
+        let is_for = |run: &Self, correlation: &Correlation, log_sources: &[LogSource<'static>]| {
+            let attributes = &correlation.attributes;
+            let subject = Subject { attributes, log_sources, selections: &[], is_rule: false };
+            step.rules.hold(&mut |c| c.holds(&subject, run))
         };
-        if !step.rules.hold(&mut |c| c.holds(&subject, self)) {
+        if !is_for(self, correlation, sources) {
             return Ok(());
         }
         let at = Pos { line: correlation.attributes.line, column: 1 };
@@ -44,6 +43,14 @@ impl Run<'_> {
             Transformation::Nest(steps) => {
                 for step in steps {
                     self.correlation_step(correlation, sources, step)?;
+                }
+            }
+            // As the rules have it from here on.
+            Transformation::ChangeLogSource(new) => {
+                for own in sources.iter_mut() {
+                    if is_for(self, correlation, std::slice::from_ref(&*own)) {
+                        own.clone_from(new);
+                    }
                 }
             }
             what if what.renames() => {

@@ -144,7 +144,7 @@ impl Pipelines {
     pub(crate) fn apply_to_correlation(
         &self,
         correlation: &mut Correlation,
-        sources: &[LogSource<'static>],
+        sources: Vec<LogSource<'static>>,
     ) -> Result<(), RuleError> {
         Run::new(&self.vars).correlation(correlation, sources, self.steps())
     }

@@ -183,22 +183,17 @@ correlation:
         let mut options = LinkOptions::default();
         options.pipelines.add(Pipeline::parse(pipeline, "p.yml").expect(pipeline));
         let mut collection = Collection::parse(rules, "r.yml").expect("they are right");
-        let mut faults = Vec::new();
-        crate::link::apply_pipelines(
-            &options.pipelines,
-            &collection.rules,
-            &mut collection.correlations,
-            &mut faults,
-        );
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        (
-            collection
-                .correlations
-                .iter()
-                .map(|c| format!("{:?} {:?}", c.group_by, c.aliases))
-                .collect::<Vec<_>>(),
-            faults,
-        )
+        let correlations = std::mem::take(&mut collection.correlations);
+        let sources = crate::correlation::log_sources(&collection.rules, &correlations);
+        let mut faults: Vec<String> = Vec::new();
+        let mut after = Vec::new();
+        for (mut c, sources) in correlations.into_iter().zip(sources) {
+            match options.pipelines.apply_to_correlation(&mut c, sources) {
+                Ok(()) => after.push(format!("{:?} {:?}", c.group_by, c.aliases)),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        (after, faults)
     };
     let (after, faults) =
         shown(&pipeline("{Computer: [host, node], User: user, Image: exe, who: wrong}", "p"));
@@ -215,6 +210,37 @@ correlation:
     let (left, faults) = shown(&pipeline("{Image: [exe, path]}", "p"));
     assert_eq!(left.len(), 1, "the correlation that cannot be mapped is left out");
     assert!(faults[0].contains("S082") && faults[0].contains("`Image`"), "{faults:?}");
+}
+
+/// Also if the pipeline changes the rules' log source before or after, and by whichever spelling of the id the correlation
+/// names its rule.
+#[test]
+fn correlations_are_mapped_as_their_rules_are() {
+    let rules = "\
+title: Base
+id: 929a690e-bef0-4204-a928-ef5e620d6fcc
+logsource: {product: p}
+detection: {s: {User: x}, condition: s}
+---
+title: Many
+correlation:
+  type: event_count
+  rules: 929A690E-BEF0-4204-A928-EF5E620D6FCC
+  group-by: [User, Computer]
+  timespan: 1m
+  condition: {gte: 2}
+";
+    let (linked, faults) = linked(
+        "\
+transformations:
+  - {type: field_name_mapping, mapping: {User: user}, rule_conditions: [{type: logsource, product: p}]}
+  - {type: change_logsource, product: q}
+  - {type: field_name_mapping, mapping: {Computer: host}, rule_conditions: [{type: logsource, product: q}]}
+  - {type: field_name_mapping, mapping: {host: wrong}, rule_conditions: [{type: logsource, product: p}]}",
+        rules,
+    );
+    assert!(faults.is_empty(), "{faults:?}");
+    assert_eq!(linked.correlations.correlations()[0].group_by, ["user", "host"]);
 }
 
 #[test]
