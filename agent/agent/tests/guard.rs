@@ -65,6 +65,12 @@ correlation:
     rules: probe
     timespan: 10s
     condition: {eq: 1}
+---
+title: Counted as Sigma 1 does
+id: 0d5c6f0f-7c0e-4f0f-8a46-2d6a5a0b6a11
+logsource: {category: process_creation, product: linux}
+detection: {selection: {CommandLine|contains: knock}, condition: selection | count() by Image > 2, timeframe: 1m}
+wardline: {response: kill}
 ";
 
 const DEVICE: DeviceId = DeviceId(42);
@@ -321,7 +327,7 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
 #[test]
 fn a_correlation_is_a_finding_of_its_own_and_its_rules_are_none() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
-    assert_eq!(bench.heartbeat().rules_loaded, 5);
+    assert_eq!(bench.heartbeat().rules_loaded, 7);
     for pid in [40, 41] {
         bench.process(ProcessOp::Exec, pid, 10, "guess a password");
     }
@@ -352,6 +358,17 @@ fn a_correlation_whose_time_is_over_is_found_without_another_event() {
         let pids: Vec<u32> = bench.findings().iter().map(|f| f.event.process().key.pid).collect();
         assert_eq!(pids, expected, "after {seconds} s");
     }
+}
+
+#[test]
+fn a_rule_that_counts_kills_when_it_has_counted() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    for (pid, killed) in [(40, vec![]), (41, vec![]), (42, vec![42]), (43, vec![42])] {
+        bench.process(ProcessOp::Exec, pid, 10, "knock");
+        assert_eq!(bench.hands.0.lock().unwrap().killed, killed);
+    }
+    let titles: Vec<_> = bench.findings().into_iter().map(|f| f.rule.title).collect();
+    assert_eq!(titles, ["Counted as Sigma 1 does"]);
 }
 
 /// More than are kept whole lie between the event and the end of its window.

@@ -176,7 +176,7 @@ pub(crate) fn convert(
 
 /// The rule for events that are counted. Its id and name are the correlation's; filters find it by them all the same.
 fn part(mut rule: Rule, what: &str) -> Rule {
-    rule.stands_for = [&rule.id, &rule.name].into_iter().filter(|r| !r.is_empty()).cloned().collect();
+    rule.stands_for = Some([&rule.id, &rule.name].into_iter().filter(|r| !r.is_empty()).cloned().collect());
     let attributes = &mut rule.attributes;
     attributes.name = part_name(attributes, what);
     attributes.id = String::new();

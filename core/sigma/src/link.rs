@@ -91,7 +91,7 @@ fn apply_filters(filters: &[Filter], rules: &mut [Rule], faults: &mut Vec<RuleEr
     }
     let mut by_reference: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, rule) in rules.iter().enumerate() {
-        for reference in [&rule.id, &rule.name].into_iter().chain(&rule.stands_for) {
+        for reference in [&rule.id, &rule.name].into_iter().chain(rule.stands_for.iter().flatten()) {
             if !reference.is_empty() {
                 by_reference.entry(reference.clone()).or_default().push(index);
             }

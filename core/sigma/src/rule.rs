@@ -21,10 +21,16 @@ pub struct Rule {
     pub log_source: LogSource<'static>,
     pub(crate) detection: Detection,
     /// For a rule that was made of one with an aggregation: the id and name of that one, by which filters refer to it.
-    pub(crate) stands_for: Vec<String>,
+    pub(crate) stands_for: Option<Vec<String>>,
 }
 
 impl Rule {
+    /// Whether it was made of a rule with an aggregation of Sigma 1, for the events that this one counts. Only the
+    /// correlation that was made of it too answers for what the rule asks for.
+    pub fn is_part_of_aggregation(&self) -> bool {
+        self.stands_for.is_some()
+    }
+
     /// Reads the detection rules of one file: one or several YAML documents.
     ///
     /// # Errors
@@ -32,7 +38,7 @@ impl Rule {
     /// together with the rules that it names: [`Collection`] reads those too.
     pub fn parse(text: &str, origin: &str) -> Result<Vec<Self>, RuleError> {
         let collection = Collection::parse(text, origin)?;
-        if let Some(rule) = collection.rules.iter().find(|rule| !rule.stands_for.is_empty()) {
+        if let Some(rule) = collection.rules.iter().find(|rule| rule.is_part_of_aggregation()) {
             let pos = Pos { line: rule.line, column: 1 };
             let what = "a rule with an aggregation, where only detection rules are read";
             let hint = "write the rule without it and add a correlation rule that counts its matches";
@@ -57,7 +63,7 @@ impl Rule {
         let log_source = log_source(root)?;
         let (detection, aggregation) =
             detection::read(root.get("detection").ok_or_else(|| missing(root, "detection"))?)?;
-        Ok((Self { attributes, log_source, detection, stands_for: Vec::new() }, aggregation))
+        Ok((Self { attributes, log_source, detection, stands_for: None }, aggregation))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rules in force.
 
 use wardline_policy::Response;
-use wardline_sigma::{Attributes, Collection, Correlations, LinkOptions, RuleSet};
+use wardline_sigma::{Attributes, Collection, Correlations, LinkOptions, Rule, RuleSet};
 
 /// A rule that this build cannot use. The others are used all the same.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,12 @@ impl Ruleset {
             linked.faults.into_iter().map(|e| RuleProblem { origin: e.origin.clone(), what: e.to_string() }),
         );
         let response = |rule: &Attributes| Response::from_rule(&rule.extra).unwrap_or_default();
-        let responses = linked.rules.rules().iter().map(|rule| response(&rule.attributes)).collect();
+        let of_rule = |rule: &Rule| match rule.is_part_of_aggregation() {
+            // Its response is that of the correlation: a rule that counts must not kill on the first event.
+            true => Response::Record,
+            false => response(&rule.attributes),
+        };
+        let responses = linked.rules.rules().iter().map(of_rule).collect();
         let correlated_responses =
             linked.correlations.correlations().iter().map(|c| response(&c.attributes)).collect();
         let rules =
