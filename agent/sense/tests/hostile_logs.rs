@@ -154,6 +154,20 @@ fn limits_are_kept_in_every_format() {
     }
 }
 
+/// A long name above many fields is a part of each of their names; the text of an object is a part of each one around it.
+#[test]
+fn nested_objects_do_not_multiply_a_record() {
+    let fields: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":1")).collect();
+    let wide = format!("{{\"{}\":{{{}}}}}", "k".repeat(1 << 20), fields.join(","));
+    let deep = format!("{}\"{}\"{}", "{\"a\":".repeat(30), "x".repeat(1 << 20), "}".repeat(30));
+    let fair = format!("{}\"{}\"{}", "{\"a\":".repeat(10), "x".repeat(1 << 20), "}".repeat(10));
+    for (text, read) in [(wide, 0), (deep, 0), (fair, 1)] {
+        let (records, errors) = read_all(Format::JsonLines, format!("{text}\n{{\"EventID\":7}}").as_bytes());
+        assert_eq!((records.len(), errors.len()), (read + 1, 1 - read), "{errors:?}");
+        assert!(errors.iter().all(|e| e.to_string().contains("more than 16 MiB")), "{errors:?}");
+    }
+}
+
 /// Events of which no line says that they are complete are held only in small number.
 #[test]
 fn interleaved_audit_events_are_joined_and_bounded() {

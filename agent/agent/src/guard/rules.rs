@@ -46,10 +46,9 @@ impl Ruleset {
             linked.faults.into_iter().map(|e| RuleProblem { origin: e.origin.clone(), what: e.to_string() }),
         );
         let response = |rule: &Attributes| Response::from_rule(&rule.extra).unwrap_or_default();
-        let of_rule = |rule: &Rule| match rule.is_part_of_aggregation() {
+        let of_rule = |rule: &Rule| {
             // Its response is that of the correlation: a rule that counts must not kill on the first event.
-            true => Response::Record,
-            false => response(&rule.attributes),
+            if rule.is_part_of_aggregation() { Response::Record } else { response(&rule.attributes) }
         };
         let responses = linked.rules.rules().iter().map(of_rule).collect();
         let correlated_responses =

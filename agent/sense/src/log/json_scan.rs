@@ -7,13 +7,15 @@ use std::borrow::Cow;
 
 use wardline_event::{Cell, Fill};
 
-use super::{Fault, MAX_NESTING};
+use super::{Fault, MAX_NESTED_BYTES, MAX_NESTING};
 
 /// A place in JSON text, before a value or between the parts of one.
 pub struct Scan<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// Bytes of [`MAX_NESTED_BYTES`] that are taken.
+    nested: usize,
 }
 
 /// Something that is not JSON, or nested too deep.
@@ -21,6 +23,8 @@ pub struct Scan<'a> {
 pub enum Bad {
     /// Deeper than [`MAX_NESTING`].
     TooDeep,
+    /// More than [`MAX_NESTED_BYTES`].
+    TooMuch,
     /// What was expected, and the byte where it is not.
     Expected(&'static str, usize),
 }
@@ -29,6 +33,10 @@ impl From<Bad> for Fault {
     fn from(bad: Bad) -> Self {
         match bad {
             Bad::TooDeep => Self::TooDeep,
+            Bad::TooMuch => Self::Malformed(format!(
+                "the dotted names and the texts of its nested objects come to more than {} MiB, skipped",
+                MAX_NESTED_BYTES / 1024 / 1024
+            )),
             Bad::Expected(what, at) => {
                 Self::Malformed(format!("not JSON: expected {what} at its column {}", at + 1))
             }
@@ -41,7 +49,7 @@ type Result<T> = std::result::Result<T, Bad>;
 impl<'a> Scan<'a> {
     /// Before the first value of `text`.
     pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self { text, at: 0, depth: 0, nested: 0 }
     }
 
     fn expected<T>(&self, what: &'static str) -> Result<T> {
@@ -75,6 +83,12 @@ impl<'a> Scan<'a> {
     pub fn ended(&mut self) -> bool {
         self.peek();
         self.at == self.text.len()
+    }
+
+    /// Takes room for a dotted name or the text of an object, both of which repeat what stands elsewhere.
+    pub fn nest(&mut self, bytes: usize) -> Result<()> {
+        self.nested += bytes;
+        if self.nested > MAX_NESTED_BYTES { Err(Bad::TooMuch) } else { Ok(()) }
     }
 
     fn enter(&mut self) -> Result<()> {

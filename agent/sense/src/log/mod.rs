@@ -39,6 +39,10 @@ pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 /// Deepest nesting of a JSON value or XML event that is read.
 pub const MAX_NESTING: usize = 64;
 
+/// Most bytes that the dotted names of a JSON value's nested fields and the texts of its objects may have together. A
+/// long name stands in the name of every field below it, so that a small record could else fill the memory.
+pub const MAX_NESTED_BYTES: usize = 4 * MAX_RECORD_BYTES;
+
 /// What a reader hands over, one by one; [`ControlFlow::Break`] ends the reading. The record is filled again when the
 /// sink returns.
 pub type Sink<'a> = dyn FnMut(Result<&mut LogRecord, ReadError>) -> ControlFlow<()> + 'a;

@@ -29,7 +29,8 @@ pub struct Options {
 ///
 /// One thread at a time takes the next piece, which reads about 1 MiB of the file; [`Piece::read`] then runs on any
 /// thread. The records of a piece come before those of the next one. Formats in which a record is not found without
-/// reading what stands before it are one piece, however long it is. Memory is that of the pieces that were taken.
+/// reading what stands before it are one piece, however long it is. Records come as they stand in the file: an EVTX log
+/// that was written around its end begins with its newest. Whoever needs the order of time sorts by it. Memory is that of the pieces that were taken.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;

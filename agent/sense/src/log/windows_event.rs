@@ -167,10 +167,15 @@ fn member(
             path.truncate(own);
             Ok(())
         })?;
-        fill.object_text(scan.since(place))
+        let text = scan.since(place);
+        scan.nest(text.len())?;
+        fill.object_text(text)
     } else {
         scan.value(fill)?
     };
+    if steps > 0 {
+        scan.nest(path.len())?;
+    }
     fill.set_nested(path, steps, dotted, cell);
     Ok(())
 }
