@@ -218,7 +218,7 @@ def scanning(title, logs, records, rules, times, flat=None):
     scan = [WARDLINE, "scan", logs, "--rules", rules, "--json", "--quiet"]
     work = [("Wardline, one thread", [*scan, "--threads", "1"]), ("Wardline", scan)]
     if not flat:
-        work.append(("parsing alone", [example("parse_alone"), logs]))
+        work.append(("parsing alone", [example("read_cost"), logs, "parse"]))
     work.extend(peers(logs, rules, flat))
     results = {}
     for name, command in work:
@@ -268,7 +268,9 @@ def write_page(lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small inputs, each once; docs/performance.md stays")
-    quick = parser.parse_args().quick
+    parser.add_argument("--keep", action="store_true", help="leave the large logs that are made in target/bench/inputs")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     logs = os.path.join(SHARED, "evtx")
     if not os.path.isdir(logs):
         sys.exit("skipped: no shared data beside the project")
@@ -305,7 +307,8 @@ def main():
         figures["scan_eps_1core"] = records / one.user
         figures["scan_eps"] = records / both.wall
         figures["rss_mb"] = both.rss_mb
-        os.remove(path)
+        if not arguments.keep:
+            os.remove(path)
     with open(os.path.join(OUT, "sigma.json"), "w", encoding="utf-8") as f:
         json.dump(figures, f, indent=2)
 
