@@ -35,13 +35,8 @@ fn hand_over(pieces: Pieces<'_>, each: &mut dyn FnMut(Result<&mut LogRecord, Rea
 }
 
 /// The rules that match a record, whichever of its categories they are for.
-pub fn matched(rules: &RuleSet, record: &mut LogRecord, scratch: &mut Scratch) -> BTreeSet<usize> {
+pub fn matched(rules: &RuleSet, record: &LogRecord, scratch: &mut Scratch) -> BTreeSet<usize> {
     let mut matched = BTreeSet::new();
-    let first = record.source.category.clone();
-    for category in std::iter::once(first.clone()).chain(record.also.iter().map(|c| (*c).into())) {
-        record.source.category = category;
-        rules.matches_in(&*record, scratch, &mut |rule| _ = matched.insert(rule));
-    }
-    record.source.category = first;
+    rules.matches_in(record, scratch, &mut |rule| _ = matched.insert(rule));
     matched
 }

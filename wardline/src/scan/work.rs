@@ -325,9 +325,8 @@ impl<'a> Work<'a> {
         self.send(Message::Done(stats));
     }
 
-    /// Matches one record, once for each category that it belongs to.
+    /// Matches one record, in all categories that it belongs to.
     fn record(&mut self, record: &mut LogRecord, scratch: &mut Scratch) {
-        let also = record.also;
         self.stats.records += 1;
         if self.stats.records.is_multiple_of(SHOWN) {
             self.job.progress.records.fetch_add(SHOWN, Ordering::Relaxed);
@@ -349,16 +348,6 @@ impl<'a> Work<'a> {
         }
         let mut matched = mem::take(&mut self.matched);
         self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
-        for category in also {
-            let first = mem::replace(&mut record.source.category, (*category).into());
-            self.job.rules.matches_in(&*record, scratch, &mut |rule| matched.push(rule));
-            record.source.category = first;
-        }
-        if !also.is_empty() {
-            // A rule that names no category sees the record each time.
-            matched.sort_unstable();
-            matched.dedup();
-        }
         if !matched.is_empty() && !self.job.correlations.is_empty() {
             self.capture(&matched, record);
         }
