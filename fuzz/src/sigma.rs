@@ -1,7 +1,7 @@
 //! Rules that somebody else wrote, and events met by them.
 
 use wardline_event::{Fields, LogRecord, LogSource, Value};
-use wardline_sigma::{Rule, RuleSet};
+use wardline_sigma::{Collection, Rule, RuleError, RuleSet};
 
 /// What stands between the rule and the event in an input of [`matching`].
 const SEPARATOR: &str = "\n=== event ===\n";
@@ -71,4 +71,79 @@ pub fn matching(data: &[u8]) {
         set.matches(&ByName(&event), &mut scratch, &mut |rule| by_name.push(rule));
         assert_eq!(matched, by_name, "a record's layout changed the verdict");
     }
+}
+
+/// The rule whose condition is fuzzed. Event `n` has the fields that the bits of `n` say.
+fn rule_with_condition(condition: &str) -> Result<RuleSet, RuleError> {
+    // JSON's strings are strings of YAML too.
+    let condition = serde_json::Value::from(condition);
+    let text = format!(
+        "title: Fuzz\nlogsource: {{product: windows}}\ndetection:\n  sel_a: {{A: 1}}\n  sel_b: {{B: 1}}\n  \
+         _other: {{C: 1}}\n  condition: {condition}\n"
+    );
+    RuleSet::compile(Rule::parse(&text, "fuzz")?).map_err(|mut errors| errors.remove(0))
+}
+
+/// A condition by itself: if it is read, so is its negation, which holds for exactly the other events; and brackets,
+/// or the condition twice, change nothing.
+pub fn condition(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let set = match rule_with_condition(text) {
+        Ok(set) => set,
+        Err(error) => {
+            assert!(error.line >= 1 && error.column >= 1 && !error.to_string().is_empty(), "{error:?}");
+            return;
+        }
+    };
+    let verdicts = |set: &RuleSet| -> Vec<bool> {
+        let mut scratch = set.scratch();
+        let event = |n: usize| {
+            let present = ["A", "B", "C"].into_iter().enumerate().filter(|(bit, _)| n >> bit & 1 == 1);
+            let fields = present.map(|(_, name)| (name.to_owned(), 1.into())).collect();
+            LogRecord::from_json(LogSource::new("windows", "", ""), &fields)
+        };
+        (0..8)
+            .map(|n| {
+                let mut matches = false;
+                set.matches(&event(n), &mut scratch, &mut |_| matches = true);
+                matches
+            })
+            .collect()
+    };
+    let plain = verdicts(&set);
+    for (other, negated) in [
+        (format!("not ({text})"), true),
+        (format!("({text}) and ({text})"), false),
+        (format!("sel_a and not sel_a or ({text})"), false),
+    ] {
+        let set = match rule_with_condition(&other) {
+            Ok(set) => set,
+            // Longer, and perhaps too long.
+            Err(error) if error.code == "S002" => continue,
+            Err(error) => panic!("`{text}` is read and `{other}` is not: {error}"),
+        };
+        let wanted: Vec<bool> = plain.iter().map(|verdict| verdict ^ negated).collect();
+        assert_eq!(verdicts(&set), wanted, "`{other}`, of which the part is {plain:?}");
+    }
+}
+
+/// A file and how it is formatted: that is at rest, and is read as the file was.
+pub fn format(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(formatted) = wardline_sigma::format(text, "fuzz") else { return };
+    let again = wardline_sigma::format(&formatted, "fuzz").map_err(|error| error.to_string());
+    assert_eq!(again.as_deref(), Ok(&*formatted), "not at rest");
+    let read = |text: &str| {
+        let collection = Collection::parse(text, "fuzz").map_err(|error| error.code)?;
+        let rules: Vec<_> = collection
+            .rules
+            .into_iter()
+            .map(|rule| {
+                let names: Vec<String> = rule.field_names().iter().map(|name| (*name).to_owned()).collect();
+                (rule.id.clone(), rule.title.clone(), rule.description.clone(), rule.tags.clone(), names)
+            })
+            .collect();
+        Ok::<_, &str>((rules, collection.correlations.len(), collection.filters.len()))
+    };
+    assert_eq!(read(text), read(&formatted), "formatting changed what the file says");
 }

@@ -56,7 +56,9 @@ replay!(
     netlink,
     ocsf,
     policy,
+    sigma_condition,
     sigma_files,
+    sigma_format,
     sigma_hits,
     sigma_match,
     sigma_pipeline,
@@ -87,6 +89,7 @@ fn replay(name: &str) {
             seeds.extend(engine_files(name, "tests/golden", ".rule.yml"));
             seeds.extend(engine_files(name, "tests/correlation", ".rules.yml"));
         }
+        "sigma_format" => seeds.extend(engine_files(name, "tests/format", ".yml")),
         "sigma_pipeline" => seeds.extend(engine_files(name, "tests/pipelines", ".yml")),
         "sigma_sources" => seeds.extend(engine_files(name, "sources", ".yml")),
         _ => {}
