@@ -26,6 +26,32 @@ CASES = {
     "yaml_forms": "D7, `yes` and `no` are words (YAML 1.2)",
 }
 
+# Case of a correlation -> paragraph.
+BOUNDS = "D14, a condition may have several bounds"
+NEVER = "D17, what can never come out is refused"
+CORRELATIONS = {
+    "aggregation_count": "D18, aggregations of Sigma 1 become correlations",
+    "aggregation_metrics": "D18, aggregations of Sigma 1 become correlations",
+    "aggregation_near": "D18, aggregations of Sigma 1 become correlations",
+    "errors/circle": NEVER,
+    "errors/expression_contradicts_itself": NEVER,
+    "errors/huge_count": "D19, limits",
+    "errors/long_chain": "D19, limits",
+    "errors/long_timespan": "D19, limits",
+    "errors/more_rules_than_there_are": NEVER,
+    "errors/needs_no_field": "D20, attributes that mean nothing are refused",
+    "errors/needs_percentile": "D20, attributes that mean nothing are refused",
+    "errors/never_holds": NEVER,
+    "errors/percentile_past_100": NEVER,
+    "errors/rule_named_twice": "D20, attributes that mean nothing are refused",
+    "errors/same_id": "D21, an id belongs to one rule",
+    "errors/unknown_attribute": "D20, attributes that mean nothing are refused",
+    "event_count_upper_bounds": BOUNDS,
+    "temporal_expression": "D15, `AND`, `OR` and `NOT` in capitals",
+    "temporal_void_bound": BOUNDS,
+    "value_median_min_max": "D16, `value_min` and `value_max`",
+}
+
 
 def reason(rule, event, ours):
     """Why the verdicts on this event differ; None if that is not known."""
