@@ -64,7 +64,10 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
                 eprintln!("wardline rules explain: {}", printable(fault));
             }
             if file {
-                return refuse(&format!("{}: no detection rule can be read there", args.rule));
+                return refuse(&format!(
+                    "{}: no detection rule can be read there (of a correlation, explain the rules that it counts)",
+                    args.rule
+                ));
             }
             if Path::new(&args.rule).is_dir() {
                 return refuse(&format!("{} is a folder: name one rule in it, with --rules {0}", args.rule));

@@ -49,7 +49,7 @@ pub fn list(paths: &[PathBuf], as_json: bool) -> ExitCode {
         }
     }
     if !as_json {
-        println!("{} rules", rules.len());
+        println!("{}", crate::scan::counted(rules.len() as u64, "rule"));
     }
     if all_loaded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -59,13 +59,22 @@ impl<'a> Report<'a> {
             line: at.pos.line,
             column: at.pos.column,
             width: at.width,
-            message: message.into(),
-            help: help.into(),
+            message: shortened(message.into()),
+            help: shortened(help.into()),
         });
     }
 
     pub fn error(&mut self, text: &str, error: RuleError) {
         self.out.push(Diagnostic::of_error(error, text));
+    }
+}
+
+/// A message may quote a value of the rule, which may be very long.
+fn shortened(text: String) -> String {
+    const SHOWN: usize = 400;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -80,4 +89,13 @@ pub(super) fn word_width(text: &str, line: usize, column: usize) -> usize {
     }
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '*' | '?' | '%');
     1 + if in_word(first) { rest.take_while(|c| in_word(*c)).count() } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_long_value_is_not_told_in_full() {
+        assert_eq!(super::shortened("é".repeat(400)), "é".repeat(400));
+        assert_eq!(super::shortened("é".repeat(401)), format!("{}…", "é".repeat(400)));
+    }
 }
