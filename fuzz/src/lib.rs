@@ -31,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("netlink", netlink::messages),
     ("ocsf", ocsf::objects),
     ("policy", policy::read),
+    ("sigma_cache", sigma_files::cache),
     ("sigma_condition", sigma::condition),
     ("sigma_files", sigma_files::collection),
     ("sigma_format", sigma::format),

@@ -47,8 +47,33 @@ pub fn collection(data: &[u8]) {
             return;
         }
     };
+    feed(collection);
+}
+
+/// Parsed rules as bytes, without what stands before them: the first line and the checksum are always right.
+pub fn cache(data: &[u8]) {
+    /// The checksum, the length of the text, and the numbers of rules, correlations and filters.
+    const AFTER_FIRST_LINE: usize = 4 + 8 + 3;
+    let mut bytes = Collection::default().to_bytes();
+    bytes.truncate(bytes.len() - AFTER_FIRST_LINE);
+    bytes.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
+    bytes.extend_from_slice(data);
+    let Ok(collection) = Collection::from_bytes(&bytes) else { return };
+    assert!(collection.to_bytes() == bytes, "written again it is another one");
+    feed(collection);
+}
+
+/// Links the rules and uses them: matched, explained, correlated.
+fn feed(collection: Collection) {
     let linked = collection.link(&LinkOptions::default());
     linked.faults.iter().for_each(check);
+    let mut scratch = linked.rules.scratch();
+    for (index, rule) in linked.rules.rules().iter().enumerate() {
+        let mut event = LogRecord::new(rule.log_source.clone());
+        event.set("Image", r"C:\a.exe");
+        linked.rules.matches_in(&event, &mut scratch, &mut |_| {});
+        linked.rules.explain(index, &event);
+    }
     let mut hits = Hits::with_limit(1 << 20);
     let event = LogRecord::default();
     for reference in 0..EVENTS {

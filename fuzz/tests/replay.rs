@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use wardline_fuzz::TARGETS;
+use wardline_sigma::Collection;
 
 /// Changed inputs for each target, unless time is up before.
 const MUTATIONS: usize = 3000;
@@ -56,6 +57,7 @@ replay!(
     netlink,
     ocsf,
     policy,
+    sigma_cache,
     sigma_condition,
     sigma_files,
     sigma_format,
@@ -85,6 +87,14 @@ fn replay(name: &str) {
     match name {
         "log_evtx" => seeds.extend(shared_event_logs()),
         "sigma_match" => seeds.extend(golden_rules_with_events()),
+        "sigma_cache" => {
+            seeds.extend(
+                engine_files(name, "tests/golden", ".rule.yml").iter().filter_map(|text| stored(text)),
+            );
+            seeds.extend(
+                engine_files(name, "tests/correlation", ".rules.yml").iter().filter_map(|text| stored(text)),
+            );
+        }
         "sigma_files" => {
             seeds.extend(engine_files(name, "tests/golden", ".rule.yml"));
             seeds.extend(engine_files(name, "tests/correlation", ".rules.yml"));
@@ -104,6 +114,13 @@ fn replay(name: &str) {
         tried += 1;
     }
     println!("{name}: {} seeds, {tried} mutations", seeds.len());
+}
+
+/// The rules of a file as bytes, from behind the checksum on.
+fn stored(text: &[u8]) -> Option<Vec<u8>> {
+    let bytes = Collection::parse(std::str::from_utf8(text).ok()?, "fuzz").ok()?.to_bytes();
+    let line = bytes.iter().position(|b| *b == b'\n')?;
+    Some(bytes[line + 1 + 4..].to_vec())
 }
 
 /// Runs the target; an input that breaks it is kept for whoever looks into it.

@@ -17,6 +17,13 @@ impl FormatTime for ShortTime {
     }
 }
 
+/// Starts logging if `WARDLINE_LOG` asks for it, for commands that say on standard error what they have to say.
+pub fn start_if_asked() {
+    if std::env::var_os("WARDLINE_LOG").is_some() {
+        start(true);
+    }
+}
+
 /// Starts logging. `WARDLINE_LOG` sets the filter, for example `debug` or `wardline=debug`.
 pub fn start(quiet: bool) {
     let default = if quiet { "error" } else { "warn,wardline=info,wardline_agent=info,wardline_hub=info" };

@@ -209,8 +209,9 @@ pub(crate) enum Part {
 /// A network, IPv4 or IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Cidr {
-    base: IpAddr,
-    prefix: u8,
+    pub base: IpAddr,
+    /// Not more than the address has bits.
+    pub prefix: u8,
 }
 
 impl Cidr {

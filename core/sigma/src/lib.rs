@@ -79,6 +79,7 @@ mod affix;
 mod aggregation;
 mod ast;
 mod attributes;
+mod cache;
 mod class;
 mod collection;
 mod commonness;
@@ -125,6 +126,7 @@ mod witness;
 mod yaml;
 
 pub use attributes::{Attributes, Related};
+pub use cache::CacheError;
 pub use collection::Collection;
 pub use correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,

@@ -43,6 +43,9 @@ pub struct ExplainArgs {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// Parse the rules anew: neither use nor keep what was parsed before
+    #[arg(long)]
+    no_cache: bool,
 }
 
 /// The exit code of a command that cannot be carried out.
@@ -54,7 +57,7 @@ fn refuse(why: &str) -> ExitCode {
 pub fn run(args: &ExplainArgs) -> ExitCode {
     let file = Path::new(&args.rule).is_file();
     let paths = if file { &[PathBuf::from(&args.rule)][..] } else { &args.rules };
-    let (all, faults) = load::collection(paths);
+    let (all, faults) = load::collection(paths, args.no_cache);
     let lower = args.rule.to_lowercase();
     let wanted = |r: &Rule| file || r.id == args.rule || r.title.to_lowercase().contains(&lower);
     let found: Vec<&Rule> = all.rules.iter().filter(|r| wanted(r)).collect();

@@ -13,6 +13,12 @@ pub struct RuleFile {
     pub bytes: u64,
     /// When it was last written, in nanoseconds since 1970.
     pub modified: i128,
+    /// When its content, name or rights were last changed, likewise. Nobody can set this back.
+    pub changed: i128,
+    /// Which file it is on its device.
+    pub inode: u64,
+    /// The device.
+    pub device: u64,
 }
 
 /// The rule files at some paths.
@@ -43,8 +49,15 @@ impl Files {
     }
 
     fn push(&mut self, path: PathBuf, meta: &fs::Metadata) {
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        self.list.push(RuleFile { path, bytes: meta.len(), modified });
+        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        self.list.push(RuleFile {
+            path,
+            bytes: meta.len(),
+            modified: ns(meta.mtime(), meta.mtime_nsec()),
+            changed: ns(meta.ctime(), meta.ctime_nsec()),
+            inode: meta.ino(),
+            device: meta.dev(),
+        });
     }
 
     fn walk(&mut self, folder: &Path) {

@@ -10,9 +10,13 @@ use super::load;
 use crate::printable::{printable, printable_json};
 
 /// The rules at the paths, or Wardline's own; what does not load is told on standard error.
-fn rules(paths: &[PathBuf]) -> (Vec<Rule>, bool) {
-    let loaded =
-        load::load(paths, wardline_event::Severity::Informational, &wardline_sigma::LinkOptions::default());
+fn rules(paths: &[PathBuf], no_cache: bool) -> (Vec<Rule>, bool) {
+    let loaded = load::load(
+        paths,
+        no_cache,
+        wardline_event::Severity::Informational,
+        &wardline_sigma::LinkOptions::default(),
+    );
     for fault in &loaded.faults {
         eprintln!("wardline rules: {}", printable(fault));
     }
@@ -24,8 +28,8 @@ fn response(rule: &Rule) -> &str {
 }
 
 /// A line for each rule.
-pub fn list(paths: &[PathBuf], as_json: bool) -> ExitCode {
-    let (rules, all_loaded) = rules(paths);
+pub fn list(paths: &[PathBuf], as_json: bool, no_cache: bool) -> ExitCode {
+    let (rules, all_loaded) = rules(paths, no_cache);
     for rule in &rules {
         let techniques: Vec<String> = rule.techniques().into_iter().map(|t| t.0).collect();
         let source = &rule.log_source;
@@ -55,9 +59,9 @@ pub fn list(paths: &[PathBuf], as_json: bool) -> ExitCode {
 }
 
 /// The text of the rules with this id or these words in their title.
-pub fn show(wanted: &str, paths: &[PathBuf]) -> ExitCode {
+pub fn show(wanted: &str, paths: &[PathBuf], no_cache: bool) -> ExitCode {
     let lower = wanted.to_lowercase();
-    let (rules, _) = rules(paths);
+    let (rules, _) = rules(paths, no_cache);
     let found: Vec<&Rule> =
         rules.iter().filter(|r| r.id == wanted || r.title.to_lowercase().contains(&lower)).collect();
     for rule in &found {

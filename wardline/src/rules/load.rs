@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use wardline_event::Severity;
 use wardline_sigma::{Collection, Correlations, LinkOptions, RuleSet};
 
-use super::files::Files;
+use super::cache::{Cache, PIECE_FILES, Parsed};
+use super::files::{Files, RuleFile};
 use super::parallel;
 
 /// Rules that loaded, and what is wrong with the others.
@@ -42,42 +43,75 @@ pub fn sources(paths: &[PathBuf]) -> (Vec<Source>, Vec<String>) {
         return (own(), Vec::new());
     }
     let files = Files::collect(paths);
-    let read = |file: &super::files::RuleFile| {
-        let origin = file.path.display().to_string();
-        let text = match std::fs::read(&file.path).map(String::from_utf8) {
-            Ok(Ok(text)) => Ok(Cow::Owned(text)),
-            Ok(Err(e)) => Err(format!(
-                "{origin}: cannot be read: it is not UTF-8 from byte {} on; save it as UTF-8",
-                e.utf8_error().valid_up_to()
-            )),
-            Err(e) => Err(format!("{origin}: cannot be read: {e}")),
-        };
-        Source { text, origin }
-    };
     (parallel::map(&files.list, read), files.faults)
 }
 
-/// Everything that the files at `paths` hold, or Wardline's own rules if there are none; and what does not load.
-pub fn collection(paths: &[PathBuf]) -> (Collection, Vec<String>) {
-    let (sources, mut faults) = sources(paths);
-    let parse = |source: &Source| match &source.text {
+fn read(file: &RuleFile) -> Source {
+    let origin = file.path.display().to_string();
+    let text = match std::fs::read(&file.path).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Cow::Owned(text)),
+        Ok(Err(e)) => Err(format!(
+            "{origin}: cannot be read: it is not UTF-8 from byte {} on; save it as UTF-8",
+            e.utf8_error().valid_up_to()
+        )),
+        Err(e) => Err(format!("{origin}: cannot be read: {e}")),
+    };
+    Source { text, origin }
+}
+
+fn parse(source: &Source) -> Result<Collection, String> {
+    match &source.text {
         Ok(text) => Collection::parse(text, &source.origin).map_err(|e| e.to_string()),
         Err(e) => Err(e.clone()),
-    };
-    let mut all = Collection::default();
-    for parsed in parallel::map(&sources, parse) {
-        match parsed {
-            Ok(parsed) => all.extend(parsed),
-            Err(e) => faults.push(e),
+    }
+}
+
+/// What each file gave, in pieces.
+fn pieces(parsed: Vec<Result<Collection, String>>) -> Parsed {
+    let mut out = Parsed { pieces: Vec::new(), faults: Vec::new() };
+    for (i, parsed) in parsed.into_iter().enumerate() {
+        if i % PIECE_FILES == 0 {
+            out.pieces.push(Collection::default());
+        }
+        match (parsed, out.pieces.last_mut()) {
+            (Ok(parsed), Some(piece)) => piece.extend(parsed),
+            (Ok(_), None) => {}
+            (Err(e), _) => out.faults.push(e),
         }
     }
+    out
+}
+
+/// Everything that the files at `paths` hold, or Wardline's own rules if there are none; and what does not load. Rules
+/// that were parsed in an earlier run are taken from the cache, unless there is to be none.
+pub fn collection(paths: &[PathBuf], no_cache: bool) -> (Collection, Vec<String>) {
+    let mut faults = Vec::new();
+    let parsed = if paths.is_empty() {
+        pieces(parallel::map(&own(), parse))
+    } else {
+        let files = Files::collect(paths);
+        faults = files.faults;
+        let cache = if no_cache { None } else { Cache::of(&files.list) };
+        cache.as_ref().and_then(Cache::read).unwrap_or_else(|| {
+            let parsed = pieces(parallel::map(&files.list, |file| parse(&read(file))));
+            if let Some(cache) = &cache {
+                cache.write(&files.list, &parsed);
+            }
+            parsed
+        })
+    };
+    let mut all = Collection::default();
+    for piece in parsed.pieces {
+        all.extend(piece);
+    }
+    faults.extend(parsed.faults);
     (all, faults)
 }
 
 /// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
 /// correlations all rules are kept, since a correlation may count what is harmless alone.
-pub fn load(paths: &[PathBuf], level: Severity, options: &LinkOptions) -> Loaded {
-    let (mut all, mut faults) = collection(paths);
+pub fn load(paths: &[PathBuf], no_cache: bool, level: Severity, options: &LinkOptions) -> Loaded {
+    let (mut all, mut faults) = collection(paths, no_cache);
     if all.correlations.is_empty() {
         all.rules.retain(|r| r.level >= level);
     }

@@ -1,5 +1,6 @@
 //! `wardline rules`: what a person does with rules before they run.
 
+mod cache;
 mod events;
 mod explain;
 mod explain_tree;
@@ -28,6 +29,9 @@ pub enum RulesCommand {
         /// One JSON object per rule
         #[arg(long)]
         json: bool,
+        /// Parse the rules anew: neither use nor keep what was parsed before
+        #[arg(long)]
+        no_cache: bool,
     },
     /// Print a rule, by id or part of its title
     Show {
@@ -36,6 +40,9 @@ pub enum RulesCommand {
         /// Rule files or folders; may be given several times [default: Wardline's own rules]
         #[arg(short, long, value_name = "PATH")]
         rules: Vec<PathBuf>,
+        /// Parse the rules anew: neither use nor keep what was parsed before
+        #[arg(long)]
+        no_cache: bool,
     },
     /// Find what is wrong or doubtful in rules
     Lint(lint::LintArgs),
@@ -54,9 +61,10 @@ fn nothing(command: &str) -> ExitCode {
 }
 
 pub fn run(command: &RulesCommand) -> ExitCode {
+    crate::logging::start_if_asked();
     match command {
-        RulesCommand::List { rules, json } => list::list(rules, *json),
-        RulesCommand::Show { rule, rules } => list::show(rule, rules),
+        RulesCommand::List { rules, json, no_cache } => list::list(rules, *json, *no_cache),
+        RulesCommand::Show { rule, rules, no_cache } => list::show(rule, rules, *no_cache),
         RulesCommand::Lint(args) => lint::run(args),
         RulesCommand::Fmt(args) => fmt::run(args),
         RulesCommand::Explain(args) => explain::run(args),

@@ -42,6 +42,9 @@ pub struct ScanArgs {
     /// Rules: a file or a folder of .yml files; may be given several times [default: Wardline's own rules]
     #[arg(short, long, value_name = "PATH")]
     pub rules: Vec<PathBuf>,
+    /// Parse the rules anew: neither use nor keep what was parsed before (in ~/.cache/wardline)
+    #[arg(long)]
+    pub no_cache: bool,
     /// Values for the placeholders in rules (`|expand`): a YAML file of `name: [value, value]`
     #[arg(long, value_name = "FILE")]
     pub placeholders: Option<PathBuf>,

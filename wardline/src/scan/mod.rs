@@ -58,6 +58,7 @@ const NOTHING_TO_DO: u8 = 2;
 
 /// Runs `wardline scan`.
 pub fn run(args: &ScanArgs) -> ExitCode {
+    crate::logging::start_if_asked();
     match scan(args) {
         Ok(code) => ExitCode::from(code),
         // Whoever reads our output has seen enough.
@@ -93,11 +94,13 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
             return Ok(nothing_to_do(&format!("{path}: no rules can be read there: {e}; check --rules")));
         }
     }
+    // They are read at the same time as the rules; whoever needs them first waits for them.
+    thread::spawn(Sources::builtin);
     let options = match args.link_options() {
         Ok(options) => options,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
-    let loaded = load::load(&args.rules, Severity::Informational, &options);
+    let loaded = load::load(&args.rules, args.no_cache, Severity::Informational, &options);
     report_faults(args, &loaded);
     let catalog = Catalog::new(&loaded.rules, &loaded.correlations, &args.rule_filter());
     if catalog.entries.is_empty() {

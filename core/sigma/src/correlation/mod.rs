@@ -28,6 +28,7 @@ mod threshold;
 mod timespan;
 mod window;
 
+pub(crate) use boolean::Expression;
 pub use capture::Hit;
 pub use hits::Hits;
 pub use link::Correlations;

@@ -1,0 +1,73 @@
+//! How long the rules of a folder take to load: parsed, as bytes, and from these bytes, on one thread.
+//!
+//!     cargo run --release -p wardline-sigma --example load RULES-DIR
+//!
+//! Prints one `name value` pair a line; times are the best of ten, in milliseconds.
+
+use std::path::Path;
+use std::time::Instant;
+use std::{env, fs, io};
+
+use wardline_sigma::{Collection, LinkOptions};
+
+fn main() -> io::Result<()> {
+    let Some(rules) = env::args().nth(1) else {
+        eprintln!("usage: load RULES-DIR");
+        std::process::exit(2);
+    };
+    let mut files = Vec::new();
+    collect(Path::new(&rules), &mut files)?;
+    let parse = || {
+        let mut all = Collection::default();
+        for (origin, text) in &files {
+            if let Ok(parsed) = Collection::parse(text, origin) {
+                all.extend(parsed);
+            }
+        }
+        all
+    };
+    let all = best("parse_ms", parse);
+    let bytes = best("to_bytes_ms", || all.to_bytes());
+    let read = best("from_bytes_ms", || Collection::from_bytes(&bytes));
+    let Ok(read) = read else {
+        eprintln!("what was written cannot be read");
+        std::process::exit(1);
+    };
+    let linked = best_of("link_ms", &read, |all| all.link(&LinkOptions::default()));
+    println!("bytes {}", bytes.len());
+    println!("rules {}", linked.rules.rules().len());
+    Ok(())
+}
+
+fn collect(path: &Path, out: &mut Vec<(String, String)>) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            collect(&entry?.path(), out)?;
+        }
+    } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+        out.push((path.display().to_string(), fs::read_to_string(path)?));
+    }
+    Ok(())
+}
+
+fn best<T>(name: &str, mut work: impl FnMut() -> T) -> T {
+    best_of(name, &(), |()| work())
+}
+
+/// The shortest of ten runs, each with an input of its own; the last result.
+fn best_of<I: Clone, T>(name: &str, input: &I, mut work: impl FnMut(I) -> T) -> T {
+    let mut timed = || {
+        let input = input.clone();
+        let started = Instant::now();
+        let out = work(input);
+        (started.elapsed(), out)
+    };
+    let (mut shortest, mut out) = timed();
+    for _ in 1..10 {
+        let (took, again) = timed();
+        shortest = shortest.min(took);
+        out = again;
+    }
+    println!("{name} {:.2}", shortest.as_secs_f64() * 1e3);
+    out
+}

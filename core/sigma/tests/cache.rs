@@ -1,0 +1,175 @@
+//! Parsed rules as bytes: what is read is what was written, and no bytes do harm.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use wardline_sigma::{CacheError, Collection};
+
+/// The first line, which is all of it that the format's reader may refuse as another version's.
+const FIRST_LINE: &str = "wardline-sigma ";
+
+fn files(folder: &Path, out: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, out);
+        } else if path.extension().is_some_and(|e| e == "yml") {
+            out.push(path);
+        }
+    }
+}
+
+/// What of the folder's files can be parsed.
+fn parsed(folder: &Path) -> Vec<Collection> {
+    let mut paths = Vec::new();
+    files(folder, &mut paths);
+    let parse =
+        |path: &PathBuf| Collection::parse(&fs::read_to_string(path).ok()?, &path.display().to_string()).ok();
+    paths.iter().filter_map(parse).collect()
+}
+
+fn own(folder: &str) -> Vec<Collection> {
+    parsed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder))
+}
+
+/// What is read back looks the same, and also in what its debug form leaves out: it is written as the same bytes.
+#[track_caller]
+fn comes_back(collection: &Collection) -> Vec<u8> {
+    let bytes = collection.to_bytes();
+    let back = Collection::from_bytes(&bytes).unwrap();
+    assert!(back.to_bytes() == bytes, "written again it is another one: {collection:#?}");
+    assert!(format!("{back:?}") == format!("{collection:?}"), "{collection:#?}\nis read as\n{back:#?}");
+    bytes
+}
+
+#[test]
+fn every_construct_comes_back() {
+    let mut all = Collection::default();
+    for (folder, least) in [("golden", 40), ("correlation", 20)] {
+        let collections = own(folder);
+        assert!(collections.len() >= least, "{folder}: only {} files", collections.len());
+        for collection in collections {
+            comes_back(&collection);
+            all.extend(collection);
+        }
+    }
+    assert!(!all.correlations.is_empty() && !all.filters.is_empty());
+    comes_back(&all);
+}
+
+#[test]
+fn the_public_rules_come_back() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
+    if !folder.is_dir() {
+        println!("skipped: no shared data");
+        return;
+    }
+    let mut all = Collection::default();
+    for collection in parsed(&folder) {
+        all.extend(collection);
+    }
+    assert!(all.rules.len() > 3000, "{}", all.rules.len());
+    let bytes = comes_back(&all);
+    let source: usize = all.rules.iter().map(|rule| rule.source.len()).sum();
+    println!("{} rules, {source} bytes of YAML, {} bytes", all.rules.len(), bytes.len());
+    // Nothing that is shared is stored, or read, more than once.
+    assert!(bytes.len() < 3 * source, "{} bytes for {source} of YAML", bytes.len());
+}
+
+#[test]
+fn every_cut_and_every_changed_byte_is_seen() {
+    let text = r"
+title: Backups deleted
+logsource: {product: windows, category: process_creation}
+custom: {numbers: [1, -2, 0.5], nothing: null}
+detection:
+  selection:
+    Image|endswith: ['\vssadmin.exe', '\wmic?exe']
+    CommandLine|re|i: 'delete\s+shadows'
+    Address|cidr: [10.0.0.0/8, 'fe80::/10']
+    Size|gte: 5.5
+  condition: not selection
+";
+    let bytes = comes_back(&Collection::parse(text, "backups.yml").unwrap());
+    for length in 0..bytes.len() {
+        assert!(Collection::from_bytes(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    let mut changed = bytes.clone();
+    for at in 0..bytes.len() {
+        for by in [0x01, 0x80, 0xff] {
+            changed[at] ^= by;
+            let error = Collection::from_bytes(&changed).unwrap_err();
+            assert!(matches!(error, CacheError::Version | CacheError::Damaged), "byte {at}: {error}");
+            changed[at] ^= by;
+        }
+    }
+    changed.push(0);
+    assert_eq!(Collection::from_bytes(&changed).unwrap_err(), CacheError::Damaged);
+    assert_eq!(Collection::from_bytes(b"").unwrap_err(), CacheError::Version);
+    assert!(bytes.starts_with(FIRST_LINE.as_bytes()));
+}
+
+/// The bytes with a checksum that fits them.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let start = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let checksum = crc32fast::hash(&bytes[start + 4..]);
+    bytes[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn what_lies_about_lengths_and_depth_is_refused() {
+    let empty = Collection::default().to_bytes();
+    let head = empty.len() - 3;
+    let with = |structure: &[u8]| {
+        let bytes = sealed([&empty[..head], structure].concat());
+        Collection::from_bytes(&bytes).unwrap_err()
+    };
+    // A list longer than what is left, up to the longest that can be said.
+    assert_eq!(with(&[0x7f]), CacheError::Damaged);
+    assert_eq!(with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), CacheError::Damaged);
+    // Numbers that are longer than they need be, or too long.
+    assert_eq!(with(&[0x80, 0, 0, 0]), CacheError::Senseless);
+    assert_eq!(with(&[0xff; 20]), CacheError::Senseless);
+    // A rule's condition of `not not not …`.
+    let text = "title: t\nlogsource: {product: p}\ndetection: {a: {b: c}, condition: not a}\n";
+    let bytes = Collection::parse(text, "x").unwrap().to_bytes();
+    // Where `not`, `selection`, `0` stand, before three empty lists: what the rule stands for, correlations, filters.
+    let at = bytes.len() - 6;
+    assert_eq!(bytes[at..], [2, 3, 0, 0, 0, 0]);
+    let deep = |levels: usize| {
+        let deep = [&bytes[..at], &vec![2; levels], &bytes[at + 1..]].concat();
+        Collection::from_bytes(&sealed(deep))
+    };
+    assert!(deep(100).is_ok());
+    assert_eq!(deep(100_000).unwrap_err(), CacheError::Limit);
+    // A condition over a selection that is not there.
+    let mut beyond = bytes.clone();
+    beyond[at + 2] = 1;
+    assert_eq!(Collection::from_bytes(&sealed(beyond)).unwrap_err(), CacheError::Senseless);
+}
+
+proptest! {
+    /// Changed bytes under a right checksum: an error, or a collection that is written as the same bytes.
+    #[test]
+    fn changed_bytes_are_refused_or_another_collection(
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let collections = own("correlation");
+        let mut bytes = which.get(&collections).to_bytes();
+        let start = bytes.iter().position(|b| *b == b'\n').unwrap() + 5;
+        for (at, value) in changes {
+            let at = start + at.index(bytes.len() - start);
+            bytes[at] = value;
+        }
+        let bytes = sealed(bytes);
+        if let Ok(collection) = Collection::from_bytes(&bytes) {
+            prop_assert!(collection.to_bytes() == bytes);
+        }
+    }
+}
