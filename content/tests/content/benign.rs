@@ -17,7 +17,7 @@ fn quiet(product: &'static str, corpus: &str) {
             panic!("{product}.jsonl line {}: no event", n + 1);
         };
         let what = event.get("CommandLine").or_else(|| event.get("Image")).cloned();
-        for hit in firing(&set, &mut scratch, source(product, &category), event) {
+        for hit in firing(&set, &mut scratch, source(product, &category), &event) {
             let rule = &set.rules()[hit];
             if rule.level >= Severity::High {
                 faults.push(format!("line {}: {} fires on {what:?}", n + 1, rule.origin));

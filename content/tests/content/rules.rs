@@ -18,7 +18,7 @@ fn each_case_gives_the_verdict_that_it_expects() {
             } else {
                 near_misses += 1;
             }
-            let hits = firing(&set, &mut scratch, set.rules()[index].log_source.clone(), case.fields);
+            let hits = firing(&set, &mut scratch, set.rules()[index].log_source.clone(), &case.fields);
             if hits.contains(&index) != case.expect_match {
                 let verb = if case.expect_match { "should match" } else { "should not match" };
                 faults.push(format!("{} case {}: {verb}: {}", file.path, n + 1, case.why));
@@ -39,7 +39,7 @@ fn no_near_miss_is_killed_by_any_rule() {
     let mut faults = Vec::new();
     for (index, file) in wardline_content::rules().iter().enumerate() {
         for case in cases(file.path, file.tests).into_iter().filter(|c| !c.expect_match) {
-            for hit in firing(&set, &mut scratch, set.rules()[index].log_source.clone(), case.fields) {
+            for hit in firing(&set, &mut scratch, set.rules()[index].log_source.clone(), &case.fields) {
                 if kills(&set.rules()[hit]) {
                     let killer = wardline_content::rules()[hit].path;
                     faults.push(format!("{killer} would kill the near miss of {}: {}", file.path, case.why));

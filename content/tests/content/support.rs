@@ -63,9 +63,9 @@ pub fn firing(
     set: &RuleSet,
     scratch: &mut Scratch,
     source: LogSource<'static>,
-    fields: Map<String, Value>,
+    fields: &Map<String, Value>,
 ) -> Vec<usize> {
-    let record = LogRecord::from_json(source, &fields);
+    let record = LogRecord::from_json(source, fields);
     let mut hits = Vec::new();
     set.matches(&record, scratch, &mut |index| hits.push(index));
     hits

@@ -122,7 +122,7 @@ fn whoever_only_handles_the_words_of_an_attack_is_not_stopped() {
                 fields.insert("Image".into(), (*image).into());
                 fields.insert("CommandLine".into(), line.clone().into());
                 tried += 1;
-                for hit in firing(&set, &mut scratch, rule.log_source.clone(), fields) {
+                for hit in firing(&set, &mut scratch, rule.log_source.clone(), &fields) {
                     if kills(&set.rules()[hit]) {
                         faults.push(format!(
                             "{} would kill {image}: {line}",
@@ -164,7 +164,7 @@ fn a_search_does_not_hide_an_attack() {
         let mut fields = Map::new();
         fields.insert("Image".into(), image.into());
         fields.insert("CommandLine".into(), line.into());
-        let hits = firing(&set, &mut scratch, crate::support::source("linux", "process_creation"), fields);
+        let hits = firing(&set, &mut scratch, crate::support::source("linux", "process_creation"), &fields);
         assert!(hits.iter().any(|h| kills(&set.rules()[*h])), "not stopped: {line}");
     }
 }
