@@ -187,12 +187,17 @@ fn an_unusable_rule_is_placed() {
                 detection:\n    selection:\n        CommandLine|contians: evil\n    condition: selection\n";
     fs::write(&file, rule).unwrap();
     fs::write(dir.path().join("right.yml"), rule.replace("contians", "contains")).unwrap();
-    let said = wardline(&["rules", "check", text(dir.path())]);
+    let said = wardline(&["rules", "lint", "--json", text(dir.path())]);
     assert_eq!(said.code, Some(1), "{}", said.err);
-    let [line] = said.err.lines().collect::<Vec<_>>()[..] else { panic!("one line: {}", said.err) };
-    assert!(line.starts_with(&format!("{}:7", file.display())), "{line}");
-    assert!(line.contains("contians"), "{line}");
-    assert!(said.out.contains("1 rules are usable, 1 problems"), "{}", said.out);
+    let errors: Vec<Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|finding: &Value| finding["level"] == "error")
+        .collect();
+    let [error] = &errors[..] else { panic!("one error: {}", said.out) };
+    assert_eq!(error["line"], 7, "{error}");
+    assert!(error["message"].as_str().unwrap().contains("contians"), "{error}");
 }
 
 /// Thirty-one days ago, when the hub enrolled a device.

@@ -23,9 +23,12 @@ fn says(json: &Json) -> Value<'_> {
     match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => {
-            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or(f64::NAN)), Value::Int)
-        }
+        // Past 63 bits a number is kept as it is written: as a float it would be another one.
+        Json::Number(n) => match n.as_i64() {
+            Some(n) => Value::Int(n),
+            None if n.is_u64() => Value::from(n.to_string()),
+            None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+        },
         Json::String(s) => Value::str(s),
         Json::Array(items) => Value::List(items.iter().map(says).collect()),
         Json::Object(_) => Value::from(json.to_string()),

@@ -156,6 +156,11 @@ fn users(window: &[&Event]) -> (f64, Vec<u64>) {
     (last.len() as f64, order.into_iter().map(|at| window[at].reference).collect())
 }
 
+/// Where no event has a value, the last one stands for the window.
+fn or_last(window: &[&Event], events: Vec<u64>) -> Vec<u64> {
+    if events.is_empty() { window.last().map(|e| e.reference).into_iter().collect() } else { events }
+}
+
 fn of_rules(window: &[&Event], holds: bool) -> Option<(f64, Vec<u64>)> {
     holds.then(|| (f64::from(seen(window).count_ones()), last_of(window, 7)))
 }
@@ -208,7 +213,7 @@ const CASES: &[Case] = &[
         rules: 7,
         grouped: false,
         closing: true,
-        look: |w| Some(users(w)).filter(|(n, _)| *n < 3.0),
+        look: |w| Some(users(w)).filter(|(n, _)| *n < 3.0).map(|(n, events)| (n, or_last(w, events))),
     },
     Case {
         body: "type: value_sum\nrules: [a, b]\ngroup-by: user\ntimespan: 10s\ncondition: {field: n, gte: 20}",
