@@ -155,9 +155,10 @@ def matching(figures, rules, events, rounds):
     rows = []
     for count, us in sorted(by_count.items()):
         rows.append((f"{count:,} rules", f"{us:.2f} µs", f"{1e6 / us:,.0f}"))
-        name = {100: "eps_100", 300: "eps_300", 1000: "eps_1000"}.get(count)
-        if name:
-            figures[name] = 1e6 / us
+        # Every n-th rule is taken, so that the counts come out a little below.
+        for asked in (100, 300, 1000):
+            if 0.95 * asked <= count <= asked:
+                figures[f"eps_{asked}"] = 1e6 / us
     if by_count:
         most = max(by_count)
         figures["match_us_per_event"] = by_count[most]
