@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod public_rules;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proptest::prelude::*;
+use public_rules::public_rules;
 use wardline_sigma::{Rule, format};
 
 #[test]
@@ -24,30 +27,12 @@ fn files_are_formatted_as_written_beside_them() {
     assert!(seen >= 3);
 }
 
-fn rule_files(dir: &Path, out: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rule_files(&path, out);
-        } else if path.extension().is_some_and(|e| e == "yml") {
-            out.push(path);
-        }
-    }
-}
-
 #[test]
 fn public_rules_mean_the_same_afterwards_and_stay_at_rest() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
-    if !root.is_dir() {
-        println!("skipped: no shared data");
-        return;
-    }
-    let mut files = Vec::new();
-    rule_files(&root, &mut files);
+    let Some(files) = public_rules() else { return };
     let mut left = Vec::new();
-    for file in &files {
-        let (text, name) = (fs::read_to_string(file).unwrap(), file.to_str().unwrap());
-        let formatted = match format(&text, name) {
+    for (name, text) in &files {
+        let formatted = match format(text, name) {
             Ok(formatted) => formatted,
             Err(e) => {
                 left.push(e.to_string());
@@ -74,7 +59,7 @@ fn public_rules_mean_the_same_afterwards_and_stay_at_rest() {
                     .collect::<Vec<_>>(),
             )
         };
-        assert_eq!(rules(&text), rules(&formatted), "{name}");
+        assert_eq!(rules(text), rules(&formatted), "{name}");
     }
     println!("{} files, {} left as they are", files.len(), left.len());
     assert!(

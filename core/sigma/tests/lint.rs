@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod public_rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use public_rules::public_rules;
 use wardline_sigma::Collection;
 use wardline_sigma::lint::{self, CODES, Diagnostic, Level, Linter};
 use wardline_sigma::sources::Sources;
@@ -80,33 +83,15 @@ fn every_code_of_the_source_is_in_the_table() {
     assert_eq!(found.difference(&table).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
-fn rule_files(dir: &Path, out: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rule_files(&path, out);
-        } else if path.extension().is_some_and(|e| e == "yml") {
-            out.push(path);
-        }
-    }
-}
-
 /// Rules that many people have read are nearly free of mistakes, so a lint that finds many in them is wrong itself.
 #[test]
 fn public_rules_raise_few_alarms() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
-    if !root.is_dir() {
-        println!("skipped: no shared data");
-        return;
-    }
-    let mut files = Vec::new();
-    rule_files(&root, &mut files);
-    files.sort();
+    let Some(files) = public_rules() else { return };
     let linter = Linter::new(Sources::builtin());
     let mut all = Collection::default();
     let mut found = Vec::new();
-    for file in &files {
-        let linted = linter.file(&fs::read_to_string(file).unwrap(), file.to_str().unwrap());
+    for (origin, text) in &files {
+        let linted = linter.file(text, origin);
         all.extend(linted.collection);
         found.extend(linted.diagnostics);
     }

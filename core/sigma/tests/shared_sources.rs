@@ -2,30 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod public_rules;
 
+use std::collections::BTreeMap;
+
+use public_rules::public_rules;
 use wardline_sigma::Rule;
 use wardline_sigma::sources::Sources;
-
-fn shared() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma");
-    root.is_dir().then_some(root)
-}
-
-fn rules_of(dir: &Path, out: &mut Vec<Rule>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rules_of(&path, out);
-        } else if path.extension().is_some_and(|e| e == "yml") {
-            let text = fs::read_to_string(&path).unwrap();
-            // That every rule loads is another test's affair.
-            out.extend(Rule::parse(&text, &path.display().to_string()).unwrap_or_default());
-        }
-    }
-}
 
 /// Fields that public rules name and that no event has which they can see: log source and field.
 ///
@@ -52,12 +35,10 @@ const UNKNOWN: &[(&str, &str)] = &[
 
 #[test]
 fn every_public_rule_sees_an_event_and_knows_its_fields() {
-    let Some(root) = shared() else {
-        println!("skipped: no shared data");
-        return;
-    };
-    let mut rules = Vec::new();
-    rules_of(&root, &mut rules);
+    let Some(files) = public_rules() else { return };
+    // That every rule loads is another test's affair.
+    let parsed = files.iter().map(|(origin, text)| Rule::parse(text, origin).unwrap_or_default());
+    let rules: Vec<Rule> = parsed.flatten().collect();
     assert!(rules.len() > 3000, "only {} rules", rules.len());
     let sources = Sources::builtin();
     let mut blind = Vec::new();
