@@ -70,6 +70,9 @@ async function tabTo(page, what, fits, most = 120) {
   throw new Error(`${what} cannot be reached with the Tab key`);
 }
 
+/** Waits until what has the focus fits: a page puts it where it belongs with its first frame, after "load". */
+const focused = (page, selector) => page.waitForFunction((fits) => document.activeElement?.matches(fits), selector);
+
 async function noSidewaysScroll(page) {
   const { wide, seen } = await page.evaluate(() => ({
     wide: document.documentElement.scrollWidth,
@@ -103,6 +106,7 @@ await check("a used or wrong code gets a plain answer", async () => {
 
 await check("the link signs in with one key", async () => {
   await main.goto(hub.link);
+  await focused(main, "button[type=submit]");
   await main.keyboard.press("Enter");
   await main.waitForURL(`${origin}/findings`);
   assert.equal(await main.textContent("h1"), "Findings");
@@ -220,7 +224,7 @@ await check("an isolation is ordered by keyboard alone, needs a reason, and is s
   await main.keyboard.press("Tab");
   await main.keyboard.press("Tab");
   await main.keyboard.press("Enter"); // without a reason the form does not go
-  assert.equal(await main.evaluate(() => document.activeElement.id), "isolate-reason");
+  await focused(main, "#isolate-reason");
   await main.keyboard.type("Stop the spread while we look");
   await main.keyboard.press("Tab");
   await main.keyboard.press("Enter");
@@ -380,6 +384,7 @@ await check("an empty list explains itself until the first finding comes", async
   origin = new URL(empty.link).origin;
   const page = await visitor();
   await page.goto(empty.link);
+  await focused(page, "button[type=submit]");
   await page.keyboard.press("Enter");
   await page.waitForSelector("#live[data-state=on]");
   assert.match(await page.textContent("#empty"), /wardline drill[^]*wardline demo/);
