@@ -55,11 +55,12 @@ pub(crate) enum Captured {
 }
 
 impl Captured {
-    /// Takes a value; `None` for null.
+    /// Takes a value; `None` for null. Of a list what is null is left out.
     pub fn take(value: &Value<'_>) -> Option<Self> {
         match value {
             Value::List(items) => {
-                let items = items.iter().take(limits::CAPTURED_VALUES);
+                let items = items.iter().filter(|item| !matches!(item, Value::Null));
+                let items = items.take(limits::CAPTURED_VALUES);
                 Some(Self::Many(items.map(|item| shortened(&flat(item))).collect()))
             }
             value => value.as_text().map(|text| Self::One(shortened(&text))),

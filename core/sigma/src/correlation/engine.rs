@@ -334,14 +334,13 @@ fn same_values(a: &[u32], b: &[u32], captured: &[(u32, Captured)]) -> bool {
             && a.iter().zip(b).all(|(a, b)| capture::find(captured, *a) == capture::find(captured, *b))
 }
 
-/// The values of several fields as one; none if one of them is missing.
+/// The values of several fields as one; none if one of them is missing. A list is one value, as in `group-by`.
 fn combination(fields: &[u32], captured: &[(u32, Captured)]) -> Vec<Box<str>> {
-    if fields.iter().any(|field| capture::find(captured, *field).is_none()) {
-        return Vec::new();
-    }
     let mut text = String::new();
     for field in fields {
-        for value in capture::find(captured, *field).map_or(&[][..], Captured::each) {
+        let Some(found) = capture::find(captured, *field) else { return Vec::new() };
+        text.push(if matches!(found, Captured::Many(_)) { 'l' } else { 't' });
+        for value in found.each() {
             // The length before each value keeps `a, bc` and `ab, c` apart.
             text.push_str(&value.len().to_string());
             text.push(':');

@@ -29,11 +29,11 @@ use crate::limits;
 ///
 /// **Groups.** Values are compared exactly, as text. A field that is missing or null is a value of its own, as in
 /// `GROUP BY` of SQL: events without a user are one group, apart from those with an empty one. Without `group-by` all
-/// events are one group. A list is one value.
+/// events are one group. A list is one value; a null in it is left out.
 ///
-/// **Values.** Each element of a list is a value. `value_count` with several fields counts combinations; those with
-/// a missing part do not count. Text that spells a number (also hexadecimal, `0x1f`) is a number for the metrics;
-/// what is none is left out, and a window without a number never matches. Percentiles are interpolated linearly
+/// **Values.** Each element of a list is a value. `value_count` with several fields counts combinations, in which a
+/// list is one value; those with a missing part do not count. Text that spells a number (also hexadecimal, `0x1f`) is
+/// a number for the metrics; what is none, or is past 1e290, is left out, and a window without a number never matches. Percentiles are interpolated linearly
 /// between the two nearest values, so that the 50th is the median; `percentile` must be given.
 ///
 /// **Several rules.** `event_count` counts an event once, however many of the rules it matches. In

@@ -12,7 +12,8 @@ use crate::correlation::link::Correlations;
 /// How correlations treat late events, and how much memory they may take.
 #[derive(Clone, Debug)]
 pub struct CorrelationSettings {
-    /// How much older than the newest event an event may be; older ones are left out and counted.
+    /// How much older than the newest event an event may be; older ones are left out and counted. Only events that
+    /// match a rule of a correlation count, and what [`CorrelationState::advance`] says.
     pub lateness: Duration,
     /// Whether events wait until none that is older can come any more. Then the order in which events come makes no
     /// difference, as long as none is late, and matches come `lateness` after their last event. Otherwise each
