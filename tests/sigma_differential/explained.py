@@ -52,6 +52,19 @@ CORRELATIONS = {
     "value_median_min_max": "D16, `value_min` and `value_max`",
 }
 
+OF_RULES = "D23, a correlation's fields get the names that its rules' fields got"
+
+# By the name of a case of pipelines over correlations.
+PIPELINES = {
+    "contains_field": OF_RULES,
+    "contains_detection_item": OF_RULES,
+    "contains_after_renaming": OF_RULES,
+    "contains_not": OF_RULES,
+    "contains_then_applied": OF_RULES,
+    "contains_field_of_a_chain": OF_RULES,
+    "aliases": OF_RULES,
+}
+
 
 def reason(rule, event, ours):
     """Why the verdicts on this event differ; None if that is not known."""

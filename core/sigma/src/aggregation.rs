@@ -26,6 +26,10 @@ enum What {
     Near(Condition),
 }
 
+/// What the names of the rules end with that are made for the events, and for those near them.
+const EVENTS: &str = "events";
+const NEAR: &str = "near";
+
 /// What a condition says before its `|`, and where the rest begins.
 pub(crate) fn split(text: &str) -> Option<(&str, &str)> {
     text.split_once('|')
@@ -135,7 +139,7 @@ pub(crate) fn convert(
 ) -> Result<(Vec<Rule>, Correlation), Fault> {
     let Aggregation { what, timespan, at } = aggregation;
     let attributes = rule.attributes.clone();
-    let mut rules = vec![part(rule, "events")];
+    let mut rules = vec![part(rule, EVENTS)];
     let (kind, group_by, condition) = match what {
         What::Metric { kind, field, group_by, threshold } => {
             let condition = CorrelationCondition::Thresholds {
@@ -147,7 +151,7 @@ pub(crate) fn convert(
         }
         What::Near(condition) => {
             let mut other = rules[0].clone();
-            other.attributes.name = part_name(&attributes, "near");
+            other.attributes.name = part_name(&attributes, NEAR);
             other.detection.condition = condition;
             rules.push(other);
             let both = Threshold { operator: Operator::GreaterOrEqual, bound: 2.0 };
@@ -182,6 +186,11 @@ fn part(mut rule: Rule, what: &str) -> Rule {
     attributes.id = String::new();
     attributes.level = Severity::Informational;
     rule
+}
+
+/// Whether a rule of this name was made of the same document as the correlation of these attributes.
+pub(crate) fn is_part_of(attributes: &crate::attributes::Attributes, name: &str) -> bool {
+    [EVENTS, NEAR].iter().any(|what| name == part_name(attributes, what))
 }
 
 /// A name that no author gives to a rule.

@@ -137,6 +137,27 @@ impl Attributes {
         })
     }
 
+    /// The faults of each attribute alone.
+    pub(crate) fn faults(root: &Node) -> Vec<Fault> {
+        let title = text(root, "title");
+        let mut out: Vec<Fault> = Vec::new();
+        if title.as_ref().is_ok_and(String::is_empty) {
+            out.push(missing(root, "title"));
+        }
+        out.extend(title.err());
+        for name in
+            ["id", "name", "description", "status", "author", "date", "modified", "license", "taxonomy"]
+        {
+            out.extend(text(root, name).err());
+        }
+        out.extend(level(root).err());
+        for name in ["tags", "scope", "falsepositives", "references", "fields"] {
+            out.extend(texts(root, name).err());
+        }
+        out.extend(related(root).err());
+        out
+    }
+
     /// The ATT&CK techniques that its tags name, in their order, each once.
     pub fn techniques(&self) -> Vec<Technique> {
         let mut out: Vec<Technique> = Vec::new();

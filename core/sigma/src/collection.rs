@@ -2,11 +2,13 @@
 
 use crate::action;
 use crate::aggregation;
+use crate::attributes::{Attributes, log_source, missing};
 use crate::correlation::{self, Correlation};
+use crate::detection;
 use crate::error::{Fault, Pos, RuleError};
 use crate::filter::Filter;
 use crate::rule::Rule;
-use crate::yaml::{self, Document, Node};
+use crate::yaml::{self, Document, Kind, Node};
 
 /// The documents of one rule file, or of many.
 ///
@@ -52,6 +54,16 @@ impl Collection {
     }
 
     fn read(text: &str, origin: &str) -> Result<Self, Fault> {
+        let documents = Self::documents(text)?;
+        let mut out = Self::default();
+        for document in &documents {
+            out.add(document, origin)?;
+        }
+        Ok(out)
+    }
+
+    /// The documents of a file, their actions carried out; at least one.
+    pub(crate) fn documents(text: &str) -> Result<Vec<Document<'_>>, Fault> {
         // A byte order mark is no part of the first key.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let documents = action::carry_out(yaml::parse(text)?)?;
@@ -59,27 +71,54 @@ impl Collection {
             let pos = Pos { line: 1, column: 1 };
             return Err(Fault::new("S003", pos, "the file holds no rule", ""));
         }
-        let mut out = Self::default();
-        for document in documents {
-            match DocumentKind::of(&document)? {
-                DocumentKind::Rule => {
-                    let (rule, aggregation) = Rule::read(&document, origin)?;
-                    let Some(aggregation) = aggregation else {
-                        out.rules.push(rule);
-                        continue;
-                    };
-                    let has_level = document.root.get("level").is_some();
-                    let (rules, correlation) = aggregation::convert(rule, aggregation, has_level)?;
-                    out.rules.extend(rules);
-                    out.correlations.push(correlation);
+        Ok(documents)
+    }
+
+    /// Adds what a document holds.
+    pub(crate) fn add(&mut self, document: &Document<'_>, origin: &str) -> Result<(), Fault> {
+        match DocumentKind::of(document)? {
+            DocumentKind::Rule => {
+                let (rule, aggregation) = Rule::read(document, origin)?;
+                let Some(aggregation) = aggregation else {
+                    self.rules.push(rule);
+                    return Ok(());
+                };
+                let has_level = document.root.get("level").is_some();
+                let (rules, correlation) = aggregation::convert(rule, aggregation, has_level)?;
+                self.rules.extend(rules);
+                self.correlations.push(correlation);
+            }
+            DocumentKind::Correlation(body) => {
+                self.correlations.push(correlation::parse(document, body, origin)?);
+            }
+            DocumentKind::Filter(body) => self.filters.push(Filter::read(document, body, origin)?),
+        }
+        Ok(())
+    }
+
+    /// The faults of a document that do not follow from each other.
+    pub(crate) fn faults(document: &Document<'_>) -> Vec<Fault> {
+        let root = &document.root;
+        let kind = match DocumentKind::of(document) {
+            Ok(kind) if matches!(root.kind, Kind::Mapping(_)) => kind,
+            _ => return Vec::new(),
+        };
+        let mut out = Attributes::faults(root);
+        match kind {
+            DocumentKind::Rule => {
+                out.extend(log_source(root).err());
+                match root.get("detection") {
+                    Some(detection) => out.extend(detection::faults(detection)),
+                    None => out.push(missing(root, "detection")),
                 }
-                DocumentKind::Correlation(body) => {
-                    out.correlations.push(correlation::parse(&document, body, origin)?);
-                }
-                DocumentKind::Filter(body) => out.filters.push(Filter::read(&document, body, origin)?),
+            }
+            DocumentKind::Correlation(body) => out.extend(correlation::faults(body)),
+            DocumentKind::Filter(body) => {
+                out.extend(log_source(root).err());
+                out.extend(detection::filter_faults(body));
             }
         }
-        Ok(out)
+        out
     }
 
     /// Adds the documents of another collection.

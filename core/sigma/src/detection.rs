@@ -11,8 +11,18 @@ use crate::yaml::{self, Kind, Scalar, Typed};
 /// Reads a rule's `detection`, and the aggregation of Sigma 1 with which its condition ends.
 pub(crate) fn read(node: &yaml::Node) -> Result<(Detection, Option<Aggregation>), Fault> {
     // Without an aggregation, `timeframe` says nothing.
-    let selections = read_selections(node, "detection", &["condition", "timeframe"])?;
-    let names = names(&selections);
+    let selections = read_selections(node, "detection", RESERVED)?;
+    let (condition, aggregation) = read_end(node, &names(&selections))?;
+    Ok((Detection { selections, condition }, aggregation))
+}
+
+/// Attributes of a rule's `detection` that are no selections.
+const RESERVED: &[&str] = &["condition", "timeframe"];
+/// The same of a filter's `filter`.
+const RESERVED_IN_FILTER: &[&str] = &["condition", "rules"];
+
+/// Reads what a rule's `detection` says of its selections.
+fn read_end(node: &yaml::Node, names: &[&str]) -> Result<(Condition, Option<Aggregation>), Fault> {
     let condition = condition_of(node, "detection")?;
     if let Kind::Scalar(scalar) = &condition.kind
         && let Some((events, rest)) = aggregation::split(&scalar.text)
@@ -21,17 +31,62 @@ pub(crate) fn read(node: &yaml::Node) -> Result<(Detection, Option<Aggregation>)
             Some((Kind::Scalar(text), at)) => Some((text.text.as_str(), at)),
             _ => None,
         };
-        let condition = condition::parse(events, scalar.span.pos(), &names)?;
-        let aggregation = aggregation::parse(rest, scalar.span, timeframe, &names)?;
-        return Ok((Detection { selections, condition }, Some(aggregation)));
+        let condition = condition::parse(events, scalar.span.pos(), names)?;
+        let aggregation = aggregation::parse(rest, scalar.span, timeframe, names)?;
+        return Ok((condition, Some(aggregation)));
     }
-    let condition = read_condition(condition, &names)?;
-    Ok((Detection { selections, condition }, None))
+    Ok((read_condition(condition, names)?, None))
+}
+
+/// The faults of a rule's `detection`: of each item the first, and of the condition, so that none follows from another.
+pub(crate) fn faults(node: &yaml::Node) -> Vec<Fault> {
+    all_faults(node, RESERVED, &|names| read_end(node, names).err())
+}
+
+/// The faults of a filter's `filter` in the same way.
+pub(crate) fn filter_faults(node: &yaml::Node) -> Vec<Fault> {
+    let condition =
+        |names: &[&str]| condition_of(node, "filter").and_then(|c| read_condition(c, names)).err();
+    all_faults(node, RESERVED_IN_FILTER, &condition)
+}
+
+fn all_faults(
+    node: &yaml::Node,
+    reserved: &[&str],
+    condition: &dyn Fn(&[&str]) -> Option<Fault>,
+) -> Vec<Fault> {
+    // What is no mapping, or has no selection, is all there is to say.
+    let Kind::Mapping(pairs) = &node.kind else { return Vec::new() };
+    let selections: Vec<_> = pairs.iter().filter(|(key, _)| !reserved.contains(&key.text.as_str())).collect();
+    if selections.is_empty() {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    for (_, body) in &selections {
+        selection_faults(body, &mut out);
+    }
+    // Also of selections that cannot be read the names are known.
+    let names: Vec<&str> = selections.iter().map(|(key, _)| key.text.as_str()).collect();
+    out.extend(condition(&names));
+    out
+}
+
+fn selection_faults(node: &yaml::Node, out: &mut Vec<Fault>) {
+    let alone = |kind: Kind| yaml::Node { pos: node.pos, kind };
+    match &node.kind {
+        Kind::Mapping(pairs) if pairs.len() > 1 => {
+            for pair in pairs {
+                out.extend(selection(&alone(Kind::Mapping(vec![pair.clone()]))).err());
+            }
+        }
+        Kind::Sequence(items) if items.len() > 1 => items.iter().for_each(|item| selection_faults(item, out)),
+        _ => out.extend(selection(node).err()),
+    }
 }
 
 /// Reads a filter's `filter`.
 pub(crate) fn read_filter(node: &yaml::Node) -> Result<Detection, Fault> {
-    let selections = read_selections(node, "filter", &["condition", "rules"])?;
+    let selections = read_selections(node, "filter", RESERVED_IN_FILTER)?;
     let condition = read_condition(condition_of(node, "filter")?, &names(&selections))?;
     Ok(Detection { selections, condition })
 }

@@ -1,7 +1,9 @@
 //! From the documents of all files to what is matched: placeholders get their values, and filters are joined to the
 //! rules that they name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use wardline_event::LogSource;
 
 use crate::ast::Detection;
 use crate::collection::Collection;
@@ -53,16 +55,27 @@ impl Collection {
         } else {
             // Pipelines change a filter as a part of the rule that it is in, and may give placeholders values.
             apply_filters(&filters, &mut rules, &mut faults);
+            let under = correlation::rules_under(&rules, &correlations);
             // A pipeline may change them: its steps ask a correlation for those that its rules had before.
-            let sources = correlation::log_sources(&rules, &correlations);
+            let sources: Vec<LogSource<'static>> = rules.iter().map(|rule| rule.log_source.clone()).collect();
+            let mut applied = Vec::with_capacity(rules.len());
             rules.retain_mut(|rule| {
-                options.pipelines.apply(rule).map_err(|error| faults.push(error)).is_ok()
-                    && expand(&mut rule.detection, &rule.attributes.origin, &mut faults)
+                let outcome = options.pipelines.apply(rule).map_err(|error| faults.push(error));
+                let kept =
+                    outcome.is_ok() && expand(&mut rule.detection, &rule.attributes.origin, &mut faults);
+                applied.push(outcome.unwrap_or_default());
+                kept
             });
-            let mut sources = sources.into_iter();
+            let mut under = under.into_iter();
             correlations.retain_mut(|correlation| {
-                let sources = sources.next().unwrap_or_default();
-                let outcome = options.pipelines.apply_to_correlation(correlation, sources);
+                let under = under.next().unwrap_or_default();
+                let sources: BTreeSet<_> = under.iter().map(|rule| sources[*rule].clone()).collect();
+                let applied = under.iter().flat_map(|rule| &applied[*rule]).copied().collect();
+                let outcome = options.pipelines.apply_to_correlation(
+                    correlation,
+                    sources.into_iter().collect(),
+                    applied,
+                );
                 outcome.map_err(|error| faults.push(error)).is_ok()
             });
         }

@@ -1,6 +1,9 @@
 //! Pipelines: `pipelines/NAME.pipeline.yml` (and `NAME.pipeline2.yml`, if there) applied to `NAME.rule.yml`, which is then
 //! matched against each line of `NAME.events.jsonl`; `NAME.expected` has `match` or `no match` for each. An event's log
 //! source stands under `_logsource`; without one it is that of the rule before the pipelines.
+//!
+//! `pipeline_correlations/NAME.pipeline.yml` is applied to the correlations of `NAME.rules.yml`; `NAME.expected` has a line for
+//! each with the fields that it looks at then. pySigma is asked the same (`tests/sigma_differential/correlations.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
@@ -9,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 use wardline_event::{LogRecord, LogSource};
-use wardline_sigma::{Collection, LinkOptions, Pipeline, Placeholders, RuleSet};
+use wardline_sigma::{
+    Collection, Correlation, CorrelationCondition, LinkOptions, Pipeline, Placeholders, RuleSet,
+};
 
 fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
     let mut fields: Map<String, Json> = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -67,6 +72,39 @@ fn rules_match_what_pipelines_make_of_them() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn fields_of(correlation: &Correlation) -> String {
+    let mut parts = Vec::new();
+    if !correlation.group_by.is_empty() {
+        parts.push(format!("group-by {}", correlation.group_by.join(", ")));
+    }
+    if let CorrelationCondition::Thresholds { fields, .. } = &correlation.condition
+        && !fields.is_empty()
+    {
+        parts.push(format!("field {}", fields.join(", ")));
+    }
+    for alias in &correlation.aliases {
+        parts.extend(alias.fields.iter().map(|(rule, field)| format!("{} is {field} of {rule}", alias.name)));
+    }
+    format!("{}: {}\n", correlation.attributes.title, parts.join("; "))
+}
+
+#[test]
+fn correlations_look_at_the_fields_that_pipelines_gave_their_rules() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipeline_correlations");
+    let mut cases = 0;
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(base) = path.to_str().unwrap().strip_suffix(".rules.yml") else { continue };
+        let read = |ending: &str| fs::read_to_string(format!("{base}{ending}")).unwrap();
+        let linked = Collection::parse(&read(".rules.yml"), base).unwrap().link(&options(base));
+        assert_eq!(linked.faults, [], "{base}");
+        let found: String = linked.correlations.correlations().iter().map(fields_of).collect();
+        assert_eq!(found, read(".expected"), "{base}");
+        cases += 1;
+    }
+    assert!(cases >= 10, "only {cases} cases");
 }
 
 /// A pipeline that finds nothing to change takes every rule apart and puts it together again: what the golden cases

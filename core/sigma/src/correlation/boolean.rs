@@ -30,6 +30,16 @@ impl Expression {
         }
     }
 
+    /// How many rules would have to come, or to stay away, for it to hold. Of more ways than are looked at, 1.
+    pub fn missing(&self, seen: u64) -> f64 {
+        if self.holds(seen) {
+            return 0.0;
+        }
+        let ways = self.ways(limits::ORDERED_WAYS).unwrap_or_default();
+        let missing = |way: &Way| (way.there & !seen).count_ones() + (way.absent & seen).count_ones();
+        ways.iter().map(missing).min().map_or(1.0, f64::from)
+    }
+
     /// Every way to meet it; `None` if there are more than `most`. Contradictions are left out.
     pub fn ways(&self, most: usize) -> Option<Vec<Way>> {
         self.expand(false, most)

@@ -10,6 +10,7 @@ use crate::correlation::capture::{self, Captured, Hit, Values};
 use crate::correlation::evidence::{Evidence, Origin, gather};
 use crate::correlation::groups::Groups;
 use crate::correlation::link::{Correlations, Feed};
+use crate::correlation::looks::Looks;
 use crate::correlation::plan::Plan;
 use crate::correlation::state::{CorrelationSettings, Match};
 use crate::correlation::window::{Entry, Window};
@@ -32,6 +33,8 @@ pub(crate) struct Engine {
     /// Entries that were given up.
     pub forgotten: u64,
     key: Vec<u8>,
+    /// Kept only if somebody asks for them.
+    pub looks: Option<Looks>,
 }
 
 /// What reaches a correlation.
@@ -61,6 +64,7 @@ impl Engine {
             evicted: 0,
             forgotten: 0,
             key: Vec::new(),
+            looks: None,
         }
     }
 
@@ -181,6 +185,13 @@ impl Engine {
         let entry = Entry { time, rules: arrival.rules, values: arrival.values, origin: arrival.origin };
         self.forgotten += group.window.add(plan, entry, self.settings.window);
         let verdict = if plan.closing { None } else { group.window.verdict(plan) };
+        if let Some(looks) = &mut self.looks
+            && !plan.closing
+            && let Some(reading) = group.window.reading(plan)
+        {
+            let evidence = || group.window.evidence(plan);
+            looks.note(correlation, &group.key, time, (reading, verdict.is_some()), evidence);
+        }
         let found = verdict.and_then(|value| {
             let fresh = group.reported.is_none_or(|at| time > at.saturating_add(plan.span));
             if fresh {
@@ -250,12 +261,21 @@ impl Engine {
             }
             self.account(correlation, weight);
             let Some(group) = closed else { continue };
-            if let Some(value) = group.window.verdict(plan) {
+            // What rests on what was not there: the last event of the window stands for it.
+            let or_last = |evidence: Evidence| match evidence.events.as_slice() {
+                [] => gather(group.last.iter().map(|(time, origin)| (*time, origin))),
+                _ => evidence,
+            };
+            let verdict = group.window.verdict(plan);
+            if let Some(looks) = &mut self.looks
+                && let Some(reading) = group.window.reading(plan)
+            {
+                let evidence = || or_last(group.window.evidence(plan));
+                looks.note(correlation, &group.key, end, (reading, verdict.is_some()), evidence);
+            }
+            if let Some(value) = verdict {
                 let mut found = Found::new(correlation, end, value, plan, &group.window, &group.key);
-                if found.evidence.events.is_empty() {
-                    // It rests on what was not there: the last event of the window stands for it.
-                    found.evidence = gather(group.last.iter().map(|(time, origin)| (*time, origin)));
-                }
+                found.evidence = or_last(found.evidence);
                 self.found(found, true, &group.carried, report);
             }
         }

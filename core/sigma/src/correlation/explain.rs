@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use wardline_event::MatchedField;
 
+use crate::aggregation::is_part_of;
 use crate::correlation::link::Correlations;
 use crate::correlation::rule::{Correlation, CorrelationCondition};
 use crate::correlation::state::Match;
@@ -27,7 +28,7 @@ impl Correlations {
             CorrelationCondition::Rules(_) => String::new(),
         };
         let value = format!("{}{}", found.value, if found.capped { " or more" } else { "" });
-        let mut out = vec![row(correlation.kind.as_str(), &fields, condition(correlation), value)];
+        let mut out = vec![row(correlation.kind.as_str(), &fields, correlation.asked(), value)];
         for (field, value) in correlation.group_by.iter().zip(&found.group) {
             let value = value.clone().unwrap_or_else(|| "(none)".to_owned());
             out.push(row("group-by", field, "the same in all events".to_owned(), value));
@@ -36,14 +37,23 @@ impl Correlations {
     }
 }
 
-/// `≥ 10 within 5m`.
+impl Correlation {
+    /// What it asks for: `≥ 10 within 5m`.
+    pub fn asked(&self) -> String {
+        condition(self)
+    }
+}
+
 fn condition(correlation: &Correlation) -> String {
     let mut text = match &correlation.condition {
         CorrelationCondition::Rules(expression) => expression.to_string(),
         CorrelationCondition::Thresholds { thresholds, percentile, .. } => {
             let bounds: Vec<String> = thresholds.iter().map(ToString::to_string).collect();
             let percentile = percentile.map_or_else(String::new, |p| format!("percentile {p} "));
-            let rules = if correlation.kind.is_temporal() {
+            let rules = if correlation.rules.iter().all(|rule| is_part_of(&correlation.attributes, rule)) {
+                // Their names are made up.
+                String::new()
+            } else if correlation.kind.is_temporal() {
                 format!(" of {}", correlation.rules.join(", "))
             } else {
                 String::new()

@@ -100,6 +100,16 @@ impl Runs {
         })
     }
 
+    /// How many of its steps the run has that came furthest, and that run.
+    pub fn furthest(&self, order: &Order) -> Option<Run<'_>> {
+        if !order.whole {
+            return self.longest(order);
+        }
+        let (step, last) =
+            self.best.iter().enumerate().rev().find_map(|(i, best)| Some((i, best.as_deref()?)))?;
+        Some(Run { length: step + 1, last })
+    }
+
     pub fn bytes(&self) -> usize {
         // Runs share their beginnings; each entry has at most one link of its own.
         self.best.len() * 8 + self.best.iter().flatten().count() * 80

@@ -7,7 +7,7 @@ use crate::correlation::threshold::{Operator, Threshold};
 use crate::correlation::timespan::Timespan;
 use crate::error::{Fault, Pos};
 use crate::limits;
-use crate::yaml::{Document, Kind, Node, Scalar, Typed};
+use crate::yaml::{Document, Key, Kind, Node, Scalar, Typed};
 
 /// What a `correlation` may hold.
 const KEYS: [&str; 7] = ["type", "rules", "group-by", "timespan", "aliases", "condition", "generate"];
@@ -24,12 +24,7 @@ pub(crate) fn parse(document: &Document<'_>, body: &Node, origin: &str) -> Resul
         ));
     };
     if let Some((key, _)) = pairs.iter().find(|(key, _)| !KEYS.contains(&key.text.as_str())) {
-        return Err(Fault::new(
-            "S011",
-            key.pos,
-            format!("`{}` is no attribute of a correlation", key.text),
-            format!("there are {}", KEYS.join(", ")),
-        ));
+        return Err(unknown(key));
     }
     let kind = kind(body)?;
     let mut rules = names(body, "rules")?;
@@ -52,8 +47,7 @@ pub(crate) fn parse(document: &Document<'_>, body: &Node, origin: &str) -> Resul
     if rules.is_empty() {
         return Err(missing(body, "rules"));
     }
-    let span = body.get("timespan").ok_or_else(|| missing(body, "timespan"))?;
-    let timespan = Timespan::parse(&scalar(span, "timespan")?, span.pos)?;
+    let timespan = timespan(body)?;
     let correlation = Correlation {
         attributes,
         kind,
@@ -67,6 +61,40 @@ pub(crate) fn parse(document: &Document<'_>, body: &Node, origin: &str) -> Resul
         at: body.pos,
     };
     correlation.check()
+}
+
+/// The faults of each attribute of a `correlation` alone.
+pub(crate) fn faults(body: &Node) -> Vec<Fault> {
+    let Kind::Mapping(pairs) = &body.kind else { return Vec::new() };
+    let mut out: Vec<Fault> = pairs
+        .iter()
+        .filter(|(key, _)| !KEYS.contains(&key.text.as_str()))
+        .map(|(key, _)| unknown(key))
+        .collect();
+    out.extend(kind(body).err());
+    out.extend(names(body, "rules").err());
+    out.extend(names(body, "group-by").err());
+    out.extend(timespan(body).err());
+    out.extend(aliases(body).err());
+    out.extend(generate(body).err());
+    if body.get("condition").is_some_and(|node| matches!(node.kind, Kind::Mapping(_))) {
+        out.extend(thresholds(body).err());
+    }
+    out
+}
+
+fn unknown(key: &Key) -> Fault {
+    Fault::new(
+        "S011",
+        key.pos,
+        format!("`{}` is no attribute of a correlation", key.text),
+        format!("there are {}", KEYS.join(", ")),
+    )
+}
+
+fn timespan(body: &Node) -> Result<Timespan, Fault> {
+    let span = body.get("timespan").ok_or_else(|| missing(body, "timespan"))?;
+    Timespan::parse(&scalar(span, "timespan")?, span.pos)
 }
 
 fn missing(body: &Node, name: &str) -> Fault {

@@ -120,6 +120,14 @@ impl Plan {
         }
     }
 
+    /// How far a count or metric is from the condition; 0 if it meets it.
+    pub fn missing(&self, value: f64) -> f64 {
+        let Test::Thresholds(thresholds) = &self.test else { return 0.0 };
+        // What must be more than a bound misses it by more than nothing when it is the bound.
+        let missing = |t: &&Threshold| (value - t.bound).abs().max(f64::MIN_POSITIVE);
+        thresholds.iter().filter(|t| !t.holds(value)).map(|t| missing(&t)).sum()
+    }
+
     /// Whether a count or metric meets the condition.
     pub fn holds(&self, value: f64) -> bool {
         match &self.test {

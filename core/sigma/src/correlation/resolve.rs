@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use wardline_event::LogSource;
-
 use crate::correlation::rule::Correlation;
 use crate::limits;
 use crate::rule::Rule;
@@ -55,18 +53,18 @@ pub(crate) fn resolve(
         .collect()
 }
 
-/// For each correlation the log sources of the rules that it refers to, be it through other correlations.
-pub(crate) fn log_sources(rules: &[Rule], correlations: &[Correlation]) -> Vec<Vec<LogSource<'static>>> {
+/// For each correlation the indices of the rules that it refers to, be it through other correlations.
+pub(crate) fn rules_under(rules: &[Rule], correlations: &[Correlation]) -> Vec<BTreeSet<usize>> {
     let rule_names = names(rules.iter().map(|rule| [rule.id.as_str(), rule.name.as_str()]));
     let own = names(correlations.iter().map(|c| [c.attributes.id.as_str(), c.attributes.name.as_str()]));
-    let mut out: Vec<BTreeSet<LogSource<'static>>> = vec![BTreeSet::new(); correlations.len()];
+    let mut out: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); correlations.len()];
     let mut over: Vec<(usize, usize)> = Vec::new();
     for (index, correlation) in correlations.iter().enumerate() {
         // One with a reference to nothing will be left out.
         for target in resolve(correlation, &rule_names, &own).into_iter().flatten().flatten() {
             match target {
                 Target::Rule(rule) => {
-                    out[index].insert(rules[rule].log_source.clone());
+                    out[index].insert(rule);
                 }
                 Target::Correlation(inner) if inner != index => over.push((index, inner)),
                 Target::Correlation(_) => {}
@@ -79,7 +77,7 @@ pub(crate) fn log_sources(rules: &[Rule], correlations: &[Correlation]) -> Vec<V
             out[*outer].extend(more);
         }
     }
-    out.into_iter().map(|sources| sources.into_iter().collect()).collect()
+    out
 }
 
 /// How many correlations stand in the longest chain that ends in each; `None` for those that are in a circle or over

@@ -8,6 +8,7 @@ use wardline_event::{Fields, Timestamp};
 use crate::correlation::capture::{FARTHEST, Hit};
 use crate::correlation::engine::{Engine, Report};
 use crate::correlation::link::Correlations;
+use crate::correlation::looks::{Look, Looks};
 
 /// How correlations treat late events, and how much memory they may take.
 #[derive(Clone, Debug)]
@@ -111,6 +112,18 @@ impl CorrelationState {
             late_dropped: 0,
             hurried: 0,
         }
+    }
+
+    /// Keeps from now on how near each group comes to a match; see [`looks`](Self::looks). Costs time and memory, of a
+    /// thousand groups at most.
+    pub fn keep_looks(&mut self) {
+        self.engine.looks.get_or_insert_default();
+    }
+
+    /// For each group of each correlation the look at which it met the condition or came nearest to that, in the order in
+    /// which the groups came. None unless they are [kept](Self::keep_looks).
+    pub fn looks(&self) -> &[Look] {
+        self.engine.looks.as_ref().map_or(&[], Looks::list)
     }
 
     /// What it is the state of.

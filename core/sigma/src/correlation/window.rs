@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::correlation::bag::Bag;
 use crate::correlation::evidence::{Evidence, Origin, gather};
+use crate::correlation::looks::Reading;
 use crate::correlation::ordered::Runs;
 use crate::correlation::plan::{Plan, Test};
 use crate::correlation::rule::CorrelationType;
@@ -231,12 +232,45 @@ impl Window {
         }
     }
 
+    /// What the window holds, whether it meets the condition or not; `None` if there is nothing to compare.
+    pub fn reading(&self, plan: &Plan) -> Option<Reading> {
+        let metric = |value: f64| Reading { value, rules: 0, missing: plan.missing(value) };
+        match &self.state {
+            State::Count(count) => Some(metric(count.times.len() as f64)),
+            State::Distinct(distinct) => Some(metric(distinct.ages.len() as f64)),
+            State::Metric(of) => of.value(plan).map(metric),
+            State::Temporal(temporal) => {
+                let rules = mask(temporal.last.iter().map(Option::is_some));
+                let value = f64::from(rules.count_ones());
+                let missing = match &plan.test {
+                    Test::Thresholds(_) => plan.missing(value),
+                    Test::Expression(expression) => expression.missing(rules),
+                };
+                Some(Reading { value, rules, missing })
+            }
+            State::Ordered(ordered) => {
+                let rules = mask(ordered.last.iter().map(Option::is_some));
+                let runs = ordered.runs.iter().zip(&plan.orders).map(|(runs, order)| {
+                    let value = runs.furthest(order).map_or(0, |run| run.length) as f64;
+                    let missing = match &plan.test {
+                        Test::Thresholds(_) => plan.missing(value),
+                        Test::Expression(_) => {
+                            order.steps.len() as f64 - value + f64::from((rules & order.absent).count_ones())
+                        }
+                    };
+                    Reading { value, rules, missing }
+                });
+                runs.min_by(|a, b| a.missing.total_cmp(&b.missing))
+            }
+        }
+    }
+
     /// Whether events of this window were given up, so that a count may be too low.
     pub fn is_capped(&self) -> bool {
         self.forgotten.is_some()
     }
 
-    /// The events that a match rests on.
+    /// The events that a match rests on, or of those that did not come to a match the ones that came nearest.
     pub fn evidence(&self, plan: &Plan) -> Evidence {
         match &self.state {
             State::Count(count) => {
@@ -253,7 +287,13 @@ impl Window {
                 gather(events.into_iter().map(|(time, _, origin)| (*time, origin)))
             }
             State::Ordered(ordered) => {
-                let run = ordered.found(plan).and_then(|(runs, order)| runs.longest(&plan.orders[order]));
+                let run = match ordered.found(plan) {
+                    Some((runs, order)) => runs.longest(&plan.orders[order]),
+                    None => {
+                        let runs = ordered.runs.iter().zip(&plan.orders).filter_map(|(r, o)| r.furthest(o));
+                        runs.max_by_key(|run| run.length)
+                    }
+                };
                 run.map_or_else(Evidence::default, |run| gather(run.events().into_iter()))
             }
         }

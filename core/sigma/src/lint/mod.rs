@@ -17,11 +17,10 @@ mod table;
 mod tags;
 mod values;
 
-use crate::action;
 use crate::collection::Collection;
 use crate::error::RuleError;
 use crate::sources::Sources;
-use crate::yaml::{self, Node};
+use crate::yaml::Node;
 
 pub use set::{set, untested};
 pub use table::{CODES, Code};
@@ -74,7 +73,7 @@ pub struct Diagnostic {
 /// What a file holds.
 #[derive(Debug)]
 pub struct Linted {
-    /// The rules, correlations and filters, if all of them can be read.
+    /// The rules, correlations and filters that can be read.
     pub collection: Collection,
     /// Findings in the order of the lines.
     pub diagnostics: Vec<Diagnostic>,
@@ -94,13 +93,18 @@ impl<'s> Linter<'s> {
     /// Reads a file of rules and lints each of them alone. `origin` names the file in the findings.
     pub fn file(&self, text: &str, origin: &str) -> Linted {
         let mut report = Report::new(origin);
-        let collection = Collection::parse(text, origin).unwrap_or_else(|error| {
-            report.error(text, error);
-            Collection::default()
-        });
+        let mut collection = Collection::default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for document in yaml::parse(text).and_then(action::carry_out).unwrap_or_default() {
-            self.document(&document.root, &mut report);
+        match Collection::documents(text) {
+            Ok(documents) => {
+                for document in &documents {
+                    if let Err(first) = collection.add(document, origin) {
+                        report.faults(text, first, Collection::faults(document));
+                    }
+                    self.document(&document.root, &mut report);
+                }
+            }
+            Err(fault) => report.error(text, fault.at(origin)),
         }
         let mut diagnostics = report.out;
         diagnostics.sort_by(|a, b| {

@@ -1,7 +1,7 @@
 //! Collects findings.
 
 use super::{Diagnostic, table};
-use crate::error::{Pos, RuleError};
+use crate::error::{Fault, Pos, RuleError};
 use crate::yaml::{Key, Kind, Node, Scalar};
 
 /// A place and how many characters it is long.
@@ -39,6 +39,9 @@ impl Span {
     }
 }
 
+/// Faults of one document that are told.
+const FAULTS: usize = 100;
+
 pub(super) struct Report<'a> {
     origin: &'a str,
     pub out: Vec<Diagnostic>,
@@ -62,6 +65,16 @@ impl<'a> Report<'a> {
             message: shortened(message.into()),
             help: shortened(help.into()),
         });
+    }
+
+    /// Adds the faults of a document: that for which it is refused, and those that do not follow from another.
+    pub fn faults(&mut self, text: &str, first: Fault, mut all: Vec<Fault>) {
+        if !all.contains(&first) {
+            all.insert(0, first);
+        }
+        for fault in all.into_iter().take(FAULTS) {
+            self.error(text, fault.at(self.origin));
+        }
     }
 
     pub fn error(&mut self, text: &str, error: RuleError) {

@@ -8,14 +8,17 @@ use crate::error::{Fault, Pos, RuleError};
 use wardline_event::LogSource;
 
 impl Run<'_> {
-    /// Applies pipelines, by name and steps, to a correlation over rules of these log sources.
+    /// Applies pipelines, by name and steps, to a correlation over rules of these log sources. A step that asks what a
+    /// detection holds is applied if it was to one of the rules, as [`Run::asked_and_applied`] says: else these would give
+    /// a field another name than the correlation groups by.
     pub fn correlation<'s>(
         &mut self,
         correlation: &mut Correlation,
         mut sources: Vec<LogSource<'static>>,
         pipelines: impl Iterator<Item = (&'s str, &'s [Step])>,
     ) -> Result<(), RuleError> {
-        for (name, steps) in pipelines {
+        for (number, (name, steps)) in pipelines.enumerate() {
+            self.pipeline = number;
             for step in steps {
                 self.correlation_step(correlation, &mut sources, step)
                     .map_err(|fault| within(fault, name, step).at(&correlation.attributes.origin))?;
@@ -31,6 +34,9 @@ impl Run<'_> {
         step: &Step,
     ) -> Result<(), Fault> {
         let is_for = |run: &Self, correlation: &Correlation, log_sources: &[LogSource<'static>]| {
+            if step.asks_for_detection() {
+                return run.asked_and_applied.contains(&run.place(step));
+            }
             let attributes = &correlation.attributes;
             let subject = Subject { attributes, log_sources, selections: &[], is_rule: false };
             step.rules.hold(&mut |c| c.holds(&subject, run))

@@ -59,6 +59,7 @@ use crate::yaml;
 
 use wardline_event::LogSource;
 
+pub(crate) use run::AskedAndApplied;
 use run::Run;
 use step::Step;
 
@@ -135,18 +136,23 @@ impl Pipelines {
         self.list.iter()
     }
 
-    /// Applies all of them to a rule.
-    pub(crate) fn apply(&self, rule: &mut Rule) -> Result<(), RuleError> {
-        Run::new(&self.vars).rule(rule, self.steps())
+    /// Applies all of them to a rule; gives what correlations over it need to know.
+    pub(crate) fn apply(&self, rule: &mut Rule) -> Result<AskedAndApplied, RuleError> {
+        let mut run = Run::new(&self.vars);
+        run.rule(rule, self.steps())?;
+        Ok(run.asked_and_applied)
     }
 
-    /// Applies all of them to a correlation over rules of these log sources.
+    /// Applies all of them to a correlation over rules of these log sources, to which these steps were applied.
     pub(crate) fn apply_to_correlation(
         &self,
         correlation: &mut Correlation,
         sources: Vec<LogSource<'static>>,
+        asked_and_applied: AskedAndApplied,
     ) -> Result<(), RuleError> {
-        Run::new(&self.vars).correlation(correlation, sources, self.steps())
+        let mut run = Run::new(&self.vars);
+        run.asked_and_applied = asked_and_applied;
+        run.correlation(correlation, sources, self.steps())
     }
 
     /// Names and steps.

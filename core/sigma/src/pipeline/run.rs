@@ -15,6 +15,10 @@ use crate::rule::Rule;
 use crate::yaml::{self, Kind};
 use wardline_event::LogSource;
 
+/// Steps that ask what a rule's detection holds, and were applied to it: the number of the pipeline, and where the step
+/// stands in its file.
+pub(crate) type AskedAndApplied = BTreeSet<(usize, usize, usize)>;
+
 /// What steps know of those before them.
 pub(super) struct Run<'p> {
     pub vars: &'p BTreeMap<String, Vec<String>>,
@@ -25,6 +29,10 @@ pub(super) struct Run<'p> {
     pub applied_to_fields: BTreeMap<String, BTreeSet<String>>,
     /// Fields that a step renamed, and their new names.
     pub mapped: BTreeSet<String>,
+    /// The number of the pipeline that is applied now.
+    pub pipeline: usize,
+    /// For correlations over the rule. Of a correlation, what its rules have here.
+    pub asked_and_applied: AskedAndApplied,
 }
 
 /// A rule, taken apart.
@@ -46,7 +54,14 @@ impl<'p> Run<'p> {
             applied: BTreeSet::new(),
             applied_to_fields: BTreeMap::new(),
             mapped: BTreeSet::new(),
+            pipeline: 0,
+            asked_and_applied: AskedAndApplied::new(),
         }
+    }
+
+    /// The step as [`AskedAndApplied`] has it.
+    pub fn place(&self, step: &Step) -> (usize, usize, usize) {
+        (self.pipeline, step.pos.line, step.pos.column)
     }
 
     /// Applies pipelines, by name and steps, to a rule.
@@ -69,7 +84,8 @@ impl<'p> Run<'p> {
             attributes: &mut rule.attributes,
             log_source: &mut rule.log_source,
         };
-        for (name, steps) in pipelines {
+        for (number, (name, steps)) in pipelines.enumerate() {
+            self.pipeline = number;
             for step in steps {
                 self.step(&mut draft, step).map_err(|fault| within(fault, name, step).at(&origin))?;
             }
@@ -105,6 +121,9 @@ impl<'p> Run<'p> {
         };
         if !step.rules.hold(&mut |c| c.holds(&subject, self)) {
             return Ok(());
+        }
+        if step.asks_for_detection() {
+            self.asked_and_applied.insert(self.place(step));
         }
         let at = Pos { line: draft.attributes.line, column: 1 };
         match &step.what {

@@ -34,6 +34,16 @@ pub(crate) struct Conditions<C> {
     pub joined: Condition,
 }
 
+impl Step {
+    /// Whether it asks what the rule's detection holds, which a correlation has not.
+    pub fn asks_for_detection(&self) -> bool {
+        let of_detection = |c: &RuleCondition| {
+            matches!(c, RuleCondition::ContainsField(_) | RuleCondition::ContainsItem(..))
+        };
+        self.rules.list.iter().any(of_detection)
+    }
+}
+
 impl<C> Conditions<C> {
     /// No condition: it always holds.
     pub fn none() -> Self {

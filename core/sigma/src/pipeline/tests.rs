@@ -184,11 +184,12 @@ correlation:
         options.pipelines.add(Pipeline::parse(pipeline, "p.yml").expect(pipeline));
         let mut collection = Collection::parse(rules, "r.yml").expect("they are right");
         let correlations = std::mem::take(&mut collection.correlations);
-        let sources = crate::correlation::log_sources(&collection.rules, &correlations);
+        let under = crate::correlation::rules_under(&collection.rules, &correlations);
         let mut faults: Vec<String> = Vec::new();
         let mut after = Vec::new();
-        for (mut c, sources) in correlations.into_iter().zip(sources) {
-            match options.pipelines.apply_to_correlation(&mut c, sources) {
+        for (mut c, under) in correlations.into_iter().zip(under) {
+            let sources = under.iter().map(|rule| collection.rules[*rule].log_source.clone()).collect();
+            match options.pipelines.apply_to_correlation(&mut c, sources, super::AskedAndApplied::new()) {
                 Ok(()) => after.push(format!("{:?} {:?}", c.group_by, c.aliases)),
                 Err(error) => faults.push(error.to_string()),
             }
