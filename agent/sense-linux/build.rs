@@ -23,14 +23,17 @@ fn main() -> ExitCode {
 
 fn compile() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=CLANG");
-    for file in ["kernel.h", "record.h", "sensor.bpf.c"] {
-        println!("cargo::rerun-if-changed=src/bpf/{file}");
-    }
+    println!("cargo::rerun-if-changed=src/bpf");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?).join("sensor.bpf.o");
     let headers = env::var_os("DEP_BPF_INCLUDE").ok_or("libbpf-sys did not say where its headers are")?;
     let endian = match env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() {
         Ok("big") => "bpfeb",
         _ => "bpfel",
+    };
+    // Of other processors the numbers of system calls and the registers are not known here.
+    let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("x86_64") => Some("-D__TARGET_ARCH_x86"),
+        _ => None,
     };
     let clang = compiler().ok_or(
         "no clang found, which compiles the eBPF programs: install it (Debian: apt-get install clang-16) \
@@ -38,6 +41,7 @@ fn compile() -> Result<(), String> {
     )?;
     let compiled = Command::new(&clang)
         .args(["-target", endian, "-g", "-O2", "-mcpu=v2", "-Wall", "-Werror", "-c"])
+        .args(arch)
         // Paths inside the object must not depend on where it was built.
         .arg(format!("-fdebug-prefix-map={}=.", env::var("CARGO_MANIFEST_DIR").unwrap_or_default()))
         .arg("-I")

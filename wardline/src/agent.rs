@@ -202,7 +202,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
     let opened = wardline_sense_linux::open(&wardline_sense_linux::Options::default());
     let (sensors, others) = (opened.sensors, opened.statuses);
     let statuses: Vec<SensorStatus> =
-        sensors.iter().map(|s| s.status()).chain(others.iter().cloned()).collect();
+        sensors.iter().flat_map(|s| s.statuses()).chain(others.iter().cloned()).collect();
     let running = start(Setup {
         state,
         hub: args.hub.clone(),

@@ -126,7 +126,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         guard.note_sensor(status);
     }
     for sensor in &setup.sensors {
-        guard.note_sensor(sensor.status());
+        sensor.statuses().into_iter().for_each(|status| guard.note_sensor(status));
     }
     let guard = Arc::new(Mutex::new(guard));
     let stopping = Arc::new(AtomicBool::new(false));
@@ -233,12 +233,15 @@ impl Running {
 fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
     while !stopping.load(Ordering::Relaxed) {
         let result = sensor.poll(POLL, &mut |sensed| lock(guard).on_event(sensed));
-        let mut status = sensor.status();
         if let Err(error) = &result {
-            status.state = SensorState::Off { reason: crate::chain(error) };
-            error!(sensor = status.kind.title(), "the sensor stopped: {}", crate::chain(error));
+            error!("a sensor stopped: {}", crate::chain(error));
         }
-        lock(guard).note_sensor(status);
+        for mut status in sensor.statuses() {
+            if let Err(error) = &result {
+                status.state = SensorState::Off { reason: crate::chain(error) };
+            }
+            lock(guard).note_sensor(status);
+        }
         if result.is_err() {
             return;
         }

@@ -393,14 +393,15 @@ fn a_correlation_whose_time_is_over_names_its_process_after_a_flood() {
 #[test]
 fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
-    let status = |produced, lost| SensorStatus {
+    let status = |produced, lost, undecoded| SensorStatus {
         kind: SensorKind::LinuxEbpf,
         state: SensorState::Live,
         produced,
         lost,
+        undecoded,
     };
-    for (produced, lost) in [(10, 0), (20, 4), (30, 4), (40, 7)] {
-        bench.guard.note_sensor(status(produced, lost));
+    for (produced, lost, undecoded) in [(10, 0, 0), (20, 4, 1), (30, 4, 1), (40, 7, 2)] {
+        bench.guard.note_sensor(status(produced, lost, undecoded));
     }
     let told: Vec<_> =
         bench.drain(Lane::Telemetry).iter().map(|j| (j["count"].clone(), j["message"].clone())).collect();
@@ -413,7 +414,8 @@ fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
     );
     // The two events are accounted for like any other.
     let counters = bench.heartbeat().counters.unwrap();
-    assert_eq!((counters.produced, counters.kernel_lost, counters.spooled), (42, 7, 2));
+    assert_eq!((counters.produced, counters.spooled), (42, 2));
+    assert_eq!((counters.kernel_lost, counters.decode_lost), (5, 2));
 }
 
 #[test]

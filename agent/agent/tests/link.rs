@@ -68,9 +68,15 @@ impl Sensor for Machine {
         Ok(())
     }
 
-    fn status(&self) -> SensorStatus {
+    fn statuses(&self) -> Vec<SensorStatus> {
         let produced = self.produced.load(Ordering::Relaxed);
-        SensorStatus { kind: SensorKind::Simulated, state: SensorState::Live, produced, lost: 0 }
+        vec![SensorStatus {
+            kind: SensorKind::Simulated,
+            state: SensorState::Live,
+            produced,
+            lost: 0,
+            undecoded: 0,
+        }]
     }
 }
 

@@ -49,7 +49,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let at = |part: usize| times.get(times.len() * part / 1000).copied().unwrap_or(0);
         println!("{name}: {} events, µs p50 {} p90 {} p99 {}", times.len(), at(500), at(900), at(990));
     }
-    let status = sensor.status();
-    println!("{:?}: {} produced, {} lost", status.state, status.produced, status.lost);
+    for status in sensor.statuses() {
+        println!("{}: {} produced, {} lost", status.kind.title(), status.produced, status.lost);
+    }
     Ok(())
 }

@@ -24,17 +24,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{}: {:?}, {} events", status.kind.title(), status.state, status.produced);
     }
     let Some(sensor) = opened.sensors.first_mut() else { return Err("no live sensor".into()) };
-    println!("{}: {:?}", sensor.status().kind.title(), sensor.status().state);
+    for status in sensor.statuses() {
+        println!("{}: {:?}", status.kind.title(), status.state);
+    }
     while until.is_none_or(|until| Instant::now() < until) {
         sensor.poll(Duration::from_millis(500), &mut |sensed| print(&sensed))?;
     }
-    let status = sensor.status();
-    println!("{:?}: {} produced, {} lost", status.state, status.produced, status.lost);
+    for status in sensor.statuses() {
+        println!("{}: {} produced, {} lost", status.kind.title(), status.produced, status.lost);
+    }
     Ok(())
 }
 
 fn print(sensed: &Sensed) {
-    let Body::Process(activity) = &sensed.event.body else { return };
+    let Body::Process(activity) = &sensed.event.body else {
+        println!("{} {} {:?}", sensed.event.time, sensed.event.process().image, sensed.event.body);
+        return;
+    };
     let process = &activity.process;
     print!("{} {:?} {} ", sensed.event.time, activity.op, process.key.pid);
     match activity.op {

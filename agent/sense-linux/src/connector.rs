@@ -293,13 +293,13 @@ impl Sensor for ConnectorSensor {
         polled
     }
 
-    fn status(&self) -> SensorStatus {
+    fn statuses(&self) -> Vec<SensorStatus> {
         let reason = format!(
             "details are read from /proc after the fact and are missing for {} of {} programs started so far; \
              instead of eBPF: {}",
             self.incomplete, self.execs, self.instead_of
         );
-        SensorStatus {
+        vec![SensorStatus {
             kind: SensorKind::LinuxProcConnector,
             state: self
                 .failed
@@ -307,7 +307,8 @@ impl Sensor for ConnectorSensor {
                 .map_or(SensorState::Degraded { reason }, |reason| off(reason.as_str())),
             produced: self.delivered + self.lost,
             lost: self.lost,
-        }
+            undecoded: 0,
+        }]
     }
 }
 

@@ -127,16 +127,23 @@ impl Context {
         boot_ns: u64,
     ) -> Sensed {
         self.lock().observe(&mut activity, creator, boot_ns);
+        self.event(Body::Process(activity), boot_ns)
+    }
+
+    /// Makes an event.
+    pub(crate) fn event(&mut self, body: Body, boot_ns: u64) -> Sensed {
         let id = EventId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
-        let event = Event {
-            id,
-            time: self.utc(boot_ns),
-            product: "linux".into(),
-            simulated: false,
-            body: Body::Process(activity),
-        };
-        Sensed { event, boot_ns }
+        let time = self.utc(boot_ns);
+        Sensed { event: Event { id, time, product: "linux".into(), simulated: false, body }, boot_ns }
+    }
+
+    /// A process that did something, as far as it is known.
+    pub(crate) fn actor(&mut self, key: ProcessKey, started: Timestamp, euid: u32) -> Process {
+        let known = self.lock().get(&key);
+        let mut actor = known.unwrap_or_else(|| Process { key, started, ..Process::default() });
+        actor.user = self.users.user(euid);
+        actor
     }
 
     fn lock(&self) -> MutexGuard<'_, ProcessTable> {

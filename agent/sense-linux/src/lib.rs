@@ -20,5 +20,5 @@ mod users;
 
 pub use connector::ConnectorSensor;
 pub use context::{Refused, SharedTable};
-pub use ebpf::{Accounts, EbpfSensor, TRUNCATED};
+pub use ebpf::{Accounts, EbpfSensor, KINDS, TRUNCATED};
 pub use open::{Opened, Options, Prefer, open};

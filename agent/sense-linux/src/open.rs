@@ -99,7 +99,7 @@ pub fn open(options: &Options) -> Opened {
 }
 
 fn status(kind: SensorKind, state: SensorState) -> SensorStatus {
-    SensorStatus { kind, state, produced: 0, lost: 0 }
+    SensorStatus { kind, state, produced: 0, lost: 0, undecoded: 0 }
 }
 
 /// Others' executables can be read by root only.

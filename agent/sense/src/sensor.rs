@@ -35,6 +35,6 @@ pub trait Sensor: Send {
     /// Waits at most `timeout` for events and hands each to `sink`, oldest first. Returns early once some came.
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Sensed)) -> Result<(), SensorError>;
 
-    /// The sensor's account of itself: live or not and why, produced, lost.
-    fn status(&self) -> SensorStatus;
+    /// The sensor's account of itself, one for each kind of thing that it sees: live or not and why, produced, lost.
+    fn statuses(&self) -> Vec<SensorStatus>;
 }

@@ -139,15 +139,15 @@ pub struct NetworkActivity {
     pub protocol: Cow<'static, str>,
     /// True if this device opened the connection.
     pub initiated: bool,
-    /// Address of this side.
+    /// Address of the side that opened the connection, or of the listener; empty if unknown.
     pub src_ip: String,
-    /// Port of this side.
+    /// Its port.
     pub src_port: u16,
-    /// Address of the other side.
+    /// Address of the side to which the connection was opened; empty if there is none.
     pub dst_ip: String,
-    /// Port of the other side.
+    /// Its port.
     pub dst_port: u16,
-    /// Name of the other side; empty if unknown.
+    /// Its name; empty if unknown.
     pub dst_host: String,
 }
 
@@ -189,7 +189,11 @@ impl Event {
                 FileOp::Delete => "file_delete",
                 FileOp::Rename => "file_rename",
             },
-            Body::Network(_) => "network_connection",
+            Body::Network(n) => match n.op {
+                NetworkOp::Open | NetworkOp::Refuse => "network_connection",
+                // Not Sigma's: its connections have two ends.
+                NetworkOp::Listen => "network_listen",
+            },
             Body::Loss(_) => "",
         }
     }

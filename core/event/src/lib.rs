@@ -35,5 +35,5 @@ pub use hex::{hex, unhex};
 pub use ids::{BootId, DeviceId, EventId, ProcessKey};
 pub use layouts::{LayoutId, Layouts};
 pub use log_record::LogRecord;
-pub use sensor::{Losses, SensorKind, SensorState, SensorStatus};
+pub use sensor::{SensorKind, SensorState, SensorStatus};
 pub use time::Timestamp;

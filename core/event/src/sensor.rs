@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SensorKind {
-    /// eBPF programs on the kernel's scheduler tracepoints.
+    /// Processes, from eBPF programs on the kernel's scheduler tracepoints.
     LinuxEbpf,
+    /// Connections and listeners, from an eBPF program on the end of system calls.
+    LinuxNetwork,
     /// The kernel's process connector (netlink), the fall-back.
     LinuxProcConnector,
     /// The processes that ran before the agent did, read from `/proc` once.
@@ -21,6 +23,7 @@ impl SensorKind {
     pub fn title(self) -> &'static str {
         match self {
             Self::LinuxEbpf => "Linux eBPF",
+            Self::LinuxNetwork => "Linux eBPF, network",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
             Self::Simulated => "simulated",
@@ -46,24 +49,6 @@ pub enum SensorState {
     },
 }
 
-/// Counted losses, by the stage where they happened. Never reset while the agent runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Losses {
-    /// Events that the kernel could not hand over because the buffer was full.
-    pub kernel: u64,
-    /// Events that were delivered and could not be decoded.
-    pub decode: u64,
-    /// Events dropped from the disk spool because it was full.
-    pub spool: u64,
-}
-
-impl Losses {
-    /// All losses together.
-    pub fn total(self) -> u64 {
-        self.kernel + self.decode + self.spool
-    }
-}
-
 /// A sensor's account of itself, sent with every heartbeat.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SensorStatus {
@@ -76,4 +61,7 @@ pub struct SensorStatus {
     pub produced: u64,
     /// Of those, lost before they reached the spool.
     pub lost: u64,
+    /// Of the lost, how many were delivered and could not be decoded.
+    #[serde(default)]
+    pub undecoded: u64,
 }

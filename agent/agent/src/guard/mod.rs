@@ -275,8 +275,8 @@ impl Guard {
             sensors: self.sensors.iter().map(sensor).collect(),
             counters: Some(Counters {
                 produced: self.sensors.iter().map(|s| s.produced).sum::<u64>() + self.told,
-                kernel_lost: self.sensors.iter().map(|s| s.lost).sum(),
-                decode_lost: 0,
+                kernel_lost: self.sensors.iter().map(|s| s.lost - s.undecoded.min(s.lost)).sum(),
+                decode_lost: self.sensors.iter().map(|s| s.undecoded).sum(),
                 kept_local: self.kept_local,
                 spooled: events.spooled,
                 spool_dropped: events.dropped,

@@ -24,17 +24,26 @@ typedef __u32 __wsum;
 
 /* From the kernel's user-space interface, <linux/bpf.h>; these numbers never change. */
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
-enum { BPF_NOEXIST = 1 };
+enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0, BPF_RB_RING_SIZE = 1 };
 
-/* Errors that helpers return, from <asm-generic/errno-base.h>. */
+/* Errors, from <asm-generic/errno-base.h> and <asm-generic/errno.h>. */
+#define EBADF 9
+#define EFAULT 14
 #define EEXIST 17
+#define EINVAL 22
+#define ENOTSOCK 88
+#define EAFNOSUPPORT 97
+#define EISCONN 106
+#define EALREADY 114
 
 /* signal_struct.flags: the whole thread group exits, with signal_struct.group_exit_code. */
 #define SIGNAL_GROUP_EXIT 0x00000004
@@ -53,8 +62,14 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct super_block {
+	unsigned long s_magic;
+};
+
 struct inode {
+	__u16 i_mode;
 	__u32 i_nlink;
+	struct super_block *i_sb;
 };
 
 struct dentry {
@@ -79,10 +94,24 @@ struct path {
 };
 
 struct file {
+	unsigned int f_mode;
+	unsigned int f_flags;
+	struct inode *f_inode;
+	void *private_data;
 	struct path f_path;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 };
 
@@ -92,8 +121,18 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+
 struct cred {
+	kuid_t uid;
 	kuid_t euid;
+	kernel_cap_t cap_effective;
+};
+
+struct thread_info {
+	__u32 status;
 };
 
 struct signal_struct {
@@ -120,15 +159,18 @@ struct css_set {
 };
 
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	int exit_code;
+	kuid_t loginuid;
 	__u64 start_boottime;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	const struct cred *cred;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct signal_struct *signal;
 	struct css_set *cgroups;
 };
@@ -136,6 +178,49 @@ struct task_struct {
 struct linux_binprm {
 	struct file *file;
 	const char *filename;
+	const char *interp;
+};
+
+/* Registers of x86-64. */
+struct pt_regs {
+	unsigned long bp;
+	unsigned long bx;
+	unsigned long r10;
+	unsigned long r9;
+	unsigned long r8;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
+};
+
+struct io_kiocb {
+	__u8 opcode;
+};
+
+struct in6_addr {
+	__u8 bytes[16];
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
 };
 
 #pragma clang attribute pop

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wardline_event::{Body, ProcessActivity, ProcessKey, ProcessOp};
+use wardline_event::{Body, ProcessActivity, ProcessKey, ProcessOp, SensorKind, SensorStatus};
 use wardline_sense::{ProcessTable, Sensor};
 use wardline_sense_linux::SharedTable;
 
@@ -37,9 +37,28 @@ pub fn watch(sensor: &mut dyn Sensor, enough: impl Fn(&[ProcessActivity]) -> boo
     while !enough(&seen) {
         assert!(Instant::now() < until, "the events did not come; {} others did", seen.len());
         let mut sink = |sensed: wardline_sense::Sensed| {
-            let Body::Process(activity) = sensed.event.body else { panic!("not a process event") };
-            seen.push(activity);
+            if let Body::Process(activity) = sensed.event.body {
+                seen.push(activity);
+            }
         };
+        sensor.poll(Duration::from_millis(100), &mut sink).unwrap();
+    }
+    seen
+}
+
+/// What a sensor says of itself as one of this kind.
+pub fn status(sensor: &dyn Sensor, kind: SensorKind) -> SensorStatus {
+    let statuses = sensor.statuses();
+    statuses.iter().find(|s| s.kind == kind).unwrap_or_else(|| panic!("no {kind:?} in {statuses:?}")).clone()
+}
+
+/// Polls until an event is `last`, and returns what all events up to then say.
+pub fn bodies(sensor: &mut dyn Sensor, last: impl Fn(&Body) -> bool) -> Vec<Body> {
+    let until = Instant::now() + DEADLINE;
+    let mut seen: Vec<Body> = Vec::new();
+    while !seen.iter().any(&last) {
+        assert!(Instant::now() < until, "the last event did not come; {} others did", seen.len());
+        let mut sink = |sensed: wardline_sense::Sensed| seen.push(sensed.event.body);
         sensor.poll(Duration::from_millis(100), &mut sink).unwrap();
     }
     seen

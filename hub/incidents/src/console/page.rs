@@ -237,6 +237,7 @@ fn happened(finding: &Finding) -> String {
         }
         Body::Network(n) => match n.op {
             NetworkOp::Listen => format!("{name} opened port {} as {by}", n.src_port),
+            NetworkOp::Open if !n.initiated => format!("{name} was connected to from {} as {by}", n.src_ip),
             _ => {
                 format!("{name} connected to {} port {} as {by}", name_or(&n.dst_host, &n.dst_ip), n.dst_port)
             }

@@ -113,6 +113,7 @@ fn sentence(event: &Event) -> Option<(String, String)> {
 fn network_peer(n: &NetworkActivity) -> String {
     let (host, port) = match n.op {
         NetworkOp::Listen => (&n.src_ip, n.src_port),
+        NetworkOp::Open if !n.initiated => (&n.src_ip, n.src_port),
         _ if n.dst_host.is_empty() => (&n.dst_ip, n.dst_port),
         _ => (&n.dst_host, n.dst_port),
     };

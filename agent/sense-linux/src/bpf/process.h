@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Processes: fork, exec and exit, from the scheduler's tracepoints.
+ */
+#pragma once
+
+#include "walk.h"
+
+/* Processes whose end was told: two last threads that exit together both see that no thread lives. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct process_id);
+	__type(value, __u8);
+} ended SEC(".maps");
+
+/* Appends the name of a script as it was asked for; returns its length. An interpreter's line has changed `interp`. */
+static __always_inline __u64 put_script(struct scratch *walk, struct linux_binprm *bprm)
+{
+	struct exec_record *record = &walk->record;
+	__u64 at = walk->at;
+
+	if (bprm->interp == bprm->filename || at > CWD_END)
+		return 0;
+
+	long len = bpf_probe_read_kernel_str(record->data + at, PATH_BYTES, bprm->filename);
+
+	if (len < 1 || len > PATH_BYTES)
+		return 0;
+	walk->flags |= SCRIPT;
+	walk->at = at + len;
+	return len;
+}
+
+/* Reads the command line; returns its length. Pages not in memory cannot be read here: then what precedes them. */
+static __always_inline __u32 put_args(struct scratch *walk, struct mm_struct *mm)
+{
+	struct exec_record *record = &walk->record;
+	__u64 from = mm->arg_start;
+	__u64 total = mm->arg_end - from;
+	__u64 len = total > ARGS_MAX ? ARGS_MAX : total;
+	__u64 at = walk->at;
+
+	record->args_total = total;
+	if (total > ARGS_MAX)
+		walk->flags |= ARGS_CUT;
+	if (at > SCRIPT_END)
+		return 0;
+	/* Keeps the compiler from proving the bound away that the verifier wants to see. */
+	asm volatile("" : "+r"(len));
+	if (len <= ARGS_MAX && bpf_probe_read_user(record->data + at, len, (void *)from) == 0)
+		return len;
+
+	walk->flags |= ARGS_CUT;
+	for (len = 0; len < ARGS_MAX; len += ARGS_PIECE) {
+		if (len + ARGS_PIECE > total ||
+		    bpf_probe_read_user(record->data + at + len, ARGS_PIECE, (void *)(from + len)))
+			break;
+	}
+	return len;
+}
+
+static __always_inline __u64 cgroup_v1(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	void *slot = __builtin_preserve_access_index(&set->subsys);
+	struct cgroup_subsys_state *state = NULL;
+
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+		slot += bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id) * sizeof(state);
+	else if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		slot += bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id) * sizeof(state);
+	else
+		return 0;
+	if (bpf_probe_read_kernel(&state, sizeof(state), slot))
+		return 0;
+	return BPF_CORE_READ(state, cgroup, kn, id);
+}
+
+/* Effective capabilities; two halves before 6.3, of which the first is the low one. */
+static __always_inline __u64 capabilities(struct task_struct *task)
+{
+	__u64 caps = 0;
+
+	bpf_probe_read_kernel(&caps, sizeof(caps), __builtin_preserve_access_index(&task->cred->cap_effective));
+	return caps;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	struct counter *counter = count(KIND_EXEC);
+	struct scratch *walk = own_scratch();
+	struct mm_struct *mm = task->mm;
+
+	if (!walk || !mm) {
+		count_lost(counter);
+		return 0;
+	}
+
+	struct exec_record *record = &walk->record;
+	/* `exe_file` is what /proc/PID/exe names: of a script, the interpreter. */
+	struct file *exe = mm->exe_file;
+	struct fs_struct *fs = task->fs;
+
+	walk->at = 0;
+	walk->flags = 0;
+	record->uid = task->cred->uid.val;
+	record->login_uid = -1;
+	if (bpf_core_field_exists(task->loginuid))
+		record->login_uid = task->loginuid.val;
+	record->caps = capabilities(task);
+	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	record->cgroup_v1 = cgroup_v1(task);
+	record->exe_len = 0;
+	record->cwd_len = 0;
+	record->unused = 0;
+
+	if (!exe)
+		exe = bprm->file;
+	if (exe) {
+		record->exe_len = put_path(walk, __builtin_preserve_access_index(&exe->f_path), EXE_LAST, EXE_CUT);
+		if (BPF_CORE_READ(exe, f_path.dentry, d_inode, i_nlink) == 0)
+			walk->flags |= EXE_GONE;
+	}
+	if (fs)
+		record->cwd_len = put_path(walk, __builtin_preserve_access_index(&fs->pwd), CWD_LAST, CWD_CUT);
+	record->script_len = put_script(walk, bprm);
+	record->args_len = put_args(walk, mm);
+	record->flags = walk->flags;
+
+	__u64 size = __builtin_offsetof(struct exec_record, data) + walk->at + record->args_len;
+
+	fill_header(&record->header, task, KIND_EXEC, size);
+	asm volatile("" : "+r"(size));
+	if (size > sizeof(*record) || bpf_ringbuf_output(&ring, record, size, wake_now()))
+		count_lost(counter);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *creator, struct task_struct *child)
+{
+	/* A new thread is not a new process. */
+	if (child->pid != child->tgid)
+		return 0;
+
+	struct counter *counter = count(KIND_FORK);
+	struct fork_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record) {
+		count_lost(counter);
+		return 0;
+	}
+	fill_header(&record->header, child, KIND_FORK, sizeof(*record));
+	identify(&record->creator, creator);
+	bpf_ringbuf_submit(record, wake_if_due());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct signal_struct *signal = task->signal;
+	struct process_id id;
+	__u8 one = 1;
+
+	/* A process ends with its last thread, which need not be the one it started with. */
+	if (signal->live.counter != 0)
+		return 0;
+	identify(&id, task);
+	id.euid = 0;
+	if (bpf_map_update_elem(&ended, &id, &one, BPF_NOEXIST) == -EEXIST)
+		return 0;
+
+	struct counter *counter = count(KIND_EXIT);
+	struct exit_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record) {
+		count_lost(counter);
+		return 0;
+	}
+	fill_header(&record->header, task, KIND_EXIT, sizeof(*record));
+	record->unused = 0;
+	record->status = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : task->group_leader->exit_code;
+	bpf_ringbuf_submit(record, wake_if_due());
+	return 0;
+}

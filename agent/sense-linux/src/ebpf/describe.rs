@@ -1,0 +1,151 @@
+//! Makes events of the kernel's records.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use wardline_event::{Body, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp};
+use wardline_sense::Sensed;
+
+use super::{EbpfSensor, TRUNCATED};
+use crate::procfs::{self, Stat};
+use crate::record::{Exec, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line};
+
+impl EbpfSensor {
+    pub(super) fn sense(&mut self, record: Record) -> Sensed {
+        let Record { time_ns, process, parent, what } = record;
+        let kind = match &what {
+            What::Fork { .. } => Kind::Fork,
+            What::Exec(_) => Kind::Exec,
+            What::Exit { .. } => Kind::Exit,
+            What::Network(_) => Kind::Network,
+        };
+        self.accounts.delivered[kind as usize] += 1;
+        match what {
+            What::Fork { creator } => {
+                self.process(ProcessOp::Fork, process, parent, Some(creator), None, None, time_ns)
+            }
+            What::Exec(exec) => {
+                self.process(ProcessOp::Exec, process, parent, None, Some(*exec), None, time_ns)
+            }
+            What::Exit { status } => {
+                self.process(ProcessOp::Exit, process, parent, None, None, Some(status), time_ns)
+            }
+            What::Network(network) => {
+                let actor = self.actor(process);
+                self.context.event(Body::Network(activity(actor, &network)), time_ns)
+            }
+        }
+    }
+
+    /// Who did it, as the process table knows them.
+    fn actor(&mut self, id: ProcessId) -> Process {
+        let key = self.context.key(id.start_ns, id.tgid);
+        let started = self.context.utc(id.start_ns);
+        self.context.actor(key, started, id.euid)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each kind of record has its part of them")]
+    fn process(
+        &mut self,
+        op: ProcessOp,
+        process: ProcessId,
+        parent: ProcessId,
+        creator: Option<ProcessId>,
+        exec: Option<Exec>,
+        exit_code: Option<i32>,
+        time_ns: u64,
+    ) -> Sensed {
+        let key = |id: ProcessId| self.context.key(id.start_ns, id.tgid);
+        let creator = creator.map(key);
+        let mut seen =
+            Process { key: key(process), started: self.context.utc(process.start_ns), ..Process::default() };
+        // The idle task "parents" init; it is no process.
+        let mut known_parent = (parent.tgid != 0).then(|| Process { key: key(parent), ..Process::default() });
+        if op != ProcessOp::Exit {
+            seen.user = self.context.users.user(process.euid);
+        }
+        if let Some(exec) = exec {
+            if let Some(known) = &mut known_parent {
+                known.user = self.context.users.user(parent.euid);
+            }
+            self.fill(&mut seen, exec);
+        }
+        let activity = ProcessActivity { op, process: seen, parent: known_parent, exit_code };
+        self.context.sense(activity, creator.as_ref(), time_ns)
+    }
+
+    /// Everything comes from the kernel; `/proc` is asked only for what did not fit.
+    fn fill(&mut self, process: &mut Process, exec: Exec) {
+        let key = process.key;
+        let from_proc = |name: &str| {
+            let path = procfs::link(key.pid, name).ok()?;
+            let same = Stat::read(key.pid).is_ok_and(|stat| stat.start_ticks == key.start_ticks);
+            same.then_some(path)
+        };
+        let complete = |walked: WalkedPath, name: &str| {
+            if walked.complete {
+                return walked.path;
+            }
+            from_proc(name).unwrap_or_else(|| format!("…/{}", walked.path))
+        };
+        process.image = complete(exec.exe, "exe");
+        if exec.exe_gone && !process.image.ends_with(" (deleted)") {
+            // As /proc/PID/exe shows it.
+            process.image.push_str(" (deleted)");
+        }
+        process.cwd = complete(exec.cwd, "cwd");
+        process.command_line = command_line(&exec.args);
+        if exec.args_cut {
+            process.command_line.push_str(TRUNCATED);
+            self.accounts.truncated += 1;
+        }
+        process.cgroup_id = exec.cgroup;
+        process.container = self.context.cgroups.container(exec.cgroup, exec.cgroup_v1, key.pid);
+    }
+}
+
+/// Errors of connect(2) after which an attempt is still under way.
+const EINTR: i32 = 4;
+const EAGAIN: i32 = 11;
+const EINPROGRESS: i32 = 115;
+
+/// The event of a network record. The source is who opened the connection.
+fn activity(actor: Process, network: &Network) -> NetworkActivity {
+    let under_way = [0, -EINTR, -EAGAIN, -EINPROGRESS].contains(&network.result);
+    let op = match network.what {
+        NetworkWhat::Listen => NetworkOp::Listen,
+        NetworkWhat::Connect if !under_way => NetworkOp::Refuse,
+        NetworkWhat::Connect | NetworkWhat::Accept | NetworkWhat::Send => NetworkOp::Open,
+    };
+    let initiated = matches!(network.what, NetworkWhat::Connect | NetworkWhat::Send);
+    let (source, destination) = match network.what {
+        NetworkWhat::Accept => (Some(network.remote), Some(network.local)),
+        NetworkWhat::Listen => (Some(network.local), None),
+        NetworkWhat::Connect | NetworkWhat::Send => (Some(network.local), Some(network.remote)),
+    };
+    let protocol = match network.protocol {
+        1 => Cow::Borrowed("icmp"),
+        6 => Cow::Borrowed("tcp"),
+        17 => Cow::Borrowed("udp"),
+        58 => Cow::Borrowed("icmp6"),
+        132 => Cow::Borrowed("sctp"),
+        other => Cow::Owned(format!("ip-{other}")),
+    };
+    // A listener on every address has one: the wildcard. Elsewhere zeros say that it is not chosen yet.
+    let ip = |end: Option<SocketAddr>| match end {
+        Some(end) if op == NetworkOp::Listen || !end.ip().is_unspecified() => end.ip().to_string(),
+        _ => String::new(),
+    };
+    let port = |end: Option<SocketAddr>| end.map_or(0, |end| end.port());
+    NetworkActivity {
+        op,
+        actor,
+        protocol,
+        initiated,
+        src_ip: ip(source),
+        src_port: port(source),
+        dst_ip: ip(destination),
+        dst_port: port(destination),
+        dst_host: String::new(),
+    }
+}
