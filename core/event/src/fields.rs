@@ -108,8 +108,8 @@ pub trait Fields {
 
     /// The value of a field under its Sigma name; `None` if the event has no such field.
     ///
-    /// Cheap to call: the engine asks for each field at most once per event, and only for fields that some rule
-    /// for this log source names.
+    /// Cheap to call: the engine asks for a field once or twice per event, and only for fields that some rule for this
+    /// log source names.
     fn field(&self, name: &str) -> Option<Value<'_>>;
 
     /// Calls `visit` with every field. Keyword rules search them all; `scan` prints them.
@@ -134,9 +134,9 @@ pub trait Fields {
         None
     }
 
-    /// Whether the value at a position of the layout is an object. What is in it has positions of its own, so
-    /// [`Fields::each_field`] leaves the object out.
-    fn is_object(&self, _position: usize) -> bool {
-        false
+    /// One text with the text of every field in it, if the event keeps such a text: what it does not hold, no field that
+    /// is text holds. Numbers need not be in it, and other things may be.
+    fn all_text(&self) -> Option<&str> {
+        None
     }
 }

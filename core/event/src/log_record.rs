@@ -155,8 +155,8 @@ impl Fields for LogRecord {
         Some(self.cells.get(position)?.value(&self.text, &self.items))
     }
 
-    fn is_object(&self, position: usize) -> bool {
-        matches!(self.cells.get(position), Some(Cell::Object { .. }))
+    fn all_text(&self) -> Option<&str> {
+        Some(&self.text)
     }
 }
 

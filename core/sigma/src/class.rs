@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use crate::ast::Matcher;
 use crate::index::TextIndex;
+use crate::window::WindowIndex;
 
 /// A compiled condition.
 #[derive(Debug)]
@@ -56,19 +57,23 @@ pub(crate) struct Slow {
 #[derive(Debug)]
 pub(crate) struct ClassField {
     pub name: Box<str>,
-    /// The literals that nominate rules, and all keywords.
+    /// The literals that nominate rules.
     pub index: TextIndex,
     /// The other literals, but for those of [`Class::finds`].
     pub rest: TextIndex,
-    /// Whether slow atoms need the value.
-    pub keep: bool,
-    /// Whether a list is needed after it was read, because there is no single text for it.
-    pub keep_list: bool,
     /// Whether it is read for every event: one of its bits nominates a rule.
     pub eager: bool,
     /// The bits that stand for [`Expr::Has`] and [`Expr::Null`] as witnesses.
     pub has: u32,
     pub null: u32,
+}
+
+/// What rules look for in every field.
+#[derive(Debug)]
+pub(crate) struct Keywords {
+    pub index: TextIndex,
+    /// Tells for most events, from [`Fields::all_text`](wardline_event::Fields::all_text), that none of them is there.
+    pub gate: Option<WindowIndex>,
 }
 
 /// Rules compiled for one kind of event.
@@ -78,13 +83,11 @@ pub(crate) struct Class {
     pub rules: Vec<(usize, Expr)>,
     pub fields: Vec<ClassField>,
     pub field_ids: HashMap<Box<str>, u32>,
-    pub keywords: Option<TextIndex>,
+    pub keywords: Option<Keywords>,
     pub finds: Vec<Find>,
     pub slow: Vec<Slow>,
     /// How many bits there are.
     pub bits: usize,
-    /// For each bit, whether it is a keyword's.
-    pub keyword_bits: Vec<bool>,
     /// The rules (as indices into `rules`) that have no witness and are always looked at.
     pub always: Vec<u32>,
     /// The rules of which bit `b` is a witness: `witness_rules[starts[b]..starts[b + 1]]`.

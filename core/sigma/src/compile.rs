@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
-use crate::class::{Class, ClassField, Expr, Find, Slow};
+use crate::class::{Class, ClassField, Expr, Find, Keywords, Slow};
 use crate::commonness::Commonness;
 use crate::discriminator::Known;
 use crate::encoding::expand_dashes;
@@ -47,9 +47,7 @@ pub(crate) fn compile<'a>(
         settle.expr(expr);
     }
     let finds = settle.finds;
-    let keyword_bits = builder.bits.iter().map(|bit| bit.field.is_none()).collect();
-    let mut class =
-        Class { rules: compiled, bits, keyword_bits, always, slow: builder.slow, finds, ..Class::default() };
+    let mut class = Class { rules: compiled, bits, always, slow: builder.slow, finds, ..Class::default() };
     class.witness_starts.push(0);
     for mut rules in by_bit {
         rules.dedup();
@@ -58,26 +56,19 @@ pub(crate) fn compile<'a>(
     }
     let indices = || builder.fields.iter().map(|field| &field.index).chain([&builder.keywords]);
     let commonness = Commonness::learn(indices().flat_map(IndexBuilder::literals));
-    let keywords = builder.keywords.build(|_| true, None, &commonness);
-    class.keywords = Some(keywords).filter(|index| !index.is_empty());
+    let keywords = builder.keywords.build(|_| true, &commonness);
+    if !keywords.is_empty() {
+        let gate = builder.keywords.build_gate(&commonness);
+        class.keywords = Some(Keywords { index: keywords, gate });
+    }
     class.fields = builder
         .fields
         .into_iter()
         .zip(eager)
         .map(|(f, eager)| ClassField {
             name: f.name,
-            index: f.index.build(
-                |bit| witness[bit as usize],
-                Some(&builder.keywords).filter(|_| eager),
-                &commonness,
-            ),
-            rest: f.index.build(
-                |bit| !witness[bit as usize] && !is_short(&builder.bits, bit),
-                None,
-                &commonness,
-            ),
-            keep: f.keep,
-            keep_list: f.index.literals().next().is_some(),
+            index: f.index.build(|bit| witness[bit as usize], &commonness),
+            rest: f.index.build(|bit| !witness[bit as usize] && !is_short(&builder.bits, bit), &commonness),
             eager,
             has: f.has,
             null: f.null,
@@ -155,7 +146,6 @@ struct FieldDraft {
     index: IndexBuilder,
     has: u32,
     null: u32,
-    keep: bool,
 }
 
 #[derive(Default)]
@@ -179,13 +169,7 @@ impl Builder<'_> {
         let id = self.fields.len() as u32;
         let (has, null) = (self.scores.has(), self.scores.null());
         self.bits.extend([Part::Whole; 2].map(|place| Bit { field: Some(id), place, short: None }));
-        self.fields.push(FieldDraft {
-            name: name.into(),
-            index: IndexBuilder::default(),
-            has,
-            null,
-            keep: false,
-        });
+        self.fields.push(FieldDraft { name: name.into(), index: IndexBuilder::default(), has, null });
         self.field_ids.insert(name.to_owned(), id);
         id
     }
@@ -260,9 +244,6 @@ impl Builder<'_> {
     }
 
     fn slow(&mut self, field: Option<u32>, other: Option<u32>, matcher: &Matcher) -> Expr {
-        for id in [field, other].into_iter().flatten() {
-            self.fields[id as usize].keep = true;
-        }
         self.slow.push(Slow { field, other, matcher: matcher.clone() });
         Expr::Slow(self.slow.len() as u32 - 1)
     }

@@ -215,9 +215,8 @@ impl Fields for Flat<'_> {
         self.record.field(self.layout.names().get(position)?)
     }
 
-    fn is_object(&self, position: usize) -> bool {
-        let name = self.layout.names().get(position).map(|name| &**name);
-        name.and_then(|name| self.record.layout()?.position(name)).is_some_and(|at| self.record.is_object(at))
+    fn all_text(&self) -> Option<&str> {
+        self.record.all_text()
     }
 }
 

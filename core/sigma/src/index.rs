@@ -25,17 +25,11 @@ impl IndexBuilder {
         self.literals.keys().map(|(_, literal)| literal.as_str())
     }
 
-    /// The index of the literals whose bits are `wanted`, and of those of `more`.
-    pub fn build(
-        &self,
-        wanted: impl Fn(u32) -> bool,
-        more: Option<&Self>,
-        commonness: &Commonness,
-    ) -> TextIndex {
+    /// The index of the literals whose bits are `wanted`.
+    pub fn build(&self, wanted: impl Fn(u32) -> bool, commonness: &Commonness) -> TextIndex {
         let own = self.literals.iter().filter(|(_, bit)| wanted(**bit));
-        let more = more.into_iter().flat_map(|more| &more.literals);
         let mut literals: Vec<(Part, &str, u32)> =
-            own.chain(more).map(|((place, literal), bit)| (*place, literal.as_str(), *bit)).collect();
+            own.map(|((place, literal), bit)| (*place, literal.as_str(), *bit)).collect();
         literals.sort_unstable_by_key(|(_, _, bit)| *bit);
         let (mut front, mut back, mut inner) = (Vec::new(), Vec::new(), Vec::new());
         for (place, literal, bit) in literals {
@@ -49,6 +43,25 @@ impl IndexBuilder {
         let inner = if inner.is_empty() { None } else { Some(WindowIndex::build(&inner, commonness)) };
         TextIndex { front: AffixTree::build(front), back: AffixTree::build(back), inner }
     }
+
+    /// What finds out whether a text holds any of the literals anywhere; `None` without literals, or if one may stand
+    /// in a value that is no text.
+    pub fn build_gate(&self, commonness: &Commonness) -> Option<WindowIndex> {
+        if self.literals().any(in_a_number) {
+            return None;
+        }
+        let mut literals: Vec<&str> = self.literals().collect();
+        literals.sort_unstable();
+        literals.dedup();
+        let literals: Vec<(&str, u32)> = literals.into_iter().map(|literal| (literal, 0)).collect();
+        if literals.is_empty() { None } else { Some(WindowIndex::build(&literals, commonness)) }
+    }
+}
+
+/// Whether the text of a number or of a truth value may hold a literal.
+fn in_a_number(literal: &str) -> bool {
+    literal.bytes().all(|b| b.is_ascii_digit() || b"+-.e".contains(&b))
+        || ["true", "false", "nan", "inf"].iter().any(|word| word.contains(literal))
 }
 
 /// A folded text in a buffer, with at least [`PADDING`] bytes behind it.
@@ -128,7 +141,7 @@ mod tests {
                 }
             }
             let all = Commonness::learn(builder.literals());
-            let (even, odd) = (builder.build(|bit| bit % 2 == 0, None, &all), builder.build(|bit| bit % 2 == 1, None, &all));
+            let (even, odd) = (builder.build(|bit| bit % 2 == 0, &all), builder.build(|bit| bit % 2 == 1, &all));
             let mut found = Vec::new();
             prop_assert_eq!(behind.len(), PADDING);
             let number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);

@@ -103,6 +103,7 @@ mod link;
 pub mod lint;
 mod literal;
 mod matching;
+mod memo;
 mod modifiers;
 mod pattern;
 mod pipeline;

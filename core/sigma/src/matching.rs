@@ -3,9 +3,10 @@
 use wardline_event::{Fields, Value};
 
 use crate::ast::Matcher;
-use crate::class::{Class, Expr, Find, Slow};
+use crate::class::{Class, Expr, Find, Keywords, Slow};
 use crate::eval::{refers, value_matches};
-use crate::index::TextIndex;
+use crate::index::{Folded, TextIndex};
+use crate::memo::{Memo, Recall};
 use crate::pattern::{fold, glob};
 use crate::plan::{Plan, state};
 use crate::seen::Seen;
@@ -19,11 +20,11 @@ pub(crate) struct Buffers {
     states: Vec<u8>,
     spans: Vec<Span>,
     texts: Texts,
+    memo: Memo,
     /// What slow atoms came to: 0 where that is not known, else one of the constants below.
     slow: Vec<u8>,
     /// The entries of `slow` that are not 0.
     worked_out: Vec<u32>,
-    held: Vec<(u32, Value<'static>)>,
     word: String,
 }
 
@@ -61,7 +62,6 @@ pub(crate) fn match_event<F: Fields + ?Sized>(
     buffers.states.clear();
     buffers.states.extend_from_slice(&plan.states);
     buffers.texts.clear();
-    let mut held = recycle(std::mem::take(&mut buffers.held));
 
     let mut run = Run {
         plan,
@@ -71,10 +71,9 @@ pub(crate) fn match_event<F: Fields + ?Sized>(
         states: &mut buffers.states,
         spans: &mut buffers.spans,
         texts: &mut buffers.texts,
+        memo: &mut buffers.memo,
         slow: &mut buffers.slow,
         worked_out: &mut buffers.worked_out,
-        held: &mut held,
-        keywords: true,
     };
     run.read();
     for at in 0..run.seen.sort() {
@@ -83,13 +82,6 @@ pub(crate) fn match_event<F: Fields + ?Sized>(
             on_match(*rule);
         }
     }
-    buffers.held = recycle(held);
-}
-
-/// Keeps the allocation of an emptied list for values of another lifetime.
-fn recycle<'a>(mut held: Vec<(u32, Value<'_>)>) -> Vec<(u32, Value<'a>)> {
-    held.clear();
-    held.into_iter().map(|(field, _)| (field, Value::Null)).collect()
 }
 
 fn holds_null(value: &Value<'_>) -> bool {
@@ -117,67 +109,59 @@ struct Run<'a, 'e, F: ?Sized> {
     states: &'a mut [u8],
     spans: &'a mut [Span],
     texts: &'a mut Texts,
+    memo: &'a mut Memo,
     slow: &'a mut [u8],
     worked_out: &'a mut Vec<u32>,
-    held: &'a mut Vec<(u32, Value<'e>)>,
-    /// Whether keywords that are seen count. They are looked for in what [`Fields::each_field`] visits and nowhere
-    /// else.
-    keywords: bool,
 }
 
 impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
     /// Reads what may nominate a rule.
     fn read(&mut self) {
         let class = self.class;
-        let keywords = class.keywords.as_ref();
-        if self.plan.positions.is_some() {
-            for read in &self.plan.reads {
-                let position = read.position as usize;
-                self.keywords = keywords.is_some() && !self.event.is_object(position);
-                match class.fields.get(read.field as usize) {
-                    // Its index holds the keywords too.
-                    Some(field) if field.eager => {
-                        self.take(read.field, self.event.at(position), Some(&field.index));
-                    }
-                    Some(_) if self.keywords => self.take(read.field, self.event.at(position), keywords),
-                    None if self.keywords => self.visit(self.event.at(position), keywords),
-                    _ => {}
-                }
-            }
-            return;
-        }
-        self.keywords = false;
         for read in &self.plan.reads {
-            self.load(read.field);
+            let value = match &self.plan.positions {
+                Some(_) => self.event.at(read.position as usize),
+                None => self.event.field(&class.fields[read.field as usize].name),
+            };
+            self.take(read.field, value);
         }
-        self.keywords = true;
-        if keywords.is_some() {
-            self.event.each_field(&mut |_, value| self.visit(Some(value), keywords));
+        if let Some(keywords) = &class.keywords
+            && self.may_hold(keywords)
+        {
+            let index = (&keywords.index, self.plan.keywords());
+            self.event.each_field(&mut |_, value| {
+                self.search(&value, index);
+            });
         }
     }
 
-    /// Looks for keywords in a value.
-    fn visit(&mut self, value: Option<Value<'_>>, keywords: Option<&TextIndex>) {
-        if let (Some(value), Some(keywords)) = (value, keywords) {
-            self.search(&value, keywords);
-        }
+    /// Whether one of the keywords may be in a field.
+    fn may_hold(&mut self, keywords: &Keywords) -> bool {
+        let (Some(gate), Some(text)) = (&keywords.gate, self.event.all_text()) else { return true };
+        let Some(span) = self.texts.push(&Value::str(text)) else { return true };
+        let Folded { padded, len, ascii, .. } = self.texts.folded(span);
+        let mut found = false;
+        gate.scan(padded, len, ascii, &mut |_| found = true);
+        found
     }
 
-    /// Reads a field once.
-    fn load(&mut self, id: u32) {
-        if self.states[id as usize] & state::READ != 0 {
-            return;
-        }
-        let field = &self.class.fields[id as usize];
-        let value = match &self.plan.positions {
+    /// The value of a field.
+    fn value(&self, id: u32) -> Option<Value<'e>> {
+        match &self.plan.positions {
             Some(positions) => self.event.at(positions[id as usize] as usize),
-            None => self.event.field(&field.name),
-        };
-        self.take(id, value, Some(&field.index));
+            None => self.event.field(&self.class.fields[id as usize].name),
+        }
     }
 
-    /// Takes in the value of a field of the class and searches it for the literals of an index.
-    fn take(&mut self, id: u32, value: Option<Value<'e>>, index: Option<&TextIndex>) {
+    /// Takes in a field once.
+    fn load(&mut self, id: u32) {
+        if self.states[id as usize] & state::READ == 0 {
+            self.take(id, self.value(id));
+        }
+    }
+
+    /// Takes in the value of a field and searches it for the literals that nominate rules.
+    fn take(&mut self, id: u32, value: Option<Value<'e>>) {
         let class = self.class;
         let field = &class.fields[id as usize];
         let Some(value) = value else {
@@ -191,38 +175,62 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             known |= state::NULL;
             self.seen.nominate_all(class.witnessed(field.null));
         }
-        let index = index.filter(|index| !index.is_empty());
-        let single = match index {
-            Some(index) => self.search(&value, index),
-            None if field.keep || field.keep_list => self.texts.push(&value),
-            None => None,
-        };
-        if let Some(span) = single {
+        if !field.index.is_empty()
+            && let Some(span) = self.search(&value, (&field.index, self.plan.eager(id)))
+        {
             self.spans[id as usize] = span;
             known |= state::FOLDED;
-        }
-        if field.keep || (field.keep_list && matches!(value, Value::List(_))) {
-            self.held.push((id, value));
-            known |= state::HELD;
         }
         self.states[id as usize] = known;
     }
 
-    /// Folds a value and sets the bits of what is seen in it. Returns where its text lies, if it is a single one.
-    fn search(&mut self, value: &Value<'_>, index: &TextIndex) -> Option<Span> {
-        if let Value::List(items) = value {
-            for item in items {
-                self.search(item, index);
+    /// Sets the bits of what is seen in a value. Returns where its folded text lies, if it is a single one and had to
+    /// be searched.
+    fn search(&mut self, value: &Value<'_>, (index, number): (&TextIndex, u32)) -> Option<Span> {
+        let text = match value {
+            Value::List(items) => {
+                for item in items {
+                    self.search(item, (index, number));
+                }
+                return None;
             }
-            return None;
+            Value::Str(text) => Some(&**text),
+            _ => None,
+        };
+        let recall = text.map_or(Recall::Never, |text| self.memo.recall(number, text));
+        match (recall, text) {
+            (Recall::Known(bits), _) => {
+                for bit in bits {
+                    self.seen.set(self.class, u32::from_le_bytes(*bit));
+                }
+                None
+            }
+            (Recall::New(hash), Some(text)) => {
+                let span = self.texts.push(value)?;
+                let mut found = self.memo.list();
+                index.scan(self.texts.folded(span), &mut |bit| {
+                    found.push(bit);
+                    self.seen.set(self.class, bit);
+                });
+                self.memo.learn(hash, number, text, found);
+                Some(span)
+            }
+            _ => {
+                let span = self.texts.push(value)?;
+                index.scan(self.texts.folded(span), &mut |bit| self.seen.set(self.class, bit));
+                Some(span)
+            }
         }
-        let span = self.texts.push(value)?;
-        index.scan(self.texts.folded(span), &mut |bit| {
-            if self.keywords || !self.class.keyword_bits[bit as usize] {
-                self.seen.set(self.class, bit);
-            }
-        });
-        Some(span)
+    }
+
+    /// Where the folded text of a field lies, if it has a single one.
+    fn folded(&mut self, id: u32) -> Option<Span> {
+        self.load(id);
+        if self.states[id as usize] & state::FOLDED == 0 {
+            self.spans[id as usize] = self.texts.push(&self.value(id)?)?;
+            self.states[id as usize] |= state::FOLDED;
+        }
+        Some(self.spans[id as usize])
     }
 
     /// Searches a field for the literals that nominate no rule, once.
@@ -231,18 +239,12 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             return;
         }
         self.load(id);
-        let known = self.states[id as usize];
-        self.states[id as usize] = known | state::SEARCHED;
+        self.states[id as usize] |= state::SEARCHED;
         let rest = &self.class.fields[id as usize].rest;
-        if rest.is_empty() {
-        } else if known & state::FOLDED != 0 {
-            let folded = self.texts.folded(self.spans[id as usize]);
-            rest.scan(folded, &mut |bit| self.seen.set(self.class, bit));
-        } else if let Some(at) = self.held.iter().position(|(held, _)| *held == id) {
-            // Only a list is held without a text. It is put back where slow atoms find it.
-            let (_, list) = self.held.swap_remove(at);
-            self.search(&list, rest);
-            self.held.push((id, list));
+        if !rest.is_empty()
+            && let Some(value) = self.value(id)
+        {
+            self.search(&value, (rest, self.plan.rest(id)));
         }
     }
 
@@ -271,52 +273,39 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
 
     fn find(&mut self, id: u32) -> bool {
         let Find { field, literal } = &self.class.finds[id as usize];
-        self.load(*field);
-        if self.states[*field as usize] & state::FOLDED != 0 {
-            return self.texts.text(self.spans[*field as usize]).contains(&**literal);
+        match self.folded(*field) {
+            Some(span) => self.texts.text(span).contains(&**literal),
+            None => self.value(*field).is_some_and(|value| holds_text(&value, literal)),
         }
-        self.held(*field).is_some_and(|value| holds_text(value, literal))
     }
 
     fn slow(&mut self, id: u32) -> bool {
         if self.slow[id as usize] != 0 {
             return self.slow[id as usize] == HOLDS;
         }
-        let slow = &self.class.slow[id as usize];
-        for field in [slow.field, slow.other].into_iter().flatten() {
-            self.load(field);
-        }
-        let holds = self.work_out(slow);
+        let holds = self.work_out(&self.class.slow[id as usize]);
         self.slow[id as usize] = if holds { HOLDS } else { FAILS };
         self.worked_out.push(id);
         holds
     }
 
-    fn work_out(&self, slow: &Slow) -> bool {
+    fn work_out(&mut self, slow: &Slow) -> bool {
         let Some(field) = slow.field else {
             let mut found = false;
             self.event.each_field(&mut |_, value| found = found || value_matches(&slow.matcher, &value));
             return found;
         };
-        let Some(value) = self.held(field) else { return false };
-        if let (Matcher::FieldRef { part, cased, .. }, Some(other)) = (&slow.matcher, slow.other) {
-            return self.held(other).is_some_and(|other| refers(value, other, *part, *cased));
-        }
-        match (&slow.matcher, value) {
-            // The text is folded already.
-            (Matcher::Text(pattern), _)
-                if !pattern.cased && self.states[field as usize] & state::FOLDED != 0 =>
-            {
-                glob(&pattern.tokens, self.texts.text(self.spans[field as usize]))
+        match (&slow.matcher, slow.other) {
+            (Matcher::FieldRef { part, cased, .. }, Some(other)) => {
+                let (value, other) = (self.value(field), self.value(other));
+                value.zip(other).is_some_and(|(value, other)| refers(&value, &other, *part, *cased))
             }
-            (matcher, value) => value_matches(matcher, value),
+            // What rules ask for is folded already.
+            (Matcher::Text(pattern), _) if !pattern.cased => match self.folded(field) {
+                Some(span) => glob(&pattern.tokens, self.texts.text(span)),
+                None => self.value(field).is_some_and(|value| value_matches(&slow.matcher, &value)),
+            },
+            (matcher, _) => self.value(field).is_some_and(|value| value_matches(matcher, &value)),
         }
-    }
-
-    fn held(&self, field: u32) -> Option<&Value<'e>> {
-        if self.states[field as usize] & state::HELD == 0 {
-            return None;
-        }
-        self.held.iter().find(|(held, _)| *held == field).map(|(_, value)| value)
     }
 }

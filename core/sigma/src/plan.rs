@@ -22,10 +22,8 @@ pub(crate) mod state {
     pub const NULL: u8 = 4;
     /// It is one text, which lies folded in the buffer.
     pub const FOLDED: u8 = 8;
-    /// Its value is held.
-    pub const HELD: u8 = 16;
     /// It was searched for the literals that nominate no rule, too.
-    pub const SEARCHED: u8 = 32;
+    pub const SEARCHED: u8 = 16;
 }
 
 /// How events are read.
@@ -40,6 +38,8 @@ pub(crate) struct Plan {
     pub states: Box<[u8]>,
     /// The rules that are looked at for every event: without a witness, or with a missing field for one.
     pub always: Box<[u32]>,
+    /// The number of the class's first index.
+    indices: u32,
 }
 
 /// One thing that is read of every event.
@@ -47,32 +47,49 @@ pub(crate) struct Plan {
 pub(crate) struct Read {
     /// The position in the layout; 0 if events are asked by name.
     pub position: u32,
-    /// The field of the class, or [`ABSENT`] for one that only keywords look into.
+    /// The field of the class.
     pub field: u32,
 }
 
 impl Plan {
-    /// For events that are asked by name.
-    pub fn by_name(class: Arc<Class>) -> Self {
+    /// How many numbers the indices of a class need.
+    pub fn indices_of(class: &Class) -> u32 {
+        class.fields.len() as u32 * 2 + 1
+    }
+
+    /// The number of the index that is searched in every event which has the field.
+    pub fn eager(&self, field: u32) -> u32 {
+        self.indices + 1 + field * 2
+    }
+
+    /// The number of the index of the field's other literals.
+    pub fn rest(&self, field: u32) -> u32 {
+        self.indices + 2 + field * 2
+    }
+
+    /// The number of the index of keywords alone.
+    pub fn keywords(&self) -> u32 {
+        self.indices
+    }
+
+    /// For events that are asked by name. The class's indices have numbers from `indices` on.
+    pub fn by_name(class: Arc<Class>, indices: u32) -> Self {
         let eager = class.fields.iter().zip(0..).filter(|(field, _)| field.eager);
         let reads = eager.map(|(_, field)| Read { position: 0, field }).collect();
         let states = vec![0; class.fields.len()].into();
         let always = class.always.as_slice().into();
-        Self { class, positions: None, reads, states, always }
+        Self { class, positions: None, reads, states, always, indices }
     }
 
     /// For events of one layout.
-    pub fn of_layout(class: Arc<Class>, layout: &Layout) -> Self {
+    pub fn of_layout(class: Arc<Class>, indices: u32, layout: &Layout) -> Self {
         let mut positions = vec![ABSENT; class.fields.len()];
         let mut reads = Vec::new();
         for (name, position) in layout.names().iter().zip(0..) {
-            let field = class.field_ids.get(name).copied();
-            if let Some(field) = field {
-                positions[field as usize] = position;
-            }
-            let eager = field.filter(|field| class.fields[*field as usize].eager);
-            if class.keywords.is_some() || eager.is_some() {
-                reads.push(Read { position, field: field.unwrap_or(ABSENT) });
+            let Some(field) = class.field_ids.get(name).copied() else { continue };
+            positions[field as usize] = position;
+            if class.fields[field as usize].eager {
+                reads.push(Read { position, field });
             }
         }
         let mut states = vec![0; class.fields.len()];
@@ -86,6 +103,6 @@ impl Plan {
         always.sort_unstable();
         always.dedup();
         let (positions, states, always) = (Some(positions.into()), states.into(), always.into());
-        Self { class, positions, reads: reads.into(), states, always }
+        Self { class, positions, reads: reads.into(), states, always, indices }
     }
 }

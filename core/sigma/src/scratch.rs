@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wardline_event::{Fields, Layout, LogSource};
 
+use crate::class::Class;
 use crate::family::Family;
 use crate::matching::{Buffers, match_event};
 use crate::plan::{ABSENT, Plan};
@@ -31,6 +32,7 @@ pub struct Scratch {
     families: Vec<Kin>,
     slots: Vec<Option<Slot>>,
     plans: Vec<Plan>,
+    classes: Classes,
     buffers: Buffers,
 }
 
@@ -47,6 +49,25 @@ struct Source {
 struct Kin {
     family: Arc<Family>,
     by_name: Box<[u32]>,
+}
+
+/// The classes that plans are for, each with the number of its first index.
+#[derive(Debug, Default)]
+struct Classes {
+    known: Vec<(Arc<Class>, u32)>,
+    next: u32,
+}
+
+impl Classes {
+    fn number(&mut self, class: &Arc<Class>) -> u32 {
+        if let Some((_, number)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, class)) {
+            return *number;
+        }
+        let number = self.next;
+        self.next += Plan::indices_of(class);
+        self.known.push((Arc::clone(class), number));
+        number
+    }
 }
 
 /// The plans for one layout in one family.
@@ -69,6 +90,7 @@ impl Scratch {
             families: Vec::new(),
             slots: Vec::new(),
             plans: Vec::new(),
+            classes: Classes::default(),
             buffers: Buffers::default(),
         }
     }
@@ -140,7 +162,9 @@ impl Scratch {
         let plan = &mut by_name[outcome as usize];
         if *plan == NONE {
             *plan = self.plans.len() as u32;
-            self.plans.push(Plan::by_name(self.set.class(family, outcome)));
+            let class = self.set.class(family, outcome);
+            let indices = self.classes.number(&class);
+            self.plans.push(Plan::by_name(class, indices));
         }
         *plan
     }
@@ -174,7 +198,9 @@ impl Scratch {
         let plan = &mut slot.by_outcome[outcome as usize];
         if *plan == NONE {
             *plan = self.plans.len() as u32;
-            self.plans.push(Plan::of_layout(self.set.class(kin, outcome), layout));
+            let class = self.set.class(kin, outcome);
+            let indices = self.classes.number(&class);
+            self.plans.push(Plan::of_layout(class, indices, layout));
         }
         *plan
     }
