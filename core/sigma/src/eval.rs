@@ -7,7 +7,7 @@ use wardline_event::{Fields, MatchedField, Value};
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
 use crate::limits;
-use crate::pattern::fold;
+use crate::pattern::{fold, fold_char};
 use crate::value::number;
 
 /// Whether the rule matches the event, its log source left aside.
@@ -90,9 +90,20 @@ pub(crate) fn refers(value: &Value<'_>, other: &Value<'_>, part: Part, cased: bo
     if let Value::List(items) = other {
         return items.iter().any(|item| refers(value, item, part, cased));
     }
+    if let (Value::Int(a), Value::Int(b), Part::Whole) = (value, other, part) {
+        return a == b;
+    }
     let (Some(text), Some(other)) = (value.as_text(), other.as_text()) else { return false };
-    let (text, other): (Cow<'_, str>, Cow<'_, str>) =
-        if cased { (text, other) } else { (fold(&text), fold(&other)) };
+    if !cased {
+        // Events ask this often, so nothing is folded into memory where it can be compared in place.
+        let (mut all, mut wanted) = (text.chars().map(fold_char), other.chars().map(fold_char));
+        return match part {
+            Part::Whole => all.eq(wanted),
+            Part::Start => wanted.all(|c| all.next() == Some(c)),
+            Part::End => wanted.rev().all(|c| all.next_back() == Some(c)),
+            Part::Anywhere => fold(&text).contains(&*fold(&other)),
+        };
+    }
     match part {
         Part::Whole => text == other,
         Part::Start => text.starts_with(&*other),

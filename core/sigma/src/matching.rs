@@ -7,7 +7,7 @@ use crate::class::{Class, Expr, Find, Keywords, Slow};
 use crate::eval::{refers, value_matches};
 use crate::index::{Folded, TextIndex};
 use crate::memo::{Memo, Recall};
-use crate::pattern::{fold, glob};
+use crate::pattern::{glob, holds_folded};
 use crate::plan::{Plan, state};
 use crate::seen::Seen;
 use crate::text::{Span, Texts};
@@ -96,7 +96,7 @@ fn holds_null(value: &Value<'_>) -> bool {
 fn holds_text(value: &Value<'_>, literal: &str) -> bool {
     match value {
         Value::List(items) => items.iter().any(|item| holds_text(item, literal)),
-        value => value.as_text().is_some_and(|text| fold(&text).contains(literal)),
+        value => value.as_text().is_some_and(|text| holds_folded(&text, literal)),
     }
 }
 

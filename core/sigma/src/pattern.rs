@@ -71,6 +71,9 @@ pub(crate) fn push_tokens(out: &mut Vec<Token>, more: Vec<Token>) {
     }
 }
 
+/// Bytes of a literal that is compared at each place of a text.
+const SHORT: usize = 64;
+
 /// Folds one character: Unicode's simple case folding, as far as Rust's one-to-one case mappings give it.
 pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() {
@@ -105,6 +108,16 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(text.chars().map(fold_char).collect())
     }
+}
+
+/// Whether the folded `text` holds a literal that is folded already.
+pub(crate) fn holds_folded(text: &str, literal: &str) -> bool {
+    let short = (1..=SHORT).contains(&literal.len());
+    if !(short && text.is_ascii()) {
+        return fold(text).contains(literal);
+    }
+    // In place: of short literals no text makes this slow.
+    text.as_bytes().windows(literal.len()).any(|window| window.eq_ignore_ascii_case(literal.as_bytes()))
 }
 
 /// Appends the folded `text` to `out`.

@@ -15,6 +15,8 @@ const KEPT_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     bytes: Vec<u8>,
+    /// Where a text that is not ASCII is folded before it is appended.
+    folded: String,
 }
 
 /// Where a folded text lies, and what is known of it.
@@ -32,6 +34,9 @@ impl Texts {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BYTES {
             self.bytes = Vec::new();
+        }
+        if self.folded.capacity() > KEPT_BYTES {
+            self.folded = String::new();
         }
     }
 
@@ -83,10 +88,10 @@ impl Texts {
             return true;
         }
         self.bytes.truncate(start);
-        let mut folded = String::new();
-        fold_into(text, &mut folded);
-        self.bytes.extend_from_slice(folded.as_bytes());
-        folded.is_ascii()
+        self.folded.clear();
+        fold_into(text, &mut self.folded);
+        self.bytes.extend_from_slice(self.folded.as_bytes());
+        self.folded.is_ascii()
     }
 
     fn digits(&mut self, number: i64) {
