@@ -124,6 +124,51 @@ fn every_format_is_told_by_its_content() {
     assert_eq!(detect(b"MZ\x90\0"), None);
 }
 
+/// Broken UTF-8, and halves of UTF-16 pairs, cost no more than the record that they are in.
+#[test]
+fn broken_text_costs_at_most_its_record() {
+    const SHOWN: &str = "a\u{fffd}b";
+    let xml =
+        |value: &str| format!("<Event><EventData><Data Name=\"x\">{value}</Data></EventData></Event>\n");
+    let json = |value: &str| format!("{{\"x\":\"{value}\"}}\n");
+    let audit = |value: &str| format!("type=CWD msg=audit(1.5:{}): x=\"{value}\"\n", value.len());
+    let syslog = |value: &str| format!("Nov  1 00:00:00 h sysmon: {}", xml(value));
+    let formats: [(Format, &dyn Fn(&str) -> String); 5] = [
+        (Format::JsonLines, &json),
+        (Format::JsonValues, &json),
+        (Format::Xml, &xml),
+        (Format::Auditd, &audit),
+        (Format::Syslog, &syslog),
+    ];
+    for (format, line) in formats {
+        let (before, after) = (line("first"), line("last"));
+        // A byte that is none of UTF-8, a surrogate in UTF-8, a character that is cut off, and one written too long.
+        for broken in [&b"\xFF"[..], b"\xED\xA0\x80", b"\xE2\x82", b"\xC0\xAF"] {
+            let (head, tail) =
+                (line("a|b").split_once('|').map(|(h, t)| (h.to_owned(), t.to_owned()))).unwrap();
+            let log =
+                [before.as_bytes(), head.as_bytes(), broken, tail.as_bytes(), after.as_bytes()].concat();
+            let (records, errors) = read_all(format, &log);
+            let read: Vec<_> = records.iter().filter_map(|r| r.text("x")).collect();
+            assert_eq!(read.len() + errors.len(), 3, "{format:?} {broken:?}: {read:?} {errors:?}");
+            assert!(read.first() == Some(&"first") && read.last() == Some(&"last"), "{format:?}: {read:?}");
+        }
+        for mark in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
+            for half in [0xD800, 0xDC00] {
+                let text = format!("{before}{}{after}", line("a|b"));
+                let units = text.encode_utf16().map(|unit| if unit == u16::from(b'|') { half } else { unit });
+                let log: Vec<u8> = [0xFEFF].into_iter().chain(units).flat_map(mark).collect();
+                let (records, errors) = read_all(format, &log);
+                let read: Vec<_> = records.iter().filter_map(|r| r.text("x")).collect();
+                assert_eq!((read, errors.len()), (vec!["first", SHOWN, "last"], 0), "{format:?}: {errors:?}");
+            }
+        }
+    }
+    // JSON's own way to write half of a pair.
+    let (records, errors) = read_all(Format::JsonLines, b"{\"x\":\"a\\ud800b\"}\n{\"x\":\"last\"}\n");
+    assert_eq!((records.len() + errors.len(), records.last().and_then(|r| r.text("x"))), (2, Some("last")));
+}
+
 /// Limits hold, and what comes behind an oversized record is read.
 #[test]
 fn limits_are_kept_in_every_format() {
