@@ -133,14 +133,13 @@ fn broken_text_costs_at_most_its_record() {
     let json = |value: &str| format!("{{\"x\":\"{value}\"}}\n");
     let audit = |value: &str| format!("type=CWD msg=audit(1.5:{}): x=\"{value}\"\n", value.len());
     let syslog = |value: &str| format!("Nov  1 00:00:00 h sysmon: {}", xml(value));
-    let formats: [(Format, &dyn Fn(&str) -> String); 5] = [
-        (Format::JsonLines, &json),
-        (Format::JsonValues, &json),
-        (Format::Xml, &xml),
-        (Format::Auditd, &audit),
-        (Format::Syslog, &syslog),
-    ];
-    for (format, line) in formats {
+    for format in TEXT_FORMATS {
+        let line = |value: &str| match format {
+            Format::Xml => xml(value),
+            Format::Auditd => audit(value),
+            Format::Syslog => syslog(value),
+            _ => json(value),
+        };
         let (before, after) = (line("first"), line("last"));
         // A byte that is none of UTF-8, a surrogate in UTF-8, a character that is cut off, and one written too long.
         for broken in [&b"\xFF"[..], b"\xED\xA0\x80", b"\xE2\x82", b"\xC0\xAF"] {

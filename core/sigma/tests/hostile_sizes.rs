@@ -63,7 +63,8 @@ fn a_value_four_times_as_long_as_a_reader_allows_is_searched_to_its_end() {
     fields.insert("Image".to_owned(), json!(r"C:\Windows\System32\cmd.exe"));
     let (found, taken) = matches(&set, &record(&fields));
     assert!(found.iter().any(|title| title == "Last") && found.iter().any(|title| title == "Anywhere"));
-    assert!(taken.bytes_max < 4 * bytes + 16 * MIB, "{taken:?}");
+    // A few copies of it, folded for one search or another, in buffers that grow by doubling.
+    assert!(taken.bytes_max < 16 * bytes, "{taken:?}");
 }
 
 #[test]
