@@ -40,6 +40,10 @@ pub struct KillReport {
     /// away by forking. False if some process did not stop in time: check the device for leftovers. Says nothing
     /// of what a process that was left alone goes on to start.
     pub complete: bool,
+    /// By what means the tree was stopped before it was killed; none if nothing had to be.
+    pub means: Option<Means>,
+    /// From the order until the tree stood still, or time was up.
+    pub still_after: Option<Duration>,
     /// From the order until the target itself was dead; none if it was already gone, or survived.
     pub target_dead_after: Option<Duration>,
     /// From the order until the last confirmation.
@@ -51,6 +55,35 @@ impl KillReport {
     pub fn succeeded(&self) -> bool {
         self.survivors.is_empty() && self.complete
     }
+}
+
+/// What was done to a process tree that may yet go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FreezeReport {
+    /// Stand still. The target is the first if it lives.
+    pub frozen: Vec<Victim>,
+    /// Left alone, each with the reason.
+    pub refused: Vec<(Victim, String)>,
+    /// As in [`KillReport`].
+    pub complete: bool,
+    /// By what means.
+    pub means: Option<Means>,
+    /// From the order until the tree stood still, or time was up.
+    pub took: Duration,
+}
+
+/// What makes a tree stand still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// Its cgroup was its own and was frozen, by one write.
+    OwnCgroup,
+    /// Its processes were stopped by SIGSTOP, then moved into a frozen cgroup.
+    MovedToCgroup,
+    /// SIGSTOP, process by process: orphans of a tree that forks fast can slip away.
+    Signals {
+        /// Why not by the freezer.
+        why: String,
+    },
 }
 
 /// Nothing was killed.

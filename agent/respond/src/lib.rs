@@ -19,7 +19,7 @@ pub mod protect;
 pub mod record;
 
 pub use isolation::{IsolateError, IsolationReport, IsolationSpec, ReleaseReport};
-pub use kill::{KillError, KillReport, Victim};
+pub use kill::{FreezeReport, KillError, KillReport, Means, Victim};
 #[cfg(target_os = "linux")]
 pub use linux::LinuxResponder;
 pub use protect::{Protected, Shield};

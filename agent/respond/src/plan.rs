@@ -14,6 +14,8 @@ pub struct Facts {
     pub start_ticks: u64,
     /// Its parent's pid.
     pub ppid: u32,
+    /// True if it was stopped already, by whomever.
+    pub stopped: bool,
     /// True for the kernel's own threads.
     pub kernel_thread: bool,
     /// Its short name, which it can choose itself.

@@ -5,109 +5,33 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // The lint knows test functions, not their helpers.
 
+mod common;
+
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Den, key, root, until};
 
 use wardline_event::{BootId, ProcessKey};
-use wardline_respond::linux::kill::{Limits, kill_tree};
+use wardline_respond::linux::kill::{Limits, Way, kill_tree};
 use wardline_respond::linux::procfs::{ChildrenSource, Stat, boot_id};
 use wardline_respond::{KillError, KillReport, LinuxResponder, Protected, Responder, Shield};
 
-/// Processes of one test. Ends those that are left.
-struct Den {
-    mark: String,
-    child: Child,
-}
-
-impl Den {
-    /// Starts a shell script.
-    fn start(script: &str) -> Self {
-        Self::run(Command::new("/bin/sh").args(["-c", script]))
-    }
-
-    fn run(command: &mut Command) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mark = format!("WARDLINE_TEST={}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let (name, value) = mark.split_once('=').unwrap();
-        let quiet = command.env(name, value).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = quiet.spawn().unwrap();
-        Self { mark, child }
-    }
-
-    fn root(&self) -> ProcessKey {
-        key(self.child.id()).unwrap()
-    }
-
-    /// Those with our mark that are not dead.
-    fn alive(&self) -> Vec<ProcessKey> {
-        let mark = self.mark.as_bytes();
-        let pids =
-            fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-        pids.filter(|pid: &u32| {
-            // The environment of a process whose first thread has ended can be read at its other threads.
-            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            let mut environs = tasks.filter_map(|t| fs::read(t.path().join("environ")).ok());
-            environs.any(|env| env.split(|b| *b == 0).any(|v| v == mark))
-        })
-        .filter_map(key)
-        .collect()
-    }
-
-    /// Waits until this many are alive.
-    fn wait_for(&self, count: usize) -> Vec<ProcessKey> {
-        let mut alive = Vec::new();
-        until(&format!("{count} processes"), || {
-            alive = self.alive();
-            alive.len() == count
-        });
-        alive
-    }
-}
-
-impl Drop for Den {
-    fn drop(&mut self) {
-        for _ in 0..50 {
-            let left = self.alive();
-            if left.is_empty() {
-                break;
-            }
-            for process in left {
-                let pid = rustix::process::Pid::from_raw(process.pid as i32).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        // Whatever `alive` overlooked: waiting for a child that sleeps on would hang the test instead of failing it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn key(pid: u32) -> Option<ProcessKey> {
-    let stat = Stat::of(pid).ok()??;
-    Some(ProcessKey { boot: boot_id().unwrap(), start_ticks: stat.start_ticks, pid })
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        assert!(std::env::var_os("CI").is_none(), "CI must run this as root");
-        println!("skipped: needs root");
-    }
-    root
-}
-
 fn runs(key: &ProcessKey, image: &str) -> bool {
     fs::read_link(format!("/proc/{}/exe", key.pid)).is_ok_and(|e| e.ends_with(image))
+}
+
+/// All that the code under test can do on this kernel.
+fn ways() -> Vec<Way> {
+    let best = Way::detect();
+    let signals = |source| Way { source, freezer: Err("not asked for".into()), limits: Limits::default() };
+    let mut ways = vec![signals(ChildrenSource::Lists), signals(ChildrenSource::Scan)];
+    if best.freezer.is_ok() {
+        ways.push(Way { source: ChildrenSource::Scan, ..best.clone() });
+        ways.push(best);
+    }
+    ways
 }
 
 fn kill(target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError> {
@@ -144,16 +68,14 @@ fn a_single_process() {
 fn a_tree_of_51_and_nobody_outside_it() {
     let script = "setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 300; done' & \
         for i in 1 2 3 4 5 6 7; do sh -c 'for j in 1 2 3 4 5; do sleep 300 & done; sleep 300 & wait' & done; wait";
-    for source in [ChildrenSource::Lists, ChildrenSource::Scan] {
+    for way in ways() {
         let bystander = Den::run(Command::new("sleep").arg("300"));
         let den = Den::start(script);
         // The shell that ignores signals has a sleep of its own: 1 + 1 + 1 + 7 + 42.
         let all = den.wait_for(52);
-        let report =
-            kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), source, Limits::default())
-                .unwrap();
+        let report = kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), &way).unwrap();
         assert!(report.succeeded(), "{report:?}");
-        assert_eq!(pids(&report), sorted(&all), "{source:?}");
+        assert_eq!(pids(&report), sorted(&all), "{way:?}");
         assert_eq!(den.alive(), []);
         assert_eq!(bystander.wait_for(1).len(), 1);
     }
@@ -163,12 +85,10 @@ fn a_tree_of_51_and_nobody_outside_it() {
 /// which are killed by nobody else.
 #[test]
 fn a_tree_that_forks_while_it_is_killed() {
-    for source in [ChildrenSource::Lists, ChildrenSource::Scan] {
+    for way in ways() {
         let den = Den::start("i=0; while [ $i -lt 100 ]; do (sleep 300 & wait) & i=$((i+1)); done; wait");
         until("some forks", || den.alive().len() > 10);
-        let report =
-            kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), source, Limits::default())
-                .unwrap();
+        let report = kill_tree(&den.root(), &[], boot_id().unwrap(), &Protected::default(), &way).unwrap();
         assert!(report.succeeded(), "{report:?}");
         assert_eq!(den.alive(), [], "nobody slipped away");
         assert!(report.killed.len() > 10);
@@ -431,8 +351,9 @@ fn a_tree_that_does_not_settle_is_killed_and_reported_as_incomplete() {
     let den = Den::start("sh -c 'sleep 300 & wait' & sleep 300 & wait");
     let all = den.wait_for(4);
     let limits = Limits { settle: Duration::ZERO, ..Limits::default() };
-    let (protected, lists) = (Protected::default(), ChildrenSource::Lists);
-    let report = kill_tree(&den.root(), &[], boot_id().unwrap(), &protected, lists, limits).unwrap();
+    let way = Way { source: ChildrenSource::Lists, freezer: Err("not asked for".into()), limits };
+    let protected = Protected::default();
+    let report = kill_tree(&den.root(), &[], boot_id().unwrap(), &protected, &way).unwrap();
     assert_eq!((pids(&report), report.complete, report.succeeded()), (sorted(&all), false, false));
     assert_eq!(den.alive(), []);
 }

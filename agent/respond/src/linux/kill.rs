@@ -1,14 +1,14 @@
-//! Kills a process and everything below it through pidfds.
+//! Stops a process and everything below it, then kills it or lets it go.
 //!
 //! The order, and why:
 //! 1. **Prove, then stop the target.** A pidfd is opened first and the start time compared after: from then on the
-//!    fd cannot come to mean another process. SIGSTOP ends its work exactly as soon as SIGKILL would (both act on
-//!    its way back to user mode), but it leaves its children where they can be found. Killed at once, it would
-//!    hand them to pid 1, and they would be nobody's.
-//! 2. **Walk and stop until a whole pass finds everyone still and nothing new.** What stands still cannot fork, so
-//!    the tree is then complete. Stillness is read before the children are: a fork in between cannot be missed.
-//! 3. **Kill children before parents** (see [`kill_order`]), and look once more at the children of each after its
-//!    SIGKILL, which no fork in progress survives: this catches what slipped past a process that would not stop.
+//!    fd cannot come to mean another process. It is stopped and not killed, because its death would hand its children
+//!    to pid 1, and they would be nobody's.
+//! 2. **Walk and stop until a whole pass finds everyone still and nothing new.** A tree that has a cgroup of its own is
+//!    frozen there by one write, children and orphans that no walk would find among it. Any other is stopped by
+//!    SIGSTOP, and stillness is read before the children are: a fork in between cannot be missed.
+//! 3. **Kill children before parents** (see [`kill_order`]), and look once more at who came after: this catches what
+//!    slipped past a process that would not stop.
 //! 4. **Wait for every pidfd to say "dead".** States in `/proc` do not prove death: a process whose first thread
 //!    has ended shows as a zombie while its other threads go on.
 
@@ -16,13 +16,15 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::Signal;
 use wardline_event::{BootId, ProcessKey};
 
-use super::procfs::{self, Children, ChildrenSource, Stat};
-use crate::kill::{KillError, KillReport, Victim};
+use super::cgroup::{Cage, Freezer};
+use super::hold::{Hurry, hold, identify, is_dead, open, os, timespec};
+use super::procfs::{self, Children, ChildrenSource};
+use crate::kill::{FreezeReport, KillError, KillReport, Means, Victim};
 use crate::plan::{Facts, Plan, Verdict, kill_order};
 use crate::protect::Protected;
 
@@ -37,7 +39,25 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { settle: Duration::from_millis(500), death: Duration::from_secs(2) }
+        Self { settle: Duration::from_secs(2), death: Duration::from_secs(2) }
+    }
+}
+
+/// What this kernel offers, and how long each phase may take.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Where to look for children.
+    pub source: ChildrenSource,
+    /// What stops a tree; an error says in words why there is none, and SIGSTOP must do.
+    pub freezer: Result<Freezer, String>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Way {
+    /// The best that this kernel has.
+    pub fn detect() -> Self {
+        Self { source: ChildrenSource::detect(), freezer: Freezer::detect(), limits: Limits::default() }
     }
 }
 
@@ -49,49 +69,96 @@ pub fn kill_tree(
     extra: &[ProcessKey],
     boot: BootId,
     protected: &Protected,
-    source: ChildrenSource,
-    limits: Limits,
+    way: &Way,
 ) -> Result<KillReport, KillError> {
+    Ok(stop_tree(target, extra, boot, protected, way)?.kill())
+}
+
+/// Stops the same processes that [`kill_tree`] kills, until it is decided what becomes of them.
+///
+/// Those that a signal stopped are moved into a frozen cgroup, so that no signal of others sets them free. That is done
+/// last, because each move waits for the kernel: milliseconds, on a machine where much is forked.
+pub fn freeze_tree<'a>(
+    target: &ProcessKey,
+    extra: &[ProcessKey],
+    boot: BootId,
+    protected: &'a Protected,
+    way: &'a Way,
+) -> Result<FrozenTree<'a>, KillError> {
+    let mut tree = stop_tree(target, extra, boot, protected, way)?;
+    tree.secure(Instant::now() + way.limits.settle);
+    Ok(tree)
+}
+
+/// Stops the same processes that [`kill_tree`] kills, for a moment.
+pub fn stop_tree<'a>(
+    target: &ProcessKey,
+    extra: &[ProcessKey],
+    boot: BootId,
+    protected: &'a Protected,
+    way: &'a Way,
+) -> Result<FrozenTree<'a>, KillError> {
     let began = Instant::now();
-    let mut hunt = Hunt {
-        plan: Plan::new(protected),
+    let _hurry = Hurry::begin();
+    let root = hold(target, boot, protected)?;
+    let has_root = root.is_some();
+    let mut plan = Plan::new(protected);
+    let mut cage = None;
+    if let Some((_, facts)) = &root {
+        if let Verdict::Spare(shield) = plan.offer(facts) {
+            return Err(KillError::Protected { victim: facts.victim(), shield });
+        }
+        let others: Vec<ProcessKey> = protected.agent.iter().chain(&protected.ancestors).copied().collect();
+        cage = way.freezer.as_ref().ok().map(|freezer| freezer.cage(facts, &others));
+    } else if let Ok(freezer) = &way.freezer {
+        cage = Some(freezer.empty_cage());
+    }
+    let means = match (&way.freezer, &cage) {
+        (Ok(_), Some(cage)) if cage.is_own() => Means::OwnCgroup,
+        (Ok(_), _) => Means::Signals { why: "the tree shares its cgroup with others".to_owned() },
+        (Err(why), _) => Means::Signals { why: why.clone() },
+    };
+    let mut tree = FrozenTree {
+        plan,
         protected,
-        source,
+        way,
+        cage,
         members: Vec::new(),
         pids: HashMap::new(),
         spared: Vec::new(),
-        report: KillReport { complete: true, ..KillReport::default() },
+        report: KillReport { complete: true, means: Some(means), ..KillReport::default() },
+        began,
+        has_root,
     };
-
-    let root = hold(target, boot, protected)?;
-    let has_root = root.is_some();
     if let Some((fd, facts)) = root {
-        if let Verdict::Spare(shield) = hunt.plan.offer(&facts) {
-            return Err(KillError::Protected { victim: facts.victim(), shield });
-        }
-        hunt.stop_first(fd, facts)?;
+        tree.stop_first(fd, facts)?;
     }
     for key in extra {
         match hold(key, boot, protected) {
-            Ok(Some((fd, facts))) => hunt.admit(fd, facts),
+            Ok(Some((fd, facts))) => tree.admit(fd, facts),
             Ok(None) => {}
-            Err(e) => hunt.refuse(unseen(key.pid, key.start_ticks), &e),
+            Err(e) => tree.refuse(unseen(key.pid, key.start_ticks), &e),
         }
     }
-    if !has_root && hunt.members.is_empty() && hunt.report.refused.is_empty() {
+    if !has_root && tree.members.is_empty() && tree.report.refused.is_empty() {
         return Err(KillError::Gone(*target));
     }
-
-    hunt.settle(began + limits.settle);
-    hunt.kill();
-    hunt.confirm(began, limits.death, has_root);
-    Ok(hunt.report)
+    let deadline = began + way.limits.settle;
+    if let Some(cage) = tree.cage.as_ref().filter(|cage| cage.is_own()) {
+        cage.wait(deadline);
+        tree.report.still_after = Some(began.elapsed());
+    }
+    tree.settle(deadline);
+    tree.report.still_after.get_or_insert(began.elapsed());
+    Ok(tree)
 }
 
 /// A process in the tree, held by its pidfd.
 struct Member {
     fd: OwnedFd,
     facts: Facts,
+    /// It is in the cage: nothing but SIGKILL moves it.
+    caged: bool,
     /// It stood still when its children were last read.
     settled: bool,
     order: Order,
@@ -111,33 +178,95 @@ enum Order {
 
 impl Member {
     fn new(fd: OwnedFd, facts: Facts) -> Self {
-        Self { fd, facts, settled: false, order: Order::None, dead: false }
+        Self { fd, facts, caged: false, settled: false, order: Order::None, dead: false }
     }
 }
 
-struct Hunt<'a> {
+/// A tree that stands still. Dropped, it goes on as if nothing had been.
+pub struct FrozenTree<'a> {
     plan: Plan<'a>,
     protected: &'a Protected,
-    source: ChildrenSource,
+    way: &'a Way,
+    cage: Option<Cage>,
     members: Vec<Member>,
     /// Where in `members` a pid stands.
     pids: HashMap<u32, usize>,
     /// Protected processes in the tree: left alone, but what is below them is not.
     spared: Vec<Member>,
     report: KillReport,
+    began: Instant,
+    has_root: bool,
 }
 
-impl Hunt<'_> {
+impl FrozenTree<'_> {
+    /// Who stands still, and how long it took.
+    pub fn report(&self) -> FreezeReport {
+        FreezeReport {
+            frozen: self.members.iter().filter(|m| !is_dead(&m.fd)).map(|m| m.facts.victim()).collect(),
+            refused: self.report.refused.clone(),
+            complete: self.report.complete,
+            means: self.report.means.clone(),
+            took: self.report.still_after.unwrap_or_default(),
+        }
+    }
+
+    /// Kills what stands still.
+    pub fn kill(mut self) -> KillReport {
+        let _hurry = Hurry::begin();
+        self.kill_all();
+        self.confirm();
+        std::mem::take(&mut self.report)
+    }
+
+    /// Lets everybody go on.
+    pub fn thaw(self) {}
+
     /// Stops the target. Until this has succeeded nothing has been done, so its errors end the hunt.
     fn stop_first(&mut self, fd: OwnedFd, facts: Facts) -> Result<(), KillError> {
-        match rustix::process::pidfd_send_signal(&fd, Signal::STOP) {
+        let mut member = Member::new(fd, facts);
+        match self.stop(&mut member) {
             // Just ended: its children, if any, are known to `extra` only.
             Ok(()) | Err(Errno::SRCH) => {}
-            Err(Errno::PERM) => return Err(KillError::NotPermitted(facts.victim())),
-            Err(e) => return Err(os("stopping the process", facts.pid, e.into())),
+            Err(Errno::PERM) => return Err(KillError::NotPermitted(member.facts.victim())),
+            Err(e) => return Err(os("stopping the process", member.facts.pid, e.into())),
         }
-        self.join(Member::new(fd, facts));
+        self.join(member);
         Ok(())
+    }
+
+    /// Stops a process by a signal, unless it stands in the tree's own cgroup, which is frozen.
+    fn stop(&self, member: &mut Member) -> Result<(), Errno> {
+        let pid = member.facts.pid;
+        if self.cage.as_ref().is_some_and(|cage| cage.is_own() && cage.holds(pid)) {
+            member.caged = true;
+            return Ok(());
+        }
+        rustix::process::pidfd_send_signal(&member.fd, Signal::STOP)
+    }
+
+    /// Moves those whom a signal stopped into the cage, as many as there is time for.
+    fn secure(&mut self, deadline: Instant) {
+        let Some(cage) = &mut self.cage else { return };
+        let mut all = true;
+        for member in self.members.iter_mut().filter(|m| !m.caged && !is_dead(&m.fd)) {
+            let pid = member.facts.pid;
+            let moved = Instant::now() < deadline && cage.take(pid).is_ok();
+            if moved && is_dead(&member.fd) {
+                // It may have been another that was moved.
+                cage.give_back(pid);
+                continue;
+            }
+            member.caged = moved;
+            all &= moved;
+        }
+        cage.wait(deadline);
+        if all && cage.is_still() && self.report.means != Some(Means::OwnCgroup) {
+            self.report.means = Some(Means::MovedToCgroup);
+        }
+        // Now nothing of it depends on a signal any more, which somebody else might take back.
+        for member in self.members.iter().filter(|m| m.caged && !m.facts.stopped) {
+            let _ = rustix::process::pidfd_send_signal(&member.fd, Signal::CONT);
+        }
     }
 
     fn join(&mut self, member: Member) {
@@ -147,7 +276,7 @@ impl Hunt<'_> {
 
     /// Takes one more process into the tree and stops it, unless it is protected or known.
     fn admit(&mut self, fd: OwnedFd, facts: Facts) {
-        let member = Member::new(fd, facts);
+        let mut member = Member::new(fd, facts);
         match self.plan.offer(&member.facts) {
             Verdict::Known => {}
             Verdict::Spare(shield) => {
@@ -156,7 +285,7 @@ impl Hunt<'_> {
             }
             Verdict::Kill => {
                 // A refusal shows again, and is reported, when it comes to the kill.
-                let _ = rustix::process::pidfd_send_signal(&member.fd, Signal::STOP);
+                let _ = self.stop(&mut member);
                 self.join(member);
             }
         }
@@ -180,8 +309,10 @@ impl Hunt<'_> {
         let mut second_time = false;
         loop {
             let before = self.members.len() + self.spared.len();
+            // Asked before it is looked who is in it: what stands still bears nobody.
+            let cage_is_still = self.cage.as_ref().is_none_or(Cage::is_still);
             let children = self.look();
-            let mut still = children.is_some();
+            let mut still = children.is_some() && cage_is_still;
             let mut i = 0;
             while i < self.members.len() {
                 let member = &mut self.members[i];
@@ -189,10 +320,11 @@ impl Hunt<'_> {
                     // Stillness is read before the children are, so that no fork can come in between. A scan was
                     // taken before: it counts for those alone who stood still in the pass before this one.
                     let was_settled = member.settled;
-                    let now_still =
-                        is_dead(&member.fd) || procfs::stands_still(member.facts.pid).unwrap_or(false);
+                    let now_still = member.caged
+                        || is_dead(&member.fd)
+                        || procfs::stands_still(member.facts.pid).unwrap_or(false);
                     member.settled = now_still;
-                    still &= now_still && (was_settled || self.source == ChildrenSource::Lists);
+                    still &= now_still && (was_settled || self.way.source == ChildrenSource::Lists);
                     still &= self.admit_children(children.as_ref(), false, i);
                 }
                 i += 1;
@@ -200,9 +332,10 @@ impl Hunt<'_> {
             for i in 0..self.spared.len() {
                 still &= self.admit_children(children.as_ref(), true, i);
             }
+            self.admit_caged();
             let grew = self.members.len() + self.spared.len() > before;
             if still && !grew {
-                if second_time || before == 1 && self.source == ChildrenSource::Lists {
+                if second_time || before == 1 && self.way.source == ChildrenSource::Lists {
                     return;
                 }
                 second_time = true;
@@ -220,9 +353,30 @@ impl Hunt<'_> {
         }
     }
 
+    /// Admits whoever is in the cage and was not found as somebody's child: orphans, and those born in it.
+    fn admit_caged(&mut self) {
+        let Some(cage) = &self.cage else { return };
+        for pid in cage.processes() {
+            if self.pids.get(&pid).is_some_and(|i| !is_dead(&self.members[*i].fd)) {
+                continue;
+            }
+            let held = open(pid).and_then(|fd| fd.map_or(Ok(None), |fd| identify(fd, pid, self.protected)));
+            match held {
+                // Proven: what the pidfd holds is in the cage, and lives after that was read.
+                Ok(Some((fd, facts)))
+                    if self.cage.as_ref().is_some_and(|cage| cage.holds(pid)) && !is_dead(&fd) =>
+                {
+                    self.admit(fd, facts);
+                }
+                Ok(_) => {}
+                Err(e) => self.refuse_unseen(pid, &e),
+            }
+        }
+    }
+
     /// Begins to look for children. What cannot be read makes the report incomplete.
     fn look(&mut self) -> Option<Children> {
-        let children = Children::look(self.source).ok();
+        let children = Children::look(self.way.source).ok();
         self.report.complete &= children.is_some();
         children
     }
@@ -251,19 +405,21 @@ impl Hunt<'_> {
                     self.admit(fd, facts);
                 }
                 Ok(_) => {}
-                Err(e) => {
-                    let victim = unseen(pid, 0);
-                    if !self.report.refused.iter().any(|(v, _)| *v == victim) {
-                        self.refuse(victim, &e);
-                    }
-                }
+                Err(e) => self.refuse_unseen(pid, &e),
             }
         }
         true
     }
 
+    fn refuse_unseen(&mut self, pid: u32, error: &KillError) {
+        let victim = unseen(pid, 0);
+        if !self.report.refused.iter().any(|(v, _)| *v == victim) {
+            self.refuse(victim, error);
+        }
+    }
+
     /// Sends SIGKILL, children before parents.
-    fn kill(&mut self) {
+    fn kill_all(&mut self) {
         let parents: Vec<(u32, u32)> = self.members.iter().map(|m| (m.facts.pid, m.facts.ppid)).collect();
         for index in kill_order(&parents) {
             self.kill_one(index);
@@ -277,6 +433,7 @@ impl Hunt<'_> {
                 self.admit_children(children.as_ref(), false, index);
             }
         }
+        self.admit_caged();
         while next < self.members.len() {
             let children = self.look();
             self.admit_children(children.as_ref(), false, next);
@@ -305,8 +462,8 @@ impl Hunt<'_> {
     }
 
     /// Waits until every member is dead or time is up, and writes the report.
-    fn confirm(&mut self, began: Instant, limit: Duration, has_root: bool) {
-        let deadline = Instant::now() + limit;
+    fn confirm(&mut self) {
+        let deadline = Instant::now() + self.way.limits.death;
         loop {
             let waits = |m: &Member| !m.dead && m.order != Order::Refused;
             let alive: Vec<usize> = (0..self.members.len()).filter(|i| waits(&self.members[*i])).collect();
@@ -321,8 +478,8 @@ impl Hunt<'_> {
             let dead: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             for (i, dead) in alive.iter().zip(dead) {
                 self.members[*i].dead = dead;
-                if dead && has_root && *i == 0 {
-                    self.report.target_dead_after = Some(began.elapsed());
+                if dead && self.has_root && *i == 0 {
+                    self.report.target_dead_after = Some(self.began.elapsed());
                 }
             }
         }
@@ -335,65 +492,19 @@ impl Hunt<'_> {
                 (Order::None, true) => self.report.ended.push(victim),
             }
         }
-        self.report.took = began.elapsed();
+        self.report.took = self.began.elapsed();
     }
 }
 
-/// Opens a process and proves that it is the one that `key` names; none if that one is gone.
-fn hold(
-    key: &ProcessKey,
-    boot: BootId,
-    protected: &Protected,
-) -> Result<Option<(OwnedFd, Facts)>, KillError> {
-    if key.boot != boot {
-        return Ok(None);
+impl Drop for FrozenTree<'_> {
+    /// Who was stopped by a signal is woken by one; the cage opens by itself.
+    fn drop(&mut self) {
+        for member in self.members.iter().filter(|m| !m.caged && !m.facts.stopped && m.order == Order::None) {
+            let _ = rustix::process::pidfd_send_signal(&member.fd, Signal::CONT);
+        }
     }
-    let Some(fd) = open(key.pid)? else { return Ok(None) };
-    Ok(identify(fd, key.pid, protected)?.filter(|(_, facts)| facts.start_ticks == key.start_ticks))
-}
-
-/// A pidfd; none if there is no such process, or the number is that of a thread.
-fn open(pid: u32) -> Result<Option<OwnedFd>, KillError> {
-    let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-    match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
-        Err(Errno::NOSYS) => Err(KillError::NoPidfd),
-        Err(e) => Err(os("opening a pidfd", pid, e.into())),
-    }
-}
-
-/// Raises the number of files that this process may have open as far as it may: killing a tree takes a pidfd for each
-/// of its processes, and the usual limit is 1,024. Without effect where it may not.
-pub fn raise_file_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-}
-
-/// Reads who a process is while `fd` holds it; none if it is dead, in which case what was read may be another's.
-fn identify(fd: OwnedFd, pid: u32, protected: &Protected) -> Result<Option<(OwnedFd, Facts)>, KillError> {
-    let Some(stat) = Stat::of(pid).map_err(|e| os("reading /proc/PID/stat", pid, e))? else {
-        return Ok(None);
-    };
-    let facts = procfs::facts(pid, &stat, protected);
-    Ok(if is_dead(&fd) { None } else { Some((fd, facts)) })
-}
-
-/// True once every thread of the process has ended; it may be an unwaited zombie.
-fn is_dead(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
-    matches!(rustix::event::poll(&mut fds, Some(&timespec(Duration::ZERO))), Ok(n) if n > 0)
-}
-
-fn timespec(d: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(d.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(d.subsec_nanos()) }
 }
 
 fn unseen(pid: u32, start_ticks: u64) -> Victim {
     Victim { pid, start_ticks, image: "[unknown]".into() }
-}
-
-fn os(doing: &'static str, pid: u32, source: std::io::Error) -> KillError {
-    KillError::Os { doing, pid, source }
 }

@@ -1,5 +1,7 @@
-//! Acts on Linux: pidfds for killing, nftables for isolation.
+//! Acts on Linux: the freezer of cgroup v2 and pidfds for killing, nftables for isolation.
 
+pub mod cgroup;
+mod hold;
 pub mod kill;
 pub mod netlink;
 pub mod nft;
@@ -16,16 +18,15 @@ use crate::Responder;
 use crate::isolation::{IsolateError, IsolationReport, IsolationSpec, ReleaseReport};
 use crate::kill::{KillError, KillReport};
 use crate::protect::Protected;
-use kill::Limits;
-use procfs::ChildrenSource;
+pub use hold::raise_file_limit;
+use kill::{FrozenTree, Way};
 
 /// The machine that this process runs on. Isolation covers the network namespace of the calling thread.
 #[derive(Debug)]
 pub struct LinuxResponder {
     boot: BootId,
     protected: Protected,
-    source: ChildrenSource,
-    limits: Limits,
+    way: Way,
     /// The agent's folder, noted beside an isolation.
     state_dir: Option<PathBuf>,
 }
@@ -37,9 +38,13 @@ impl LinuxResponder {
     /// What the agent runs under is looked up once: when a process there ends, the agent is handed to one further
     /// up, so that the list can only have too many.
     ///
-    /// Raises this process' limit of open files, see [`kill::raise_file_limit`].
+    /// Raises this process' limit of open files, see [`raise_file_limit`].
     pub fn new(mut protected: Protected) -> io::Result<Self> {
-        kill::raise_file_limit();
+        raise_file_limit();
+        let way = Way::detect();
+        if let Ok(freezer) = &way.freezer {
+            cgroup::sweep(freezer);
+        }
         let boot = procfs::boot_id()?;
         let own = procfs::lineage(std::process::id(), boot)?;
         protected.agent.extend(own.first().copied());
@@ -53,19 +58,32 @@ impl LinuxResponder {
         }
         protected.ancestors.sort_unstable();
         protected.ancestors.dedup();
-        Ok(Self {
-            boot,
-            protected,
-            source: ChildrenSource::detect(),
-            limits: Limits::default(),
-            state_dir: None,
-        })
+        Ok(Self { boot, protected, way, state_dir: None })
     }
 
     /// Notes this folder beside each isolation, so that [`release_local`] can be pointed to its record.
     #[must_use]
     pub fn noting(self, state_dir: &Path) -> Self {
         Self { state_dir: Some(state_dir.to_owned()), ..self }
+    }
+
+    /// Why trees cannot be frozen here and are stopped by signals instead; none if they can be.
+    pub fn no_freezer(&self) -> Option<&str> {
+        self.way.freezer.as_ref().err().map(String::as_str)
+    }
+
+    /// Stops what [`Responder::kill_tree`] would kill, for a moment: what signals stopped, signals set free.
+    pub fn stop_tree(&self, target: &ProcessKey, extra: &[ProcessKey]) -> Result<FrozenTree<'_>, KillError> {
+        kill::stop_tree(target, extra, self.boot, &self.protected, &self.way)
+    }
+
+    /// Stops what [`Responder::kill_tree`] would kill, until it is decided what becomes of it.
+    pub fn freeze_tree(
+        &self,
+        target: &ProcessKey,
+        extra: &[ProcessKey],
+    ) -> Result<FrozenTree<'_>, KillError> {
+        kill::freeze_tree(target, extra, self.boot, &self.protected, &self.way)
     }
 
     /// The running kernel's boot id, which every [`ProcessKey`] of this boot carries.
@@ -80,7 +98,7 @@ impl Responder for LinuxResponder {
     }
 
     fn kill_tree(&mut self, target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError> {
-        kill::kill_tree(target, extra, self.boot, &self.protected, self.source, self.limits)
+        kill::kill_tree(target, extra, self.boot, &self.protected, &self.way)
     }
 
     fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {

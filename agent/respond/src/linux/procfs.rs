@@ -91,6 +91,7 @@ pub fn facts(pid: u32, stat: &Stat, protected: &Protected) -> Facts {
         pid,
         start_ticks: stat.start_ticks,
         ppid: stat.ppid,
+        stopped: stat.state == 'T',
         kernel_thread,
         name: stat.name.clone(),
         exe: if kernel_thread { None } else { exe(pid, protected) },
