@@ -29,6 +29,30 @@ impl Timestamp {
         let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
+
+    /// Reads a time as logs write it: RFC 3339, also with a space instead of the `T`, and without an offset, which then
+    /// is UTC.
+    pub fn parse_log(text: &str) -> Option<Self> {
+        let text = text.trim();
+        // No time is longer; a field may be.
+        if text.len() > 40 || !text.is_ascii() {
+            return None;
+        }
+        Self::parse_rfc3339(text).or_else(|| {
+            let joined = text.replacen(' ', "T", 1);
+            Self::parse_rfc3339(&joined).or_else(|| Self::parse_rfc3339(&(joined + "Z")))
+        })
+    }
+
+    /// Unix time in seconds or milliseconds; `None` outside the years 0 to 9999.
+    pub fn from_unix(number: f64) -> Option<Self> {
+        /// Milliseconds of the year 2001 are seconds of the year 33658: what is above is milliseconds.
+        const SECONDS_BELOW: f64 = 1e12;
+        /// The beginning of the year 0 and the end of the year 9999.
+        const YEARS: std::ops::RangeInclusive<f64> = -62_167_219_200_000.0..=253_402_300_799_999.0;
+        let ms = if number.abs() < SECONDS_BELOW { number * 1000.0 } else { number };
+        YEARS.contains(&ms).then(|| Self(ms.floor() as i64))
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -55,6 +79,35 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_times_as_logs_write_them() {
+        let read = |text| Timestamp::parse_log(text).map(|t| t.to_string());
+        let at = Some("2019-03-17T19:09:41.318Z".to_owned());
+        for text in [
+            "2019-03-17T19:09:41.318Z",
+            "2019-03-17 19:09:41.318",
+            "2019-03-17T19:09:41.318000",
+            " 2019-03-17 20:09:41.318+01:00 ",
+        ] {
+            assert_eq!(read(text), at, "{text}");
+        }
+        for text in ["", "2019-03-17", "yesterday", "2019-03-17T19:09:41ü", "1552849781318"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn unix_times_have_one_bound() {
+        let read = |number| Timestamp::from_unix(number).map(|t| t.to_string());
+        assert_eq!(read(1_552_849_781.318).as_deref(), Some("2019-03-17T19:09:41.318Z"));
+        assert_eq!(read(1_552_849_781_318.0).as_deref(), Some("2019-03-17T19:09:41.318Z"));
+        assert_eq!(read(-1.0).as_deref(), Some("1969-12-31T23:59:59.000Z"));
+        assert_eq!(read(253_402_300_799.0).as_deref(), Some("9999-12-31T23:59:59.000Z"));
+        for number in [253_402_300_800.0, 1e17, -1e17, f64::INFINITY, f64::NAN] {
+            assert_eq!(read(number), None, "{number}");
+        }
+    }
 
     #[test]
     fn prints_and_reads_rfc3339() {

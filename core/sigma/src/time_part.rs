@@ -56,29 +56,19 @@ impl TimePart {
 /// The time in a field: RFC 3339; the same without a zone, which is UTC, also with a space instead of the `T`; a date
 /// alone, which is its midnight; Unix time in seconds or milliseconds.
 fn time(value: &Value<'_>) -> Option<Timestamp> {
-    /// Milliseconds of the year 2001 are seconds of the year 33658: what is above is milliseconds.
-    const SECONDS_BELOW: f64 = 1e12;
-    /// The end of the year 9999; later numbers are no times.
-    const LAST_MS: f64 = 253_402_300_799_999.0;
-    let number = |n: f64| {
-        let ms = if n.abs() < SECONDS_BELOW { n * 1000.0 } else { n };
-        (ms.abs() <= LAST_MS).then(|| Timestamp(ms.floor() as i64))
-    };
     match value {
-        Value::Int(n) => number(*n as f64),
-        Value::Float(n) => number(*n),
+        Value::Int(n) => Timestamp::from_unix(*n as f64),
+        Value::Float(n) => Timestamp::from_unix(*n),
         Value::Str(text) => {
             let text = text.trim();
             // No time is longer; a field may be.
-            if text.len() > 40 || !text.is_ascii() {
+            if text.len() > 40 {
                 return None;
             }
             if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-                return text.parse().ok().and_then(number);
+                return text.parse().ok().and_then(Timestamp::from_unix);
             }
-            let joined = text.replacen(' ', "T", 1);
-            let of = |text: &str| Timestamp::parse_rfc3339(text);
-            of(&joined).or_else(|| of(&format!("{joined}Z"))).or_else(|| of(&format!("{joined}T00:00:00Z")))
+            Timestamp::parse_log(text).or_else(|| Timestamp::parse_log(&format!("{text}T00:00:00")))
         }
         Value::Null | Value::Bool(_) | Value::List(_) => None,
     }

@@ -311,26 +311,11 @@ fn number(fill: &Fill<'_>, cell: Cell) -> Option<u64> {
 const TIME_FIELDS: &[&str] =
     &["TimeCreated", "@timestamp", "SystemTime", "UtcTime", "EventTime", "timestamp", "Timestamp", "time"];
 
-/// Reads RFC 3339; `2019-03-17 19:09:41.318` as UTC; Unix time in seconds or milliseconds.
 fn time(fill: &Fill<'_>, cell: Cell) -> Option<Timestamp> {
-    /// Milliseconds of the year 2001 are seconds of the year 33658: what is above is milliseconds.
-    const SECONDS_BELOW: f64 = 1e12;
-    let n = match fill.value(cell) {
-        Value::Int(n) => n as f64,
-        Value::Float(n) => n,
-        Value::Str(text) => return time_of_text(&text),
-        _ => return None,
-    };
-    Some(Timestamp(if n.abs() < SECONDS_BELOW { (n * 1000.0) as i64 } else { n as i64 }))
-}
-
-fn time_of_text(text: &str) -> Option<Timestamp> {
-    Timestamp::parse_rfc3339(text).or_else(|| {
-        let mut text = text.trim().replacen(' ', "T", 1);
-        if text.len() > 30 || !text.is_ascii() {
-            return None;
-        }
-        text.push('Z');
-        Timestamp::parse_rfc3339(&text)
-    })
+    match fill.value(cell) {
+        Value::Int(n) => Timestamp::from_unix(n as f64),
+        Value::Float(n) => Timestamp::from_unix(n),
+        Value::Str(text) => Timestamp::parse_log(&text),
+        _ => None,
+    }
 }

@@ -23,14 +23,14 @@ pub fn read_events(
     sink: &mut Sink<'_>,
 ) -> ControlFlow<()> {
     let mut reader = Utf8Reader::new(input);
-    let mut held: Vec<u8> = Vec::new();
-    // How far `held` was searched without success, and the line on which it starts.
-    let (mut searched, mut line, mut count) = (0, 1_u64, 0);
+    let mut held = Held { bytes: Vec::new(), from: 0, line: 1 };
+    // How far what is held was searched without success.
+    let (mut searched, mut count) = (0, 0);
     let mut skipping = false;
     loop {
         let ended = match reader.fill_buf() {
             Ok(available) => {
-                held.extend_from_slice(available);
+                held.append(available);
                 let n = available.len();
                 reader.consume(n);
                 n == 0
@@ -38,48 +38,46 @@ pub fn read_events(
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(source) => {
                 let what = Fault::Io { doing: "reading", source };
-                return sink(Err(ReadError::new(path, Place::Line(line), what)));
+                return sink(Err(ReadError::new(path, Place::Line(held.line), what)));
             }
         };
         loop {
             if skipping {
                 // The rest of an element that was too long.
-                let Some(end) = memmem::find(&held, END) else {
-                    let passed = held.len().saturating_sub(END.len() - 1);
-                    drop_front(&mut held, passed, &mut line);
+                let Some(end) = memmem::find(held.rest(), END) else {
+                    held.pass(held.rest().len().saturating_sub(END.len() - 1));
                     break;
                 };
-                drop_front(&mut held, end + END.len(), &mut line);
+                held.pass(end + END.len());
                 skipping = false;
             }
-            let Some(begin) = find_begin(&held) else {
-                let passed = held.len().saturating_sub("<Event".len());
-                drop_front(&mut held, passed, &mut line);
+            let Some(begin) = find_begin(held.rest()) else {
+                held.pass(held.rest().len().saturating_sub("<Event".len()));
                 searched = 0;
                 break;
             };
             if begin > 0 {
-                drop_front(&mut held, begin, &mut line);
+                held.pass(begin);
                 searched = 0;
             }
-            if let Some(at) = memmem::find(&held[searched..], END) {
+            if let Some(at) = memmem::find(&held.rest()[searched..], END) {
                 let end = searched + at + END.len();
                 count += 1;
-                match read_event(&held[..end], workspace) {
+                match read_event(&held.rest()[..end], workspace) {
                     Ok(record) => {
                         if record.record_id == 0 {
                             record.record_id = count;
                         }
                         sink(Ok(record))?;
                     }
-                    Err(what) => sink(Err(ReadError::new(path, Place::Line(line), what)))?,
+                    Err(what) => sink(Err(ReadError::new(path, Place::Line(held.line), what)))?,
                 }
-                drop_front(&mut held, end, &mut line);
+                held.pass(end);
                 searched = 0;
             } else {
-                searched = held.len().saturating_sub(END.len() - 1);
-                if held.len() > MAX_RECORD_BYTES {
-                    sink(Err(ReadError::new(path, Place::Line(line), Fault::TooLong)))?;
+                searched = held.rest().len().saturating_sub(END.len() - 1);
+                if held.rest().len() > MAX_RECORD_BYTES {
+                    sink(Err(ReadError::new(path, Place::Line(held.line), Fault::TooLong)))?;
                     skipping = true;
                     searched = 0;
                     continue;
@@ -88,18 +86,40 @@ pub fn read_events(
             }
         }
         if ended {
-            if find_begin(&held) == Some(0) {
+            if find_begin(held.rest()) == Some(0) {
                 let what = Fault::Malformed("the <Event> that begins here never ends".to_owned());
-                return sink(Err(ReadError::new(path, Place::Line(line), what)));
+                return sink(Err(ReadError::new(path, Place::Line(held.line), what)));
             }
             return ControlFlow::Continue(());
         }
     }
 }
 
-fn drop_front(held: &mut Vec<u8>, n: usize, line: &mut u64) {
-    *line += memchr::memchr_iter(b'\n', &held[..n]).count() as u64;
-    held.drain(..n);
+/// What was read and is not yet done with.
+struct Held {
+    bytes: Vec<u8>,
+    /// Where the rest begins. What lies before it is dropped when more is appended, not with each element: a piece may
+    /// hold thousands.
+    from: usize,
+    /// The line on which the rest begins.
+    line: u64,
+}
+
+impl Held {
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+
+    fn append(&mut self, more: &[u8]) {
+        self.bytes.drain(..self.from);
+        self.from = 0;
+        self.bytes.extend_from_slice(more);
+    }
+
+    fn pass(&mut self, n: usize) {
+        self.line += memchr::memchr_iter(b'\n', &self.rest()[..n]).count() as u64;
+        self.from += n;
+    }
 }
 
 /// Where the next `<Event>` begins; `<Events>`, `<EventData>` and `<EventID>` are others.
