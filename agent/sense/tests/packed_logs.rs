@@ -132,14 +132,15 @@ fn packed_streams_give_the_records_of_plain_ones() {
 #[test]
 fn the_logs_of_an_archive_follow_each_other_under_their_names() {
     let (one, two, text) = (lines(1, 3), lines(4, 2), "nothing for us");
+    let (packed, inner) = (gzip(two.as_bytes()), zip(&[]));
     let members = [
         Member("a/one.jsonl", 0, 8, deflate(one.as_bytes()), one.as_bytes()),
         Member("readme.txt", 0, 0, text.into(), text.as_bytes()),
         Member("notes.log", 0, 0, text.into(), text.as_bytes()),
-        Member("two.json.gz", 0, 0, gzip(two.as_bytes()), text.as_bytes()),
+        Member("two.json.gz", 0, 0, packed.clone(), &packed),
         Member("secret.evtx", 1, 8, vec![0; 40], text.as_bytes()),
         Member("odd.evtx", 0, 14, vec![0; 40], text.as_bytes()),
-        Member("inner.zip", 0, 0, zip(&[]), text.as_bytes()),
+        Member("inner.zip", 0, 0, inner.clone(), &inner),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("logs.zip");
@@ -193,4 +194,82 @@ fn a_packed_event_log_is_read_as_it_comes() {
     assert!(!wanted.is_empty());
     assert!(records(stream(&gzip(&plain))) == wanted);
     assert!(records(stream(&zstd(&plain))) == wanted);
+}
+
+/// What an archive says that it holds, and what it holds, need not be the same.
+#[test]
+fn a_wrong_checksum_is_told_after_what_can_be_read() {
+    let (right, wrong) = (lines(1, 3), lines(1, 4));
+    let xml = "<Events><Event><System><EventID>1</EventID></System></Event></Events>";
+    // More than one piece, of which the last is the shorter.
+    let long = lines(0, 60_000);
+    let cases = [
+        ("right.jsonl", deflate(right.as_bytes()), right.as_bytes(), 3, 0),
+        ("changed.jsonl", deflate(right.as_bytes()), wrong.as_bytes(), 3, 1),
+        ("stored.jsonl", right.clone().into_bytes(), wrong.as_bytes(), 3, 1),
+        ("long.jsonl", deflate(long.as_bytes()), &long.as_bytes()[1..], 60_000, 1),
+        ("right.xml", deflate(xml.as_bytes()), xml.as_bytes(), 1, 0),
+        ("changed.xml", deflate(xml.as_bytes()), right.as_bytes(), 1, 1),
+        ("empty.evtx", Vec::new(), &[], 0, 1),
+        ("empty.jsonl", Vec::new(), &[], 0, 0),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs.zip");
+    for (name, packed, plain, records, errors) in cases {
+        let method = if packed.as_slice() == plain || name == "stored.jsonl" { 0 } else { 8 };
+        fs::write(&path, zip(&[Member(name, 0, method, packed, plain)])).unwrap();
+        let (found, told) = read_all(Pieces::open(&path, &Options::default()));
+        assert_eq!((found.len(), told.len()), (records, errors), "{name}: {told:?}");
+        if let Some(told) = told.first() {
+            let why = if plain.is_empty() { "it is empty" } else { "its checksum does not match its bytes" };
+            assert!(told.contains(&format!("logs.zip/{name}: the file: {why}")), "{told}");
+        }
+    }
+}
+
+/// Even of a short log that was cut off, and so fails before it is one piece.
+#[test]
+fn what_came_before_the_end_of_a_packed_log_is_read() {
+    let plain = lines(0, 5_000);
+    let whole = gzip(plain.as_bytes());
+    let (records, errors) = stream(&whole[..whole.len() * 2 / 3]);
+    assert!(records.len() > 1_000 && records.len() < 5_000, "{}", records.len());
+    assert!(records.iter().zip(1..).all(|((_, r), line)| r.record_id == line), "whole lines");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains(&format!("line {}: reading failed", records.len() + 1)), "{errors:?}");
+}
+
+#[test]
+fn deleted_records_are_found_if_that_is_asked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/evtx");
+    if !root.is_dir() {
+        println!("skipped: no shared data");
+        return;
+    }
+    let read =
+        |path: &Path, recover| read_all(Pieces::open(path, &Options { recover, ..Options::default() })).0;
+    let mut recovered = 0;
+    for path in event_logs(&root).iter().step_by(3) {
+        let (plain, all) = (read(path, false), read(path, true));
+        let (found, live): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(_, record)| record.text("Recovered").is_some());
+        assert!(live == plain, "{}: the records of the log stay the same", path.display());
+        recovered += found.len();
+    }
+    println!("{recovered} deleted records");
+    assert!(recovered > 0);
+}
+
+fn event_logs(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(event_logs(&path));
+        } else if path.extension().is_some_and(|e| e == "evtx") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }

@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::OnceLock;
 
 use memchr::memmem;
 use serde_json::{Map, Value as Json};
@@ -28,9 +27,10 @@ const MAX_VALUES: usize = 1024;
 const MAX_ARGS: usize = 8192;
 
 /// Joins audit lines to events.
-#[derive(Default)]
-pub struct Assembler {
+pub struct Assembler<'s> {
     open: VecDeque<OpenEvent>,
+    /// What the log sources say of audit events.
+    source: Option<&'s Source>,
 }
 
 /// A finished event, or what is wrong with it and where.
@@ -52,7 +52,11 @@ struct EventId {
     serial: u64,
 }
 
-impl Assembler {
+impl<'s> Assembler<'s> {
+    pub fn new(sources: &'s Sources) -> Self {
+        Self { open: VecDeque::new(), source: sources.named("linux-auditd") }
+    }
+
     /// Takes one line; hands events that are now complete to `out`.
     pub fn line(&mut self, number: u64, line: &[u8], out: &mut dyn FnMut(Joined)) -> Result<(), Fault> {
         let text = String::from_utf8_lossy(line);
@@ -63,7 +67,7 @@ impl Assembler {
             if let Some(at) = self.open.iter().position(|e| e.id == id)
                 && let Some(event) = self.open.remove(at)
             {
-                out(event.finish());
+                out(event.finish(self.source));
             }
             return Ok(());
         }
@@ -78,12 +82,12 @@ impl Assembler {
             event.add(kind.into_owned(), body);
         }
         if alone && let Some(event) = self.open.remove(at) {
-            out(event.finish());
+            out(event.finish(self.source));
         }
         if self.open.len() > MAX_OPEN
             && let Some(oldest) = self.open.pop_front()
         {
-            out(oldest.finish());
+            out(oldest.finish(self.source));
         }
         Ok(())
     }
@@ -91,15 +95,9 @@ impl Assembler {
     /// Hands over what is still open at the end of the log.
     pub fn end(&mut self, out: &mut dyn FnMut(Joined)) {
         for event in self.open.drain(..) {
-            out(event.finish());
+            out(event.finish(self.source));
         }
     }
-}
-
-/// What the log sources say of audit events.
-fn source() -> Option<&'static Source> {
-    static SOURCE: OnceLock<Option<&Source>> = OnceLock::new();
-    *SOURCE.get_or_init(|| Sources::builtin().named("linux-auditd"))
 }
 
 /// Type, event and the text behind the colon.
@@ -244,7 +242,7 @@ impl OpenEvent {
         }
     }
 
-    fn finish(mut self) -> Joined {
+    fn finish(mut self, source: Option<&Source>) -> Joined {
         if self.bytes > MAX_RECORD_BYTES {
             return Err((
                 Place::AuditEvent { serial: self.id.serial, line: self.first_line },
@@ -281,7 +279,7 @@ impl OpenEvent {
             fields.insert("Computer".to_owned(), Json::String(self.id.node));
         }
         let mut record = LogRecord::from_json(LogSource::default(), &fields);
-        if let Some(source) = source() {
+        if let Some(source) = source {
             let kind = source.kind_of(&|name| record.field(name));
             let (own, also) = (kind.log_source.clone(), kind.also);
             record.source = own;

@@ -76,12 +76,26 @@ pub fn detect(head: &[u8]) -> Option<Format> {
 
 /// True if a directory walk should look into a file of this name.
 pub fn is_log_name(path: &Path) -> bool {
-    let name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let packed = name.strip_suffix(".gz").or(name.strip_suffix(".zst"));
-    let name = packed.unwrap_or(&name);
-    let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
-    matches!(extension, "evtx" | "json" | "jsonl" | "ndjson" | "xml" | "log" | "zip")
-        || matches!(name, "syslog" | "messages")
+    let name = unpacked_name(path);
+    matches!(extension(&name), "evtx" | "json" | "jsonl" | "ndjson" | "xml" | "log" | "zip")
+        || matches!(&*name, "syslog" | "messages")
+}
+
+/// True if a file of this name should be an event log.
+pub(super) fn is_evtx_name(path: &Path) -> bool {
+    extension(&unpacked_name(path)) == "evtx"
+}
+
+/// The name in small letters, without what says that it is packed.
+fn unpacked_name(path: &Path) -> String {
+    let mut name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let packed = [".gz", ".zst"].iter().find(|ending| name.ends_with(**ending));
+    name.truncate(name.len() - packed.map_or(0, |ending| ending.len()));
+    name
+}
+
+fn extension(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 /// A first line that is a whole object means one object on each line.

@@ -55,6 +55,9 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
+    /// No bytes, where an event log has a header at least.
+    #[error("it is empty, as no event log is: it was wiped, or not copied to its end")]
+    Empty,
     /// Packed in a way that is not read.
     #[error("{0}")]
     Packed(&'static str),

@@ -18,6 +18,9 @@ use super::{Fault, Place, ReadError, Sink, Workspace};
 const CHUNK_BYTES: usize = 64 * 1024;
 const HEADER_BYTES: u64 = 4096;
 
+/// The field by which a record is known that was found in unused space.
+const RECOVERED: &str = "Recovered";
+
 /// A log that is cut into runs of chunks.
 pub struct Chunks<R> {
     input: R,
@@ -63,14 +66,16 @@ impl<R: Read> Chunks<R> {
             },
         };
         let mut bytes = Vec::with_capacity(PIECE_BYTES);
-        if let Err(source) = self.input.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes) {
-            self.ended = true;
-            return Some(Err((chunk_place(first), Fault::Io { doing: "reading", source })));
-        }
+        let failed = self.input.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes).err();
         let cut = !bytes.len().is_multiple_of(CHUNK_BYTES);
         let all = first + bytes.len().div_ceil(CHUNK_BYTES) as u64;
         self.read = Some(all);
-        if bytes.len() < PIECE_BYTES {
+        if let Some(source) = failed {
+            // What came before is read all the same.
+            self.ended = true;
+            let place = chunk_place(first + (bytes.len() / CHUNK_BYTES) as u64);
+            self.last_word = Some((place, Fault::Io { doing: "reading", source }));
+        } else if bytes.len() < PIECE_BYTES {
             self.ended = true;
             if cut || self.told > all {
                 let what = Fault::Malformed(format!(
@@ -169,6 +174,9 @@ impl ChunksPiece {
                     // An exported log numbers its records anew; the event's own number is the one that people know.
                     if record.record_id == 0 {
                         record.record_id = id;
+                    }
+                    if recovered {
+                        record.set(RECOVERED, "true");
                     }
                     record.time.get_or_insert(Timestamp(written.timestamp.as_millisecond()));
                     sink(Ok(record))?;

@@ -19,6 +19,8 @@ pub struct WholeLines<R> {
     /// The line is too long, and its rest is passed over.
     skipping: bool,
     ended: bool,
+    /// Why the rest could not be read.
+    last_word: Option<(Place, Fault)>,
 }
 
 /// Lines that follow each other.
@@ -29,7 +31,14 @@ pub struct LinesPiece {
 
 impl<R: Read> WholeLines<R> {
     pub fn new(input: R) -> Self {
-        Self { reader: Utf8Reader::new(input), begun: Vec::new(), line: 1, skipping: false, ended: false }
+        Self {
+            reader: Utf8Reader::new(input),
+            begun: Vec::new(),
+            line: 1,
+            skipping: false,
+            ended: false,
+            last_word: None,
+        }
     }
 
     /// The next lines, or what is wrong.
@@ -42,8 +51,12 @@ impl<R: Read> WholeLines<R> {
             let available = match self.reader.fill_buf() {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(source) => {
+                    // What came whole before is read all the same.
                     self.ended = true;
-                    return Some(Err((Place::Line(self.line), Fault::Io { doing: "reading", source })));
+                    bytes.truncate(whole);
+                    let line = self.line + memchr::memchr_iter(b'\n', &bytes).count() as u64;
+                    self.last_word = Some((Place::Line(line), Fault::Io { doing: "reading", source }));
+                    break;
                 }
                 Ok(available) => available,
             };
@@ -71,7 +84,7 @@ impl<R: Read> WholeLines<R> {
             whole = bytes.len();
         }
         if whole == 0 {
-            return None;
+            return self.last_word.take().map(Err);
         }
         self.begun.extend_from_slice(&bytes[whole..]);
         bytes.truncate(whole);

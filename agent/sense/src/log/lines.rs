@@ -29,7 +29,8 @@ pub fn read(
 ) -> ControlFlow<()> {
     let mut reader = Utf8Reader::new(input);
     let mut line = Vec::new();
-    let mut audit = Assembler::default();
+    let sources = workspace.sources();
+    let mut audit = Assembler::new(&sources);
     let mut flow = ControlFlow::Continue(());
     for number in 1.. {
         let place = Place::Line(number);

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use super::detect::{self, detect};
 use super::evtx_chunks::{Chunks, ChunksPiece};
 use super::json::{LinesPiece, WholeLines};
-use super::unpack::{Archive, Counted, MAX_LAYERS, Packing, packing, unpacked};
+use super::unpack::{Archive, Checksum, Counted, MAX_LAYERS, Packing, packing, unpacked};
 use super::{Fault, Format, Place, ReadError, Sink, Workspace, json, lines, xml};
 
 /// Bytes of a piece, more or less: large enough that handing it to a thread costs nothing beside reading it.
@@ -19,7 +19,8 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 /// How logs are read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Looks for deleted records, too, in the unused space of EVTX chunks.
+    /// Looks for deleted records, too, in the unused space of EVTX chunks. Those that are found have the field
+    /// `Recovered` with the value `true`.
     pub recover: bool,
     /// Grows by the bytes that are read from the file, before any unpacking.
     pub bytes_read: Arc<AtomicU64>,
@@ -53,6 +54,8 @@ pub struct Pieces<'a> {
     format: Option<Format>,
     options: Options,
     rest: Rest<'a>,
+    /// Of a part of an archive: whether its bytes were the right ones. Told once.
+    checksum: Option<Arc<Checksum>>,
 }
 
 /// Bytes from anywhere.
@@ -73,6 +76,8 @@ enum Rest<'a> {
 pub struct Piece<'a> {
     path: Arc<Path>,
     content: Content<'a>,
+    /// As for [`Pieces`], if the piece is what reads the bytes.
+    checksum: Option<Arc<Checksum>>,
 }
 
 enum Content<'a> {
@@ -99,6 +104,7 @@ impl Pieces<'static> {
                     format: Some(Format::Zip),
                     options: options.clone(),
                     rest: Rest::Archive(archive, None),
+                    checksum: None,
                 },
                 Err(what) => Self::failed(path, what),
             };
@@ -136,18 +142,19 @@ impl<'a> Pieces<'a> {
     pub fn of_format(path: &Path, format: Format, input: impl Read + Send + 'a, options: &Options) -> Self {
         let input: Input<'a> = Box::new(input);
         let rest = match format {
+            Format::Empty if detect::is_evtx_name(path) => return Self::failed(path, Fault::Empty),
             Format::Empty => Rest::Nothing,
             Format::Evtx => Rest::Evtx(Chunks::new(input, options.recover)),
             Format::JsonLines => Rest::JsonLines(WholeLines::new(input)),
             Format::Zip => return Self::failed(path, Fault::UnknownFormat),
             _ => Rest::Whole(input, format),
         };
-        Self { path: path.into(), format: Some(format), options: options.clone(), rest }
+        Self { path: path.into(), format: Some(format), options: options.clone(), rest, checksum: None }
     }
 
     fn failed(path: &Path, what: Fault) -> Self {
         let rest = Rest::Failed(ReadError::new(path, Place::File, what));
-        Self { path: path.into(), format: None, options: Options::default(), rest }
+        Self { path: path.into(), format: None, options: Options::default(), rest, checksum: None }
     }
 
     /// The log's format; `None` if it could not be opened or told.
@@ -161,17 +168,26 @@ impl<'a> Iterator for Pieces<'a> {
 
     fn next(&mut self) -> Option<Piece<'a>> {
         let failed = |(place, what)| Content::Failed(ReadError::new(&self.path, place, what));
-        let content = match &mut self.rest {
-            Rest::Evtx(chunks) => chunks.next()?.map_or_else(failed, Content::Evtx),
-            Rest::JsonLines(lines) => lines.next()?.map_or_else(failed, Content::JsonLines),
+        let next = match &mut self.rest {
+            Rest::Evtx(chunks) => chunks.next().map(|next| next.map_or_else(failed, Content::Evtx)),
+            Rest::JsonLines(lines) => lines.next().map(|next| next.map_or_else(failed, Content::JsonLines)),
             Rest::Archive(archive, log) => return next_of_archive(archive, log, &self.options),
             rest => match std::mem::replace(rest, Rest::Nothing) {
-                Rest::Whole(input, format) => Content::Whole(input, format),
-                Rest::Failed(error) => Content::Failed(error),
-                _ => return None,
+                Rest::Whole(input, format) => {
+                    let checksum = self.checksum.take();
+                    let content = Content::Whole(input, format);
+                    return Some(Piece { path: Arc::clone(&self.path), content, checksum });
+                }
+                Rest::Failed(error) => Some(Content::Failed(error)),
+                _ => None,
             },
         };
-        Some(Piece { path: Arc::clone(&self.path), content })
+        let content = match next {
+            Some(content) => content,
+            None if self.checksum.take()?.is_wrong() => failed((Place::File, Fault::Checksum)),
+            None => return None,
+        };
+        Some(Piece { path: Arc::clone(&self.path), content, checksum: None })
     }
 }
 
@@ -187,7 +203,9 @@ fn next_of_archive(
         }
         let (path, input) = archive.next()?;
         let pieces = match input {
-            Ok(input) => Pieces::new(&path, input, options),
+            Ok((input, checksum)) => {
+                Pieces { checksum: Some(checksum), ..Pieces::new(&path, input, options) }
+            }
             Err(what) => Pieces::failed(&path, what),
         };
         let no_log = matches!(&pieces.rest, Rest::Failed(e) if matches!(e.what, Fault::UnknownFormat));
@@ -208,13 +226,32 @@ impl Piece<'_> {
             Content::Evtx(chunks) => chunks.read(path, workspace, sink),
             Content::JsonLines(lines) => lines.read(path, workspace, sink),
             Content::Failed(error) => sink(Err(error)),
-            Content::Whole(input, format) => match format {
-                Format::JsonValues => json::read_values(path, input, workspace, sink),
-                Format::Xml => xml::read_events(path, input, workspace, sink),
-                Format::Auditd => lines::read(path, input, lines::Others::AreErrors, workspace, sink),
-                Format::Syslog => lines::read(path, input, lines::Others::AreRecords, workspace, sink),
-                Format::Empty | Format::Evtx | Format::JsonLines | Format::Zip => ControlFlow::Continue(()),
-            },
+            Content::Whole(input, format) => {
+                read_whole(path, input, format, workspace, sink)?;
+                match self.checksum {
+                    Some(checksum) if checksum.is_wrong() => {
+                        sink(Err(ReadError::new(path, Place::File, Fault::Checksum)))
+                    }
+                    _ => ControlFlow::Continue(()),
+                }
+            }
         }
+    }
+}
+
+/// Reads a log that is one piece.
+fn read_whole(
+    path: &Path,
+    input: Input<'_>,
+    format: Format,
+    workspace: &mut Workspace,
+    sink: &mut Sink<'_>,
+) -> ControlFlow<()> {
+    match format {
+        Format::JsonValues => json::read_values(path, input, workspace, sink),
+        Format::Xml => xml::read_events(path, input, workspace, sink),
+        Format::Auditd => lines::read(path, input, lines::Others::AreErrors, workspace, sink),
+        Format::Syslog => lines::read(path, input, lines::Others::AreRecords, workspace, sink),
+        Format::Empty | Format::Evtx | Format::JsonLines | Format::Zip => ControlFlow::Continue(()),
     }
 }

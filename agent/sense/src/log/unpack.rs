@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use flate2::Crc;
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use zip::{CompressionMethod, ZipArchive};
@@ -73,7 +74,12 @@ struct Member {
     method: CompressionMethod,
     from: Option<u64>,
     packed: u64,
+    checksum: u32,
+    bytes: u64,
 }
+
+/// A part of an archive: what errors call it, its bytes, and whether they were the right ones.
+pub type Part = (PathBuf, Result<(Input<'static>, Arc<Checksum>), Fault>);
 
 impl Archive {
     /// Reads the archive's directory.
@@ -97,6 +103,8 @@ impl Archive {
                 method: member.compression(),
                 from: member.data_start(),
                 packed: member.compressed_size(),
+                checksum: member.crc32(),
+                bytes: member.size(),
             });
         }
         if members.is_empty() {
@@ -105,13 +113,13 @@ impl Archive {
         Ok(Self { path: path.to_owned(), members: members.into_iter() })
     }
 
-    /// The next log: what errors call it, and its bytes.
-    pub fn next(&mut self) -> Option<(PathBuf, Result<Input<'static>, Fault>)> {
+    /// The next log.
+    pub fn next(&mut self) -> Option<Part> {
         let member = self.members.next()?;
         Some((self.path.join(&member.name), self.member(&member)))
     }
 
-    fn member(&self, member: &Member) -> Result<Input<'static>, Fault> {
+    fn member(&self, member: &Member) -> Result<(Input<'static>, Arc<Checksum>), Fault> {
         if member.encrypted {
             return Err(Fault::Packed("it is encrypted; unpack the archive with its password first"));
         }
@@ -122,16 +130,54 @@ impl Archive {
         file.seek(SeekFrom::Start(from)).map_err(io)?;
         let packed = Arc::new(AtomicU64::new(0));
         let input = Counted { inner: file.take(member.packed), bytes: Arc::clone(&packed) };
-        match member.method {
-            CompressionMethod::STORE => Ok(Box::new(input)),
+        let inner: Input<'static> = match member.method {
+            CompressionMethod::STORE => Box::new(input),
             CompressionMethod::DEFLATE => {
                 let inner: Input<'static> = Box::new(DeflateDecoder::new(input));
-                Ok(Box::new(Bounded { inner, packed, bytes: 0 }))
+                Box::new(Bounded { inner, packed, bytes: 0 })
             }
-            _ => Err(Fault::Packed(
-                "it is packed in a way that is not read (only deflate is); unpack it first",
-            )),
+            _ => {
+                return Err(Fault::Packed(
+                    "it is packed in a way that is not read (only deflate is); unpack it first",
+                ));
+            }
+        };
+        let checksum = Arc::new(Checksum::default());
+        let (sum, wanted) = (Crc::new(), (member.checksum, member.bytes));
+        Ok((Box::new(Checked { inner, sum, bytes: 0, wanted, outcome: Arc::clone(&checksum) }), checksum))
+    }
+}
+
+/// Whether what was unpacked is what was packed, as far as that is known: only who has read to the end knows it. Logs are
+/// read as they come, so that a wrong sum is told after what could be read.
+#[derive(Default)]
+pub struct Checksum(AtomicBool);
+
+impl Checksum {
+    /// True if the bytes were read to their end and are not those that were packed.
+    pub fn is_wrong(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Compares what is read with its checksum.
+struct Checked<R> {
+    inner: R,
+    sum: Crc,
+    bytes: u64,
+    wanted: (u32, u64),
+    outcome: Arc<Checksum>,
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.sum.update(&buf[..n]);
+        self.bytes += n as u64;
+        if n == 0 && !buf.is_empty() {
+            self.outcome.0.store((self.sum.sum(), self.bytes) != self.wanted, Ordering::Release);
         }
+        Ok(n)
     }
 }
 

@@ -47,6 +47,11 @@ impl Workspace {
         }
     }
 
+    /// The sources that it tells records by.
+    pub(super) fn sources(&self) -> Arc<Sources> {
+        self.mapping.sources()
+    }
+
     /// Reads an `Event` element as JSON: `{"Event": {"System": …, "EventData": …, "UserData": …}}`.
     pub(super) fn event(&mut self, json: &str) -> std::result::Result<&mut LogRecord, Fault> {
         let mut fill = begin(&mut self.record, &mut self.layouts);

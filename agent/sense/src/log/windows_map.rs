@@ -84,6 +84,11 @@ struct Channel {
 }
 
 impl Mapping {
+    /// What it is a mapping by.
+    pub fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources)
+    }
+
     pub fn new(sources: Arc<Sources>) -> Self {
         Self {
             sources,
