@@ -131,7 +131,8 @@ pub use cache::CacheError;
 pub use collection::Collection;
 pub use correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,
-    CorrelationType, Correlations, Hit, Hits, Look, Match, Operator, RuleExpression, Threshold, Timespan,
+    CorrelationType, Correlations, Hit, Hits, Look, Match, Operator, Reference, RuleExpression, Threshold,
+    Timespan,
 };
 pub use error::RuleError;
 pub use explanation::{Cost, Explanation, Outcome, Step};

@@ -10,24 +10,32 @@ use wardline_sense::log::{Options, Pieces, ReadError, Workspace};
 use wardline_sigma::{RuleSet, Scratch};
 
 /// Hands over every record of a file.
-pub fn of_file(path: &Path, each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>)) {
-    hand_over(Pieces::open(path, &Options::default()), each);
+pub fn of_file(
+    path: &Path,
+    workspace: &mut Workspace,
+    each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>),
+) {
+    hand_over(Pieces::open(path, &Options::default()), workspace, each);
 }
 
 /// Hands over every record of any input; `name` is what errors call it.
 pub fn of_input(
     name: &Path,
     input: impl Read + Send,
+    workspace: &mut Workspace,
     each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>),
 ) {
-    hand_over(Pieces::new(name, input, &Options::default()), each);
+    hand_over(Pieces::new(name, input, &Options::default()), workspace, each);
 }
 
-fn hand_over(pieces: Pieces<'_>, each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>)) {
-    let mut workspace = Workspace::default();
+fn hand_over(
+    pieces: Pieces<'_>,
+    workspace: &mut Workspace,
+    each: &mut dyn FnMut(Result<&mut LogRecord, ReadError>),
+) {
     for piece in pieces {
         // The sink never breaks off.
-        let _ = piece.read(&mut workspace, &mut |item| {
+        let _ = piece.read(workspace, &mut |item| {
             each(item);
             ControlFlow::Continue(())
         });

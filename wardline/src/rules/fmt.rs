@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +22,8 @@ Examples:
       For a build: changes nothing and fails if a file is not formatted.
   wardline rules fmt my-rules/ --diff
       Shows what would be changed.
+  wardline rules fmt - < my-rule.yml
+      Formats standard input to standard output, for editors.
 
 A file that cannot be formatted without changing what it says is left as it is and named.
 Exit code: 0 done; 1 a file is not formatted (--check, --diff) or could not be; 2 wrong usage, or no rule file.";
@@ -30,7 +32,7 @@ Exit code: 0 done; 1 a file is not formatted (--check, --diff) or could not be; 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct FmtArgs {
-    /// Rule files or folders
+    /// Rule files or folders; - is standard input, of which the result goes to standard output
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Change nothing; name the files that are not formatted
@@ -42,6 +44,19 @@ pub struct FmtArgs {
 }
 
 pub fn run(args: &FmtArgs) -> ExitCode {
+    if args.paths.iter().any(|path| path.as_os_str() == "-") {
+        return match (args.paths.len(), of_stdin(args)) {
+            (1, Ok(code)) => code,
+            (1, Err(why)) => {
+                eprintln!("wardline rules fmt: {}", printable(&why));
+                ExitCode::FAILURE
+            }
+            _ => {
+                eprintln!("wardline rules fmt: - stands for itself: name no other paths with it");
+                ExitCode::from(2)
+            }
+        };
+    }
     let (sources, mut faults) = sources(&args.paths);
     if sources.is_empty() && faults.is_empty() {
         return nothing("fmt");
@@ -84,6 +99,30 @@ pub fn run(args: &FmtArgs) -> ExitCode {
         faults.len()
     );
     if faults.is_empty() && !(look_only && changed > 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Formats what comes from standard input. What cannot be formatted is not written, so that whoever puts the output in the
+/// place of the input loses nothing.
+fn of_stdin(args: &FmtArgs) -> Result<ExitCode, String> {
+    const NAME: &str = "standard input";
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map_err(|e| format!("{NAME}: cannot be read: {e}"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| format!("{NAME}: it is not UTF-8 from byte {} on", e.utf8_error().valid_up_to()))?;
+    let new = format(&text, NAME).map_err(|e| e.to_string())?;
+    let out = match (args.check || args.diff, new == text) {
+        (false, _) => new,
+        (true, true) => String::new(),
+        (true, false) if args.diff => diff(NAME, &text, &new),
+        (true, false) => format!("{NAME}\n"),
+    };
+    match io::stdout().write_all(out.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("the result could not be written: {e}"))
+        }
+        _ if (args.check || args.diff) && !out.is_empty() => Ok(ExitCode::FAILURE),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Puts the new text in the place of the file in one step, its permissions kept.

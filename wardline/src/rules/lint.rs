@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::json;
 use wardline_sigma::lint::{self, CODES, Code, Diagnostic, Level, Linted, Linter};
-use wardline_sigma::sources::Sources;
 use wardline_sigma::{Collection, LinkOptions, Rule};
 
+use super::context::ContextArgs;
 use super::load::{Source, sources};
 use super::test::tested_ids;
 use super::{nothing, parallel, render, sarif};
-use crate::printable::printable_json;
+use crate::printable::{printable, printable_json};
 use crate::scan::counted;
 
 const EXAMPLES: &str = "\
@@ -51,6 +51,8 @@ pub struct LintArgs {
     /// Tell which rules have no regression test in this folder; may be given several times
     #[arg(long, value_name = "DIR")]
     tests: Vec<PathBuf>,
+    #[command(flatten)]
+    context: ContextArgs,
     /// Only the summary
     #[arg(short, long)]
     quiet: bool,
@@ -81,7 +83,15 @@ pub const OUR_CODES: &[Code] = &[
 ];
 
 pub fn run(args: &LintArgs) -> ExitCode {
-    let linter = Linter::new(Sources::builtin());
+    let context = match args.context.read() {
+        Ok(context) => context,
+        Err(why) => {
+            eprintln!("wardline rules lint: {}", printable(&why));
+            return ExitCode::from(2);
+        }
+    };
+    context.tell("rules lint");
+    let linter = Linter::new(context.sources());
     let (sources, faults) = sources(&args.paths);
     if sources.is_empty() && faults.is_empty() {
         return nothing("lint");
@@ -98,7 +108,7 @@ pub fn run(args: &LintArgs) -> ExitCode {
         let tested = tested_ids(&args.tests);
         found.extend(lint::untested(&all, &|id| tested.contains(id)));
     }
-    found.extend(together(all, &sources));
+    found.extend(together(all, &context.options, &sources));
     found.retain(|d| !args.allow.iter().any(|code| code == d.code));
     // In the order of the files, whatever found it.
     let order: HashMap<&str, usize> =
@@ -144,11 +154,11 @@ fn lint_source(linter: &Linter<'_>, source: &Source) -> Linted {
 }
 
 /// What is wrong with rules because of other rules.
-fn together(all: Collection, sources: &[Source]) -> Vec<Diagnostic> {
+fn together(all: Collection, options: &LinkOptions, sources: &[Source]) -> Vec<Diagnostic> {
     let mut found = lint::set(&all);
     let texts: HashMap<&str, &str> =
         sources.iter().filter_map(|s| Some((s.origin.as_str(), s.text.as_deref().ok()?))).collect();
-    for fault in all.link(&LinkOptions::default()).faults {
+    for fault in all.link(options).faults {
         // Double ids are among the lints.
         if fault.code != "S060" {
             let text = texts.get(fault.origin.as_str()).copied().unwrap_or_default();

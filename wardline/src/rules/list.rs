@@ -1,76 +1,209 @@
 //! `wardline rules list` and `show`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use console::{Alignment, Term, pad_str, truncate_str};
 use serde_json::json;
-use wardline_sigma::Rule;
+use wardline_event::Severity;
+use wardline_sigma::{Attributes, Correlation};
 
-use super::load;
+use super::context::ContextArgs;
+use super::load::{self, Loaded};
 use crate::printable::{printable, printable_json};
+use crate::scan::counted;
 
-/// The rules at the paths, or Wardline's own; what does not load is told on standard error.
-fn rules(paths: &[PathBuf], no_cache: bool) -> (Vec<Rule>, bool) {
-    let loaded = load::load(
-        paths,
-        no_cache,
-        wardline_event::Severity::Informational,
-        &wardline_sigma::LinkOptions::default(),
-    );
-    for fault in &loaded.faults {
-        eprintln!("wardline rules: {}", printable(fault));
-    }
-    (loaded.rules.rules().to_vec(), loaded.faults.is_empty())
+/// List rules.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// Rule files or folders; may be given several times [default: Wardline's own rules]
+    #[arg(short, long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    context: ContextArgs,
+    /// One JSON object per rule
+    #[arg(long)]
+    json: bool,
+    /// Parse the rules anew: neither use nor keep what was parsed before
+    #[arg(long)]
+    no_cache: bool,
 }
 
-fn response(rule: &Rule) -> &str {
-    rule.extra.get("wardline").and_then(|w| w.get("response")).and_then(|r| r.as_str()).unwrap_or("record")
+/// Print a rule.
+#[derive(clap::Args)]
+pub struct ShowArgs {
+    /// The rule: its id, or words of its title
+    rule: String,
+    /// Rule files or folders; may be given several times [default: Wardline's own rules]
+    #[arg(short, long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    context: ContextArgs,
+    /// Parse the rules anew: neither use nor keep what was parsed before
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// The exit code if nothing can be looked at.
+const NOTHING: u8 = 2;
+
+/// A line of the list.
+struct Entry<'a> {
+    attributes: &'a Attributes,
+    /// `rule`, or the type of a correlation.
+    kind: &'static str,
+    product: String,
+    category: String,
+    service: String,
+    response: &'a str,
+    /// What a correlation asks for.
+    asked: Option<String>,
+}
+
+/// The rules at the paths, or Wardline's own; what does not load is told on standard error.
+fn rules(paths: &[PathBuf], context: &ContextArgs, no_cache: bool) -> Result<Loaded, String> {
+    let context = context.read()?;
+    context.tell("rules");
+    let loaded = load::load(paths, no_cache, Severity::Informational, &context.options);
+    for fault in loaded.faults.iter().chain(&loaded.warnings) {
+        eprintln!("wardline rules: {}", printable(fault));
+    }
+    Ok(loaded)
+}
+
+fn response(attributes: &Attributes) -> &str {
+    attributes
+        .extra
+        .get("wardline")
+        .and_then(|w| w.get("response"))
+        .and_then(|r| r.as_str())
+        .unwrap_or("record")
+}
+
+/// The rules and then the correlations. What was made of one rule with an aggregation is one entry.
+fn entries(loaded: &Loaded) -> Vec<Entry<'_>> {
+    let rules = loaded.rules.rules();
+    let own = rules.iter().filter(|rule| !rule.is_part_of_aggregation()).map(|rule| Entry {
+        attributes: &rule.attributes,
+        kind: "rule",
+        product: rule.log_source.product.clone().into_owned(),
+        category: rule.log_source.category.clone().into_owned(),
+        service: rule.log_source.service.clone().into_owned(),
+        response: response(&rule.attributes),
+        asked: None,
+    });
+    let over = loaded.correlations.correlations().iter().enumerate();
+    own.chain(over.map(|(index, correlation)| of_correlation(loaded, index, correlation))).collect()
+}
+
+/// A correlation is for what all of its rules are for.
+fn of_correlation<'a>(loaded: &'a Loaded, index: usize, correlation: &'a Correlation) -> Entry<'a> {
+    let (mut under, mut open) = (Vec::new(), vec![index]);
+    while let Some(index) = open.pop() {
+        for reference in loaded.correlations.references(index) {
+            under.extend(reference.rules.iter().map(|rule| &loaded.rules.rules()[*rule].log_source));
+            open.extend(&reference.correlations);
+        }
+    }
+    let common = |term: &dyn Fn(&wardline_event::LogSource<'static>) -> String| {
+        let mut terms = under.iter().map(|source| term(source));
+        let first = terms.next().unwrap_or_default();
+        if terms.all(|term| term == first) { first } else { String::new() }
+    };
+    Entry {
+        attributes: &correlation.attributes,
+        kind: correlation.kind.as_str(),
+        product: common(&|source| source.product.clone().into_owned()),
+        category: common(&|source| source.category.clone().into_owned()),
+        service: common(&|source| source.service.clone().into_owned()),
+        response: response(&correlation.attributes),
+        asked: Some(correlation.asked()),
+    }
 }
 
 /// A line for each rule.
-pub fn list(paths: &[PathBuf], as_json: bool, no_cache: bool) -> ExitCode {
-    let (rules, all_loaded) = rules(paths, no_cache);
-    for rule in &rules {
-        let techniques: Vec<String> = rule.techniques().into_iter().map(|t| t.0).collect();
-        let source = &rule.log_source;
-        if as_json {
-            let line = json!({
-                "id": rule.id, "title": rule.title, "level": rule.level, "status": rule.status,
-                "product": source.product, "category": source.category, "service": source.service,
-                "techniques": techniques, "response": response(rule), "file": rule.origin,
-            });
-            println!("{}", printable_json(line.to_string()));
-        } else {
-            let product = if source.product.is_empty() { "any" } else { &source.product };
-            println!(
-                "{:<13} {:<8} {:<6} {:<60} {}",
-                rule.level.as_str(),
-                printable(product),
-                printable(response(rule)),
-                printable(&rule.title),
-                techniques.join(" ")
-            );
+pub fn list(args: &ListArgs) -> ExitCode {
+    let loaded = match rules(&args.rules, &args.context, args.no_cache) {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            eprintln!("wardline rules list: {}", printable(&why));
+            return ExitCode::from(NOTHING);
         }
+    };
+    match write(args, &entries(&loaded)) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("wardline rules list: the list could not be written: {e}");
+            ExitCode::FAILURE
+        }
+        _ if loaded.faults.is_empty() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
-    if !as_json {
-        println!("{}", crate::scan::counted(rules.len() as u64, "rule"));
+}
+
+fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    // What goes to a file or program is not cut.
+    let width =
+        Term::stdout().size_checked().filter(|_| Term::stdout().is_term()).map(|(_, columns)| columns);
+    for entry in entries {
+        let attributes = entry.attributes;
+        let techniques: Vec<String> = attributes.techniques().into_iter().map(|t| t.0).collect();
+        if args.json {
+            let line = json!({
+                "id": attributes.id, "title": attributes.title, "level": attributes.level,
+                "status": attributes.status, "type": entry.kind, "product": entry.product,
+                "category": entry.category, "service": entry.service, "asked": entry.asked,
+                "techniques": techniques, "response": entry.response, "file": attributes.origin,
+            });
+            writeln!(out, "{}", printable_json(line.to_string()))?;
+            continue;
+        }
+        let product = if entry.product.is_empty() { "any" } else { &entry.product };
+        let kind = if entry.asked.is_some() { format!("{}: ", entry.kind) } else { String::new() };
+        let line = format!(
+            "{:<13} {} {:<7} {} {}",
+            attributes.level.as_str(),
+            pad_str(&printable(product), 8, Alignment::Left, None),
+            printable(entry.response),
+            pad_str(&printable(&format!("{kind}{}", attributes.title)), 60, Alignment::Left, None),
+            techniques.join(" ")
+        );
+        let line =
+            width.map_or(line.trim_end().into(), |width| truncate_str(line.trim_end(), width.into(), "…"));
+        writeln!(out, "{line}")?;
     }
-    if all_loaded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if !args.json {
+        writeln!(out, "{}", counted(entries.len() as u64, "rule"))?;
+    }
+    out.flush()
 }
 
 /// The text of the rules with this id or these words in their title.
-pub fn show(wanted: &str, paths: &[PathBuf], no_cache: bool) -> ExitCode {
-    let lower = wanted.to_lowercase();
-    let (rules, _) = rules(paths, no_cache);
-    let found: Vec<&Rule> =
-        rules.iter().filter(|r| r.id == wanted || r.title.to_lowercase().contains(&lower)).collect();
-    for rule in &found {
-        println!("# {}\n{}", printable(&rule.origin), rule.source);
+pub fn show(args: &ShowArgs) -> ExitCode {
+    let loaded = match rules(&args.rules, &args.context, args.no_cache) {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            eprintln!("wardline rules show: {}", printable(&why));
+            return ExitCode::from(NOTHING);
+        }
+    };
+    let lower = args.rule.to_lowercase();
+    let wanted =
+        |a: &Attributes| a.id.eq_ignore_ascii_case(&args.rule) || a.title.to_lowercase().contains(&lower);
+    let entries = entries(&loaded);
+    let found: Vec<&Attributes> = entries.iter().map(|e| e.attributes).filter(|a| wanted(a)).collect();
+    let mut out = io::stdout().lock();
+    for (at, attributes) in found.iter().enumerate() {
+        let parted = if at > 0 { "---\n" } else { "" };
+        // Whoever reads the output may have seen enough.
+        let _ =
+            writeln!(out, "{parted}# {}\n{}", printable(&attributes.origin), attributes.source.trim_end());
     }
     if found.is_empty() {
         eprintln!(
-            "wardline: no rule has the id `{}` or these words in its title; see `wardline rules list`",
-            printable(wanted)
+            "wardline rules show: no rule has the id `{0}` or these words in its title; see `wardline rules list`",
+            printable(&args.rule)
         );
         return ExitCode::FAILURE;
     }

@@ -16,8 +16,10 @@ pub struct Loaded {
     pub rules: RuleSet,
     /// Correlations over their matches.
     pub correlations: Correlations,
-    /// One line each: file, line, what, what to do.
+    /// What did not load, one line each: file, line, what, what to do.
     pub faults: Vec<String>,
+    /// What is doubtful in what loaded, likewise.
+    pub warnings: Vec<String>,
 }
 
 /// A rule file's text and the name that stands for it in messages.
@@ -116,6 +118,8 @@ pub fn load(paths: &[PathBuf], no_cache: bool, level: Severity, options: &LinkOp
         all.rules.retain(|r| r.level >= level);
     }
     let linked = all.link(options);
-    faults.extend(linked.faults.iter().map(ToString::to_string));
-    Loaded { rules: linked.rules, correlations: linked.correlations, faults }
+    let (warnings, refused): (Vec<_>, Vec<_>) = linked.faults.iter().partition(|fault| fault.is_warning());
+    faults.extend(refused.into_iter().map(ToString::to_string));
+    let warnings = warnings.into_iter().map(ToString::to_string).collect();
+    Loaded { rules: linked.rules, correlations: linked.correlations, faults, warnings }
 }

@@ -1,13 +1,12 @@
 //! The command line of `wardline scan`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use wardline_event::{LogSource, Severity, Timestamp};
-use wardline_sigma::{LinkOptions, Pipeline, Placeholders};
 
-use super::filter::{Name, RecordFilter, RuleFilter, parse_time};
+use super::filter::{Name, RecordFilter, RuleFilter, Tag, parse_time};
 use super::lines::Format;
+use crate::rules::context::ContextArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,8 +16,10 @@ Examples:
       One event log, against rules of yours, from level high up.
   wardline scan /evidence --from 2024-11-03 --to 2024-11-04T06:00 --computer 'ward-*' --html report.html
       A night on some computers, as one page to hand on.
-  wardline scan /evidence --tag attack.credential-access --csv -o matches.csv
-      Matches of one tactic for a spreadsheet.
+  wardline scan /evidence --tag T1003 --tag credential-access --csv -o matches.csv
+      Matches of a technique and a tactic for a spreadsheet.
+  wardline scan /evidence --sources badge-reader.yml --rules my-rules
+      Logs of your own, once a file says how they are known and what their fields are called.
   wardline scan /evidence --timesketch -o matches.jsonl
       Matches to import into Timesketch.
   wardline scan /var/log/audit/audit.log --json | jq -r .rule_title | sort | uniq -c
@@ -28,8 +29,9 @@ Reads EVTX, JSON lines and arrays (flat, winlogbeat, EvtxECmd, evtx dumps), Wind
 Linux (syslog or XML) and auditd text. All of these also packed: .gz, .zst, .zip. The format is told by the content, not by the name.
 
 Exit code: 0 everything was read; 1 something could not be read (it is named on standard error, the rest was \
-scanned) or written; 2 wrong usage, or nothing to read, or no rule to read it with; 130 ended by Ctrl-C, after \
-what was found so far. Matches do not change the exit code.";
+scanned) or written; 2 wrong usage, or nothing to read, or no rule to read it with (none loaded, or the filters leave \
+none); 130 ended by Ctrl-C, after what was found so far. Matches do not change the exit code, nor do rules that did not \
+load where others did: they are named on standard error.";
 
 /// Match Sigma rules against log files.
 #[derive(clap::Args, Debug)]
@@ -45,12 +47,11 @@ pub struct ScanArgs {
     /// Parse the rules anew: neither use nor keep what was parsed before (in ~/.cache/wardline)
     #[arg(long)]
     pub no_cache: bool,
-    /// Values for the placeholders in rules (`|expand`): a YAML file of `name: [value, value]`
-    #[arg(long, value_name = "FILE")]
-    pub placeholders: Option<PathBuf>,
-    /// A pipeline that makes the rules fit other names of fields: ours or pySigma's YAML; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub pipeline: Vec<PathBuf>,
+    #[command(flatten)]
+    pub context: ContextArgs,
+    /// Look for deleted records in the unused space of EVTX files, too; those that are found have the field Recovered
+    #[arg(long)]
+    pub recover: bool,
     /// What a record is whose log source cannot be told, in Sigma's terms: PRODUCT/CATEGORY/SERVICE (each may be
     /// empty), for example linux/process_creation/
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
@@ -77,12 +78,13 @@ pub struct ScanArgs {
     /// Only records up to this time; a date is meant to its end
     #[arg(long, value_name = "TIME", value_parser = to_time, help_heading = "Filters")]
     pub to: Option<Timestamp>,
-    /// Only rules with this tag, or one below it: attack.t1059 takes attack.t1059.001; may be repeated
-    #[arg(long, value_name = "TAG", help_heading = "Filters")]
-    pub tag: Vec<String>,
+    /// Only rules with this tag, or one below it: T1059 takes attack.t1059.001; TA0002 and execution are the same; may be
+    /// repeated
+    #[arg(long, value_name = "TAG", value_parser = parse_tag, help_heading = "Filters")]
+    pub tag: Vec<Tag>,
     /// No rules with this tag, or one below it
-    #[arg(long, value_name = "TAG", help_heading = "Filters")]
-    pub exclude_tag: Vec<String>,
+    #[arg(long, value_name = "TAG", value_parser = parse_tag, help_heading = "Filters")]
+    pub exclude_tag: Vec<Tag>,
     /// Only records of this computer; `*` stands for anything; may be repeated
     #[arg(long, value_name = "NAME", help_heading = "Filters")]
     pub computer: Vec<String>,
@@ -136,6 +138,14 @@ fn parse_source(text: &str) -> Result<LogSource<'static>, String> {
     Ok(LogSource { product: product.into(), category: category.into(), service: service.into() })
 }
 
+fn parse_tag(text: &str) -> Result<Tag, String> {
+    if text.trim().is_empty() {
+        Err("expected a tag, as T1059 or attack.execution".to_owned())
+    } else {
+        Ok(Tag::new(text))
+    }
+}
+
 fn from_time(text: &str) -> Result<Timestamp, String> {
     parse_time(text, false)
 }
@@ -158,28 +168,6 @@ impl ScanArgs {
             (.., None) => return Ok(None),
             (.., Some(path)) => by_name(path)?,
         }))
-    }
-
-    /// What the rules need from outside.
-    ///
-    /// # Errors
-    /// A file of placeholders or a pipeline cannot be read.
-    pub fn link_options(&self) -> Result<LinkOptions, String> {
-        let mut options = LinkOptions::default();
-        let read = |path: &Path| {
-            let origin = path.display().to_string();
-            let text = fs::read_to_string(path).map_err(|e| format!("{origin}: cannot be read: {e}"))?;
-            Ok::<_, String>((text, origin))
-        };
-        if let Some(path) = &self.placeholders {
-            let (text, origin) = read(path)?;
-            options.placeholders = Placeholders::parse(&text, &origin).map_err(|e| e.to_string())?;
-        }
-        for path in &self.pipeline {
-            let (text, origin) = read(path)?;
-            options.pipelines.add(Pipeline::parse(&text, &origin).map_err(|e| e.to_string())?);
-        }
-        Ok(options)
     }
 
     /// Which rules are reported.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use wardline_sense::log::{Format, detect, is_log_name};
@@ -61,6 +62,12 @@ impl Files {
             let meta = fs::metadata(path).map_err(|e| {
                 format!("{}: cannot be scanned: {e}; check the path, or the rights to it", path.display())
             })?;
+            if let Some(what) = not_a_file(&meta) {
+                return Err(format!(
+                    "{0}: it is {what}, not a file or folder; to read what comes out of it: wardline scan - < {0}",
+                    path.display()
+                ));
+            }
             if meta.is_dir() {
                 files.walk(path);
             } else {
@@ -117,6 +124,20 @@ impl Files {
             // Popped last first.
             folders.extend(inner.into_iter().rev());
         }
+    }
+}
+
+/// What something is that has no end to read to, or that is read once only.
+fn not_a_file(meta: &fs::Metadata) -> Option<&'static str> {
+    let kind = meta.file_type();
+    if kind.is_fifo() {
+        Some("a named pipe")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("a device")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        None
     }
 }
 

@@ -2,15 +2,17 @@
 
 use wardline_event::{Severity, Timestamp};
 
+use super::catalog::TACTICS;
+
 /// Which rules are reported.
 #[derive(Debug, Default)]
 pub struct RuleFilter {
     /// This level and above.
     pub level: Option<Severity>,
     /// One of these tags, or a tag below one (`attack.t1059` takes `attack.t1059.001`); empty takes all.
-    pub tags: Vec<String>,
+    pub tags: Vec<Tag>,
     /// None of these tags.
-    pub not_tags: Vec<String>,
+    pub not_tags: Vec<Tag>,
     /// One of these ids, or a title that holds one of these; empty takes all.
     pub rules: Vec<String>,
     /// None of these ids and titles.
@@ -25,7 +27,7 @@ impl RuleFilter {
             let wanted = wanted.to_lowercase();
             id.eq_ignore_ascii_case(&wanted) || title.contains(&wanted)
         };
-        let tagged = |wanted: &String| tags.iter().any(|tag| is_below(tag, wanted));
+        let tagged = |wanted: &Tag| tags.iter().any(|tag| wanted.takes(tag));
         self.level.is_none_or(|least| level >= least)
             && (self.rules.is_empty() || self.rules.iter().any(named))
             && !self.not_rules.iter().any(named)
@@ -34,10 +36,72 @@ impl RuleFilter {
     }
 }
 
-/// `attack.t1059.001` is below `attack.t1059`, and below itself.
-fn is_below(tag: &str, wanted: &str) -> bool {
-    tag.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted))
-        && matches!(tag.as_bytes().get(wanted.len()), None | Some(b'.'))
+/// A tag as a person writes it, and what it stands for in rules: `T1059`, `TA0002`, `Execution` or `attack.execution`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tag {
+    text: String,
+    any: Vec<String>,
+}
+
+/// ATT&CK's ids of tactics, and their names in tags.
+const TACTIC_IDS: &[(&str, &[&str])] = &[
+    ("ta0043", &["reconnaissance"]),
+    ("ta0042", &["resource-development"]),
+    ("ta0001", &["initial-access"]),
+    ("ta0002", &["execution"]),
+    ("ta0003", &["persistence"]),
+    ("ta0004", &["privilege-escalation"]),
+    // The younger name is that of ATT&CK 19.
+    ("ta0005", &["defense-evasion", "stealth"]),
+    ("ta0006", &["credential-access"]),
+    ("ta0007", &["discovery"]),
+    ("ta0008", &["lateral-movement"]),
+    ("ta0009", &["collection"]),
+    ("ta0011", &["command-and-control"]),
+    ("ta0010", &["exfiltration"]),
+    ("ta0040", &["impact"]),
+];
+
+impl Tag {
+    /// Any text is a tag. What is an id of ATT&CK or the name of a tactic need not say so.
+    pub fn new(text: &str) -> Self {
+        let plain = plain(text);
+        let name = plain.strip_prefix("attack.").unwrap_or(&plain);
+        let mut any = Vec::new();
+        if let Some((_, names)) = TACTIC_IDS.iter().find(|(id, _)| *id == name) {
+            any.extend(names.iter().map(|name| format!("attack.{name}")));
+        }
+        let of_attack = is_attack_id(name) || TACTICS.contains(&name);
+        any.push(if of_attack { format!("attack.{name}") } else { plain });
+        Self { text: text.to_owned(), any }
+    }
+
+    /// Whether a rule's tag is this one, or one below it: `attack.t1059.001` is below `attack.t1059`.
+    fn takes(&self, tag: &str) -> bool {
+        let tag = plain(tag);
+        let below = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        self.any.iter().any(|wanted| tag.strip_prefix(wanted.as_str()).is_some_and(below))
+    }
+}
+
+impl std::fmt::Display for Tag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Without case, and with dashes where older rules write `defense_evasion` and people a blank.
+fn plain(text: &str) -> String {
+    text.trim().to_lowercase().replace(['_', ' '], "-")
+}
+
+/// `t1059`, `t1059.001`, `ta0002`, `s0002`, `g0016`.
+fn is_attack_id(text: &str) -> bool {
+    let letters = text.chars().take_while(char::is_ascii_alphabetic).count();
+    let (kind, number) = text.split_at(letters);
+    let (number, sub) = number.split_once('.').unwrap_or((number, "000"));
+    let digits = |text: &str, n: usize| text.len() == n && text.bytes().all(|b| b.is_ascii_digit());
+    matches!(kind, "t" | "ta" | "s" | "g") && digits(number, 4) && digits(sub, 3)
 }
 
 /// Which records are looked at.
@@ -184,8 +248,8 @@ mod tests {
     #[test]
     fn a_technique_takes_its_sub_techniques() {
         let filter = |tags: &[&str], not: &[&str]| RuleFilter {
-            tags: tags.iter().map(|t| (*t).to_owned()).collect(),
-            not_tags: not.iter().map(|t| (*t).to_owned()).collect(),
+            tags: tags.iter().map(|t| Tag::new(t)).collect(),
+            not_tags: not.iter().map(|t| Tag::new(t)).collect(),
             ..RuleFilter::default()
         };
         let tags = ["attack.t1059.001".to_owned(), "attack.execution".to_owned()];
@@ -195,5 +259,26 @@ mod tests {
         assert!(!wants(filter(&["attack.t105"], &[])));
         assert!(!wants(filter(&["attack.t1059.0011"], &[])));
         assert!(!wants(filter(&[], &["attack.execution"])));
+        for tag in ["T1059", "t1059.001", "TA0002", "attack.ta0002", "Execution", "attack.Execution"] {
+            assert!(wants(filter(&[tag], &[])), "{tag}");
+        }
+        for tag in ["T1060", "TA0005", "t105", "1059", "TA", "executio"] {
+            assert!(!wants(filter(&[tag], &[])), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_tactic_is_known_by_its_id_its_name_and_older_spellings() {
+        let takes = |wanted: &str, tag: &str| Tag::new(wanted).takes(tag);
+        for wanted in ["TA0005", "defense evasion", "Defense-Evasion", "attack.defense_evasion"] {
+            assert!(takes(wanted, "attack.defense_evasion"), "{wanted}");
+            assert!(takes(wanted, "attack.defense-evasion"), "{wanted}");
+            assert!(!takes(wanted, "attack.execution"), "{wanted}");
+        }
+        assert!(takes("TA0005", "attack.stealth") && takes("TA0002", "attack.ta0002"));
+        assert!(takes("cve.2021-44228", "cve.2021-44228") && takes("S0002", "attack.s0002"));
+        for (id, names) in TACTIC_IDS {
+            assert!(is_attack_id(id) && names.iter().all(|name| TACTICS.contains(name)), "{id}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `wardline scan`: Sigma rules over log files.
 
 mod args;
+mod asked;
 mod catalog;
 mod collect;
 mod correlate;
@@ -47,6 +48,7 @@ use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 
 use crate::printable::printable;
+use crate::rules::context::Context;
 use crate::rules::load::{self, Loaded};
 
 /// Everything that was asked for was read.
@@ -96,11 +98,12 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     }
     // They are read at the same time as the rules; whoever needs them first waits for them.
     thread::spawn(Sources::builtin);
-    let options = match args.link_options() {
-        Ok(options) => options,
+    let context = match args.context.read() {
+        Ok(context) => context,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
-    let loaded = load::load(&args.rules, args.no_cache, Severity::Informational, &options);
+    context.tell("scan");
+    let loaded = load::load(&args.rules, args.no_cache, Severity::Informational, &context.options);
     report_faults(args, &loaded);
     let catalog = Catalog::new(&loaded.rules, &loaded.correlations, &args.rule_filter());
     if catalog.entries.is_empty() {
@@ -139,23 +142,24 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         tally: Tally::default(),
         incidents: Incidents::default(),
         worst: args.html.is_some().then(html::Worst::default),
+        unreadable: files.faults.iter().take(html::UNREADABLE).cloned().collect(),
         totals: Totals {
             files_unreadable: files.faults.len() as u64,
             rules_loaded: catalog.entries.len() as u64,
             rules_reported: catalog.reported() as u64,
             rules_not_loaded: loaded.faults.len() as u64,
-            rules_unseen: unseen(&loaded.rules),
+            rules_unseen: unseen(&loaded.rules, context.sources()),
             ..Totals::default()
         },
     };
     if let Some(format) = format {
         out.write(&format.header())?;
     }
-    work(args, format, &loaded, &catalog, &files, stop, &mut out, &mut report)?;
+    work(args, &context, format, &loaded, &catalog, &files, stop, &mut out, &mut report)?;
     out.flush()?;
     clock.lap("files read and matched");
 
-    let Report { logs, tally, incidents, worst, totals } = report;
+    let Report { logs, tally, incidents, worst, totals, unreadable } = report;
     let took = clock.total();
     if let (Some(mut html), Some(worst)) = (html, &worst) {
         let page = html::Page {
@@ -163,7 +167,12 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
             tally: &tally,
             worst,
             logs: &logs,
+            asked: &asked::asked(args),
             counts: &text::summary::counts(&totals, &tally, took),
+            not_loaded: &loaded.faults,
+            doubtful: &loaded.warnings,
+            unreadable: &unreadable,
+            unreadable_places: totals.unreadable + totals.files_unreadable,
         };
         html.write(&html::page(&page))?;
         html.flush()?;
@@ -198,6 +207,12 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
             io::stdout().write_all(text.as_bytes())?;
         }
     }
+    if !loaded.faults.is_empty() {
+        complain(&format!(
+            "{} did not load, so nothing was looked for that only they find; `wardline rules lint` tells more",
+            counted(loaded.faults.len() as u64, "rule")
+        ));
+    }
     if stop.load(Ordering::Relaxed) {
         complain("interrupted: the results are those of what was read until then");
         return Ok(INTERRUPTED);
@@ -214,6 +229,8 @@ struct Report {
     /// The matches that a page shows one by one, if a page is written.
     worst: Option<html::Worst>,
     totals: Totals,
+    /// The first things that could not be read, for the page.
+    unreadable: Vec<String>,
 }
 
 impl Report {
@@ -229,6 +246,7 @@ impl Report {
 #[allow(clippy::too_many_arguments)]
 fn work(
     args: &ScanArgs,
+    context: &Context,
     format: Option<lines::Format>,
     loaded: &Loaded,
     catalog: &Catalog,
@@ -250,6 +268,8 @@ fn work(
         format,
         keep_fields: args.html.is_some(),
         count_sources: args.stats,
+        sources: context.sources(),
+        recover: args.recover,
         fallback: args.log_source.as_ref(),
         errors_per_piece: if args.verbose { usize::MAX } else { 3 },
         threads,
@@ -281,6 +301,9 @@ fn work(
             }
             Some(Message::Unreadable(text)) => {
                 told += 1;
+                if args.html.is_some() && report.unreadable.len() < html::UNREADABLE {
+                    report.unreadable.push(text.clone());
+                }
                 if told <= job.errors_per_piece {
                     bar.suspend(|| complain(&text));
                 }
@@ -345,8 +368,7 @@ fn temporary(e: &io::Error) -> io::Error {
 }
 
 /// Rules for which no known source writes events.
-fn unseen(rules: &RuleSet) -> u64 {
-    let sources = Sources::builtin();
+fn unseen(rules: &RuleSet, sources: &Sources) -> u64 {
     let mut rules_of: HashMap<&LogSource<'static>, u64> = HashMap::new();
     for rule in rules.rules() {
         *rules_of.entry(&rule.log_source).or_default() += 1;
@@ -366,20 +388,21 @@ fn nothing_to_do(why: &str) -> u8 {
 /// Tells which rules did not load; the scan goes on without them.
 fn report_faults(args: &ScanArgs, loaded: &Loaded) {
     const SHOWN: usize = 3;
-    if loaded.faults.is_empty() {
-        return;
-    }
     let shown = if args.verbose { usize::MAX } else { SHOWN };
+    let tell = |faults: &[String], what: &str| {
+        if faults.is_empty() {
+            return;
+        }
+        complain(what);
+        for fault in faults.iter().take(shown) {
+            let _ = writeln!(io::stderr(), "  {}", printable(fault));
+        }
+        if faults.len() > shown {
+            let _ = writeln!(io::stderr(), "  … and {} more; -v shows all", faults.len() - shown);
+        }
+    };
     let n = loaded.faults.len();
-    complain(&format!(
-        "{} did not load and {} left out:",
-        counted(n as u64, "rule"),
-        if n == 1 { "is" } else { "are" }
-    ));
-    for fault in loaded.faults.iter().take(shown) {
-        let _ = writeln!(io::stderr(), "  {}", printable(fault));
-    }
-    if n > shown {
-        let _ = writeln!(io::stderr(), "  … and {} more; -v shows all", n - shown);
-    }
+    let left_out = if n == 1 { "is left out" } else { "are left out" };
+    tell(&loaded.faults, &format!("{} did not load and {left_out}:", counted(n as u64, "rule")));
+    tell(&loaded.warnings, "doubtful in the rules, which are used all the same:");
 }

@@ -27,6 +27,8 @@ pub struct Stats {
     pub records: u64,
     /// Of these, the records that the filters left out.
     pub left_out: u64,
+    /// Of these, the records that were deleted.
+    pub recovered: u64,
     /// Errors: records, chunks, lines, or the file.
     pub unreadable: u64,
     /// Records that correlations would count if they said when.
@@ -45,6 +47,7 @@ impl Stats {
         }
         self.records += piece.records;
         self.left_out += piece.left_out;
+        self.recovered += piece.recovered;
         self.unreadable += piece.unreadable;
         self.uncorrelated += piece.uncorrelated;
         self.matched |= piece.matched;
@@ -71,6 +74,8 @@ pub struct Totals {
     pub records: u64,
     /// Records that the filters left out.
     pub left_out: u64,
+    /// Records that were deleted.
+    pub recovered: u64,
     /// Places in files that could not be read.
     pub unreadable: u64,
     /// Records that correlations would count if they said when.
@@ -107,6 +112,7 @@ impl Totals {
         self.unreadable += stats.unreadable;
         self.records += stats.records;
         self.left_out += stats.left_out;
+        self.recovered += stats.recovered;
         self.uncorrelated += stats.uncorrelated;
         self.files_with_matches += u64::from(stats.matched);
         for (source, n) in stats.sources {

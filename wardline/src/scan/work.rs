@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use wardline_event::{LogRecord, LogSource};
 use wardline_sense::log::{Fault, Options, Piece, Pieces, Place, ReadError, Workspace};
+use wardline_sigma::sources::Sources;
 use wardline_sigma::{Correlations, RuleSet, Scratch};
 
 use super::catalog::Catalog;
@@ -57,6 +58,10 @@ pub struct Job<'a> {
     pub keep_fields: bool,
     /// Records are counted by log source.
     pub count_sources: bool,
+    /// What records are told by.
+    pub sources: &'a Arc<Sources>,
+    /// Deleted records are looked for, too.
+    pub recover: bool,
     /// The log source of records that do not tell theirs.
     pub fallback: Option<&'a LogSource<'static>>,
     /// How many errors of one piece are told; all are counted.
@@ -169,7 +174,7 @@ pub fn run(job: &Job<'_>, each: &mut dyn FnMut(Option<Message>) -> io::Result<()
         for _ in 0..job.threads {
             scope.spawn(|| {
                 let mut scratch = job.rules.scratch();
-                let mut workspace = Workspace::default();
+                let mut workspace = Workspace::new(Arc::clone(job.sources));
                 while let Some(taken) = take(job, &next) {
                     Work::new(job, &taken, &abandoned).scan(taken.piece, &mut scratch, &mut workspace);
                 }
@@ -222,7 +227,7 @@ fn take<'a>(job: &Job<'a>, next: &Mutex<Next<'a>>) -> Option<Taken<'a>> {
             next.file += 1;
             job.progress.files.fetch_add(1, Ordering::Relaxed);
             next.path = None;
-            let options = Options { bytes_read: Arc::clone(&job.progress.bytes), ..Options::default() };
+            let options = Options { recover: job.recover, bytes_read: Arc::clone(&job.progress.bytes) };
             let pieces = if input.stdin {
                 Pieces::new(&input.path, io::stdin(), &options)
             } else {
@@ -331,6 +336,9 @@ impl<'a> Work<'a> {
         if self.stats.records.is_multiple_of(SHOWN) {
             self.job.progress.records.fetch_add(SHOWN, Ordering::Relaxed);
         }
+        if self.job.recover && record.text("Recovered").is_some() {
+            self.stats.recovered += 1;
+        }
         if let Some(fallback) = self.job.fallback
             && record.source == LogSource::default()
         {
@@ -401,7 +409,7 @@ impl<'a> Work<'a> {
 
     fn unreadable(&mut self, e: &ReadError) {
         let whole = matches!(e.place, Place::File)
-            && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. } | Fault::Packed(_));
+            && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. } | Fault::Packed(_) | Fault::Empty);
         if whole && self.stats.records == 0 {
             // A folder may hold other files under the names of logs.
             let a_log = self.named || !matches!(e.what, Fault::UnknownFormat);

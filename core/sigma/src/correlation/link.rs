@@ -30,6 +30,30 @@ struct Inner {
     /// Names of fields by number.
     fields: Vec<String>,
     silent_rules: Vec<bool>,
+    /// By index of the correlation: what each of its references stands for.
+    references: Vec<Vec<Reference>>,
+}
+
+/// What a correlation's reference to a rule stands for: several rules if they share an id or name, or correlations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reference {
+    /// Indices of rules.
+    pub rules: Vec<usize>,
+    /// Indices of correlations.
+    pub correlations: Vec<usize>,
+}
+
+impl Reference {
+    fn of(targets: &[Target]) -> Self {
+        let mut out = Self::default();
+        for target in targets {
+            match target {
+                Target::Rule(rule) => out.rules.push(*rule),
+                Target::Correlation(inner) => out.correlations.push(*inner),
+            }
+        }
+        out
+    }
 }
 
 /// A rule or correlation, as those over it see it.
@@ -135,6 +159,14 @@ impl Correlations {
     /// highest of the rules and correlations that it refers to.
     pub fn correlations(&self) -> &[Correlation] {
         &self.inner.correlations
+    }
+
+    /// What each entry of a correlation's `rules` stands for.
+    ///
+    /// # Panics
+    /// If there is no correlation with this index.
+    pub fn references(&self, correlation: usize) -> &[Reference] {
+        &self.inner.references[correlation]
     }
 
     /// True if there is none.
@@ -315,6 +347,7 @@ fn build(
         source.needs.dedup();
         source.feeds.sort_by_key(|feed| plans[feed.correlation].rank);
     }
+    out.references = resolved.iter().map(|all| all.iter().map(|t| Reference::of(t)).collect()).collect();
     Inner { correlations, plans, ..out }
 }
 

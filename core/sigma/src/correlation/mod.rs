@@ -32,7 +32,7 @@ mod window;
 pub(crate) use boolean::Expression;
 pub use capture::Hit;
 pub use hits::Hits;
-pub use link::Correlations;
+pub use link::{Correlations, Reference};
 pub use looks::Look;
 pub(crate) use parse::{faults, parse};
 pub(crate) use resolve::rules_under;

@@ -21,6 +21,9 @@ pub use worst::Worst;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// Places that a page lists of those that could not be read, and rules of those that did not load.
+pub const UNREADABLE: usize = 200;
+
 /// What the page shows.
 pub struct Page<'a> {
     /// The rules.
@@ -31,6 +34,14 @@ pub struct Page<'a> {
     pub worst: &'a Worst,
     /// The names of the logs.
     pub logs: &'a [Arc<str>],
+    /// What the scan was asked to do, each with its name.
+    pub asked: &'a [(&'static str, String)],
+    /// Rules that did not load, and what is doubtful in others.
+    pub not_loaded: &'a [String],
+    pub doubtful: &'a [String],
+    /// The first places that could not be read, and how many there are.
+    pub unreadable: &'a [String],
+    pub unreadable_places: u64,
     /// The counts of the scan, each with its name.
     pub counts: &'a [(&'static str, String)],
 }
@@ -81,17 +92,40 @@ pub fn page(page: &Page<'_>) -> String {
     out += "</section>\n<section id=\"rules\"><h2>Rules</h2>";
     out += &tables::rules(page);
     out += "</section>\n<section id=\"scan\"><h2>The scan</h2><dl>";
-    for (name, text) in page.counts {
+    for (name, text) in page.asked.iter().chain(page.counts) {
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escaped(text));
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
     let _ = write!(
         out,
-        "<dt>Written</dt><dd>{} by wardline {}</dd></dl></section>\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
+        "<dt>Written</dt><dd>{} by wardline {}</dd></dl>",
         Timestamp(now),
         env!("CARGO_PKG_VERSION")
     );
+    faults(&mut out, "Could not be read", page.unreadable, page.unreadable_places);
+    faults(&mut out, "Rules that did not load", page.not_loaded, page.not_loaded.len() as u64);
+    faults(&mut out, "Doubtful in the rules", page.doubtful, page.doubtful.len() as u64);
+    let _ = write!(out, "</section>\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n");
     out
+}
+
+/// What went wrong, a line each; of very many the first.
+fn faults(out: &mut String, title: &str, list: &[String], all: u64) {
+    if list.is_empty() {
+        return;
+    }
+    let _ = write!(out, "<h3>{title} ({})</h3><ul class=\"faults\">", thousands(all));
+    for fault in list.iter().take(UNREADABLE) {
+        let _ = write!(out, "<li>{}</li>", escaped(fault));
+    }
+    *out += "</ul>";
+    if all > list.len().min(UNREADABLE) as u64 {
+        let _ = write!(
+            out,
+            "<p class=\"note\">The first {}; <code>-v</code> tells all on standard error.</p>",
+            list.len().min(UNREADABLE)
+        );
+    }
 }
 
 fn lead(tally: &Tally, computers: usize) -> String {

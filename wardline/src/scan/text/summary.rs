@@ -28,6 +28,7 @@ pub fn counts(totals: &Totals, tally: &Tally, took: Duration) -> Vec<(&'static s
     lines.push(("Files", files));
     let mut records = format!("{} read", thousands(totals.records));
     for (n, what) in [
+        (totals.recovered, "of them deleted ones"),
         (totals.left_out, "left out by time or computer"),
         (totals.uncorrelated, "not correlated (they say no time)"),
         (totals.unreadable, "places unreadable"),

@@ -1,6 +1,9 @@
 //! `wardline rules test`: recorded events that rules must match, in SigmaHQ's format.
 
-use std::collections::{BTreeSet, HashMap};
+mod counts;
+mod rules;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,11 +12,14 @@ use std::process::ExitCode;
 use console::Style;
 use serde_json::json;
 use wardline_event::LogSource;
-use wardline_sigma::{Collection, LinkOptions, RegressionTest, RegressionTests, RuleSet};
+use wardline_sigma::{RegressionTest, RegressionTests};
 
+use super::context::{Context, ContextArgs};
 use super::files::Files;
-use super::load::{Source, sources};
-use super::{events, parallel};
+use super::parallel;
+use counts::Counts;
+use rules::{Rules, Tested};
+
 use crate::printable::{printable, printable_json};
 
 const EXAMPLES: &str = "\
@@ -28,7 +34,8 @@ A test is an `info.yml` that names rules by id and recordings with the number of
       - id: 5bed80b6-b3e8-428e-a3ae-d3c757589e41
   regression_tests_info:
       - {name: Positive Detection Test, type: evtx, match_count: 1, path: regression_data/…/5bed80b6.evtx}
-`path` is relative to the folder that holds the rules and the tests, or to the info.yml.
+`path` is relative to the folder that holds the rules and the tests, or to the info.yml. Of a correlation, `match_count` \
+is how often it matches; the rules that it counts are looked for where it lies.
 
 Exit code: 0 every test came out as it should; 1 one did not; 2 there is no test, or wrong usage.";
 
@@ -42,6 +49,8 @@ pub struct TestArgs {
     /// Rule files or folders; may be given several times [default: the nearest folders rules* beside or above DIR]
     #[arg(short, long, value_name = "PATH")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    context: ContextArgs,
     /// One JSON object for each test and rule
     #[arg(long)]
     json: bool,
@@ -104,6 +113,14 @@ pub fn tested_ids(paths: &[PathBuf]) -> BTreeSet<String> {
 }
 
 pub fn run(args: &TestArgs) -> ExitCode {
+    let context = match args.context.read() {
+        Ok(context) => context,
+        Err(why) => {
+            eprintln!("wardline rules test: {}", printable(&why));
+            return ExitCode::from(2);
+        }
+    };
+    context.tell("rules test");
     let (infos, faults) = infos(&args.paths);
     for fault in &faults {
         eprintln!("wardline rules test: {}", printable(fault));
@@ -117,9 +134,9 @@ pub fn run(args: &TestArgs) -> ExitCode {
         .filter_map(|info| info.tests.as_ref().ok())
         .flat_map(|tests| tests.rules.iter().map(|rule| rule.id.as_str()))
         .collect();
-    let rules = Rules::find(args, &wanted);
+    let rules = Rules::find(args, &context.options, &wanted);
     let outcomes: Vec<Outcome> =
-        parallel::map(&infos, |info| run_info(info, &rules)).into_iter().flatten().collect();
+        parallel::map(&infos, |info| run_info(info, &rules, &context)).into_iter().flatten().collect();
     let failed = outcomes.iter().filter(|o| !o.passed()).count() + faults.len();
     match write(args, &outcomes, infos.len()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
@@ -131,93 +148,7 @@ pub fn run(args: &TestArgs) -> ExitCode {
     }
 }
 
-/// The rules that the tests name.
-struct Rules {
-    set: RuleSet,
-    by_id: HashMap<String, usize>,
-    /// Why a rule that was found cannot be used, by its id.
-    faults: HashMap<String, String>,
-}
-
-impl Rules {
-    /// The rules named on the command line, or those in the nearest folder above the tests that has some of them.
-    fn find(args: &TestArgs, wanted: &BTreeSet<&str>) -> Self {
-        if !args.rules.is_empty() {
-            return Self::load(&args.rules, wanted);
-        }
-        for path in &args.paths {
-            let Ok(path) = fs::canonicalize(path) else { continue };
-            for folder in path.ancestors() {
-                let folders = rule_folders(folder);
-                if folders.is_empty() {
-                    continue;
-                }
-                let rules = Self::load(&folders, wanted);
-                if !rules.by_id.is_empty() || !rules.faults.is_empty() {
-                    return rules;
-                }
-            }
-        }
-        Self::load(&[], &BTreeSet::new())
-    }
-
-    fn load(paths: &[PathBuf], wanted: &BTreeSet<&str>) -> Self {
-        let (sources, _) = if wanted.is_empty() { Default::default() } else { sources(paths) };
-        let parse = |source: &Source| match &source.text {
-            Ok(text) if !is_info(Path::new(&source.origin)) => {
-                Collection::parse(text, &source.origin).map_err(|e| e.to_string())
-            }
-            Ok(_) => Ok(Collection::default()),
-            Err(e) => Err(e.clone()),
-        };
-        let (mut all, mut faults) = (Collection::default(), HashMap::new());
-        for (parsed, source) in parallel::map(&sources, parse).into_iter().zip(&sources) {
-            match parsed {
-                Ok(parsed) => all.extend(parsed),
-                Err(fault) => {
-                    // A rule that does not load still says which rule it is.
-                    let text = source.text.as_deref().unwrap_or_default();
-                    let id = text.lines().filter_map(|l| l.strip_prefix("id:")).map(str::trim).next();
-                    faults.extend(id.filter(|id| wanted.contains(id)).map(|id| (id.to_owned(), fault)));
-                }
-            }
-        }
-        all.rules.retain(|rule| wanted.contains(rule.id.as_str()));
-        for correlation in std::mem::take(&mut all.correlations) {
-            let id = &correlation.attributes.id;
-            if wanted.contains(id.as_str()) {
-                let why =
-                    "a correlation: its tests cannot be run yet, only those of the rules that it counts";
-                faults.insert(id.clone(), why.to_owned());
-            }
-        }
-        let ids: Vec<(String, String)> =
-            all.rules.iter().map(|r| (r.id.clone(), format!("{}:{}:", r.origin, r.line))).collect();
-        let linked = all.link(&LinkOptions::default());
-        for fault in linked.faults.iter().filter(|f| !f.is_warning()) {
-            let text = fault.to_string();
-            let of =
-                ids.iter().find(|(_, origin)| text.starts_with(origin.split(':').next().unwrap_or(origin)));
-            faults.extend(of.map(|(id, _)| (id.clone(), text)));
-        }
-        let by_id = linked.rules.rules().iter().enumerate().map(|(i, r)| (r.id.clone(), i)).collect();
-        Self { set: linked.rules, by_id, faults }
-    }
-}
-
-/// The folders of rules in a repository: `rules`, `rules-emerging-threats`, …
-fn rule_folders(root: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .filter(|e| e.file_name().as_encoded_bytes().starts_with(b"rules"))
-        .map(|e| e.path())
-        .filter(|path| path.is_dir())
-        .collect();
-    found.sort();
-    found
-}
-
-fn run_info(info: &Info, rules: &Rules) -> Vec<Outcome> {
+fn run_info(info: &Info, rules: &Rules, context: &Context) -> Vec<Outcome> {
     let fault = |why: &str| Outcome {
         rule_id: String::new(),
         rule: String::new(),
@@ -234,18 +165,18 @@ fn run_info(info: &Info, rules: &Rules) -> Vec<Outcome> {
     if tests.rules.is_empty() && !tests.tests.is_empty() {
         return vec![fault("the tests name no rule: add `rule_metadata` with the rule's id")];
     }
-    let named: Vec<usize> = tests.rules.iter().filter_map(|r| rules.by_id.get(&r.id).copied()).collect();
+    let named: Vec<Tested> = tests.rules.iter().filter_map(|r| rules.tested(&r.id)).collect();
     let mut out = Vec::new();
     for test in &tests.tests {
         let counted = recording(&info.path, &test.path)
             .ok_or_else(|| {
                 format!("{} is not there, neither below a folder above nor beside the info.yml", test.path)
             })
-            .map(|path| Counts::of(&path, rules, &named));
+            .map(|path| Counts::of(&path, rules, context.sources(), &named));
         for rule in &tests.rules {
-            let known = rules.by_id.get(&rule.id);
-            let title = known.map_or(rule.title.as_str(), |i| &rules.set.rules()[*i].title);
-            let (got, why) = verdict(&rule.id, known.copied(), &counted, test, rules);
+            let known = rules.tested(&rule.id);
+            let title = known.map_or(rule.title.as_str(), |tested| rules.title(tested));
+            let (got, why) = verdict(&rule.id, known, &counted, test, rules);
             out.push(Outcome {
                 rule_id: rule.id.clone(),
                 rule: title.to_owned(),
@@ -263,13 +194,13 @@ fn run_info(info: &Info, rules: &Rules) -> Vec<Outcome> {
 /// How many events matched, and what else there is to say.
 fn verdict(
     id: &str,
-    rule: Option<usize>,
+    rule: Option<Tested>,
     counted: &Result<Counts, String>,
     test: &RegressionTest,
     rules: &Rules,
 ) -> (Option<u64>, String) {
     let Some(rule) = rule else {
-        let why = rules.faults.get(id).cloned();
+        let why = rules.fault(id).map(str::to_owned);
         return (
             None,
             why.unwrap_or_else(|| format!("no rule has the id {id}; name their folder with --rules")),
@@ -279,12 +210,21 @@ fn verdict(
         Ok(counts) => counts,
         Err(why) => return (None, why.clone()),
     };
-    let got = counts.matches.get(&rule).copied().unwrap_or_default();
+    let (got, untimed) = match rule {
+        Tested::Rule(rule) => (counts.matches.get(&rule).copied().unwrap_or_default(), 0),
+        Tested::Correlation(place) => counts.correlated.get(&place).copied().unwrap_or_default(),
+    };
     if got == test.match_count {
         return (Some(got), String::new());
     }
     let mut why = format!("{} in the recording", crate::scan::counted(counts.records, "record"));
-    if let Some((n, source)) = counts.elsewhere.get(&rule) {
+    if untimed > 0 {
+        let n = crate::scan::counted(untimed, "record");
+        why = format!("{why}; {n} not correlated, since they say no time");
+    }
+    if let Tested::Rule(rule) = rule
+        && let Some((n, source)) = counts.elsewhere.get(&rule)
+    {
         let wanted = shown(&rules.set.rules()[rule].log_source);
         why =
             format!("{why}; {n} match but for their log source: {}, the rule is for {wanted}", shown(source));
@@ -309,41 +249,6 @@ fn recording(info: &Path, path: &str) -> Option<PathBuf> {
     let above = info.ancestors().skip(1).map(|folder| folder.join(path));
     let beside = path.file_name().map(|name| info.with_file_name(name));
     above.chain(beside).find(|path| path.is_file())
-}
-
-/// What the rules of a test make of its recording.
-#[derive(Default)]
-struct Counts {
-    records: u64,
-    matches: HashMap<usize, u64>,
-    /// Events that a rule would match if it were for their log source, and the first one's.
-    elsewhere: HashMap<usize, (u64, LogSource<'static>)>,
-    /// The first thing that could not be read.
-    fault: Option<String>,
-}
-
-impl Counts {
-    fn of(path: &Path, rules: &Rules, named: &[usize]) -> Self {
-        let mut counts = Self::default();
-        let mut scratch = rules.set.scratch();
-        events::of_file(path, &mut |item| match item {
-            Ok(record) => {
-                counts.records += 1;
-                let matched = events::matched(&rules.set, record, &mut scratch);
-                for &rule in named {
-                    if matched.contains(&rule) {
-                        *counts.matches.entry(rule).or_default() += 1;
-                    } else if rules.set.rules()[rule].explanation(&*record).condition.holds() {
-                        counts.elsewhere.entry(rule).or_insert_with(|| (0, record.source.clone())).0 += 1;
-                    }
-                }
-            }
-            Err(e) => {
-                counts.fault.get_or_insert_with(|| e.to_string());
-            }
-        });
-        counts
-    }
 }
 
 fn write(args: &TestArgs, outcomes: &[Outcome], infos: usize) -> io::Result<()> {

@@ -1,0 +1,89 @@
+//! What rules need from outside: the same options for every command that puts rules together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wardline_sigma::sources::Sources;
+use wardline_sigma::{LinkOptions, Pipeline, Placeholders};
+
+use crate::printable::printable;
+
+/// Options that rules are put together with.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ContextArgs {
+    /// Values for the placeholders in rules (`|expand`): a YAML file of `name: [value, value]`
+    #[arg(long, value_name = "FILE")]
+    pub placeholders: Option<PathBuf>,
+    /// A pipeline that makes the rules fit other names of fields: ours or pySigma's YAML; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub pipeline: Vec<PathBuf>,
+    /// Log sources beside the built-in ones: how records are known and what their fields are called; may be given several
+    /// times
+    #[arg(long, value_name = "FILE")]
+    pub sources: Vec<PathBuf>,
+}
+
+/// What the options say.
+pub struct Context {
+    /// Placeholders and pipelines.
+    pub options: LinkOptions,
+    /// The built-in log sources and those that were named; none if these are none.
+    sources: Option<Arc<Sources>>,
+    /// What is in the files and has no effect, one sentence each.
+    pub notices: Vec<String>,
+}
+
+impl ContextArgs {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, and why.
+    pub fn read(&self) -> Result<Context, String> {
+        let mut options = LinkOptions::default();
+        let mut notices = Vec::new();
+        if let Some(path) = &self.placeholders {
+            let (text, origin) = read(path)?;
+            options.placeholders = Placeholders::parse(&text, &origin).map_err(|e| e.to_string())?;
+        }
+        for path in &self.pipeline {
+            let (text, origin) = read(path)?;
+            let pipeline = Pipeline::parse(&text, &origin).map_err(|e| e.to_string())?;
+            notices.extend(pipeline.notices.iter().map(|notice| format!("{origin}: {notice}")));
+            options.pipelines.add(pipeline);
+        }
+        Ok(Context { options, sources: self.sources()?, notices })
+    }
+
+    fn sources(&self) -> Result<Option<Arc<Sources>>, String> {
+        if self.sources.is_empty() {
+            return Ok(None);
+        }
+        let mut all = Sources::clone(Sources::builtin());
+        for path in &self.sources {
+            let (text, origin) = read(path)?;
+            all.extend(&text, &origin).map_err(|e| e.to_string())?;
+        }
+        Ok(Some(Arc::new(all)))
+    }
+}
+
+impl Context {
+    /// What records are told by.
+    pub fn sources(&self) -> &Arc<Sources> {
+        self.sources.as_ref().unwrap_or_else(|| Sources::builtin())
+    }
+
+    /// Tells on standard error what has no effect.
+    pub fn tell(&self, command: &str) {
+        for notice in &self.notices {
+            eprintln!("wardline {command}: {}", printable(notice));
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), String> {
+    let origin = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| format!("{origin}: cannot be read: {e}"))?;
+    Ok((text, origin))
+}
