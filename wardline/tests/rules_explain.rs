@@ -141,3 +141,234 @@ fn without_an_event_it_tells_what_the_rule_can_see() {
     assert!(out.contains("none: no known source writes events of this log source"), "{out}");
     assert_eq!(explain(folder.path(), &["no such rule", "--rules", "."]).0, Some(2));
 }
+
+const LOGINS: &str = r"title: Failed login
+name: failed_login
+id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e01
+level: low
+logsource: {product: windows, service: security}
+detection:
+  selection: {EventID: 4625}
+  condition: selection
+---
+title: Login
+name: login
+id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e02
+level: low
+logsource: {product: windows, service: security}
+detection:
+  selection: {EventID: 4624, LogonType: 3}
+  condition: selection
+---
+title: Many failed logins
+name: many
+id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e03
+correlation:
+  type: event_count
+  rules: failed_login
+  group-by: [Computer]
+  timespan: 5m
+  condition: {gte: 3}
+---
+title: A guessed password
+id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e04
+level: high
+correlation:
+  type: temporal_ordered
+  rules: [many, login]
+  group-by: [Computer]
+  timespan: 10m
+";
+
+const AGGREGATION: &str = r"title: Many failed logins, as Sigma 1 says it
+id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e05
+level: high
+logsource: {product: windows, service: security}
+detection:
+  selection: {EventID: 4625}
+  timeframe: 5m
+  condition: selection | count() by Computer > 3
+";
+
+/// A record of the Security log, so many seconds after ten o'clock.
+fn security(number: u64, second: u64, id: u64, computer: &str, logon_type: u64) -> String {
+    let time = format!("2024-11-03T10:{:02}:{:02}.000Z", second / 60, second % 60);
+    serde_json::json!({"Event": {
+        "System": {
+            "Channel": "Security", "EventID": id, "Computer": computer, "EventRecordID": number,
+            "TimeCreated": {"#attributes": {"SystemTime": time}},
+        },
+        "EventData": {"LogonType": logon_type},
+    }})
+    .to_string()
+}
+
+fn logins() -> tempfile::TempDir {
+    let folder = folder();
+    fs::write(folder.path().join("logins.yml"), LOGINS).unwrap();
+    fs::write(folder.path().join("old.yml"), AGGREGATION).unwrap();
+    let one: Vec<String> = (0..4).map(|n| security(n + 1, n * 20, 4625, "PC-1", 3)).collect();
+    let two = [
+        security(5, 100, 4625, "PC-2", 3),
+        security(6, 120, 4625, "PC-2", 3),
+        security(7, 200, 4624, "PC-2", 2),
+        security(8, 260, 4624, "PC-1", 3),
+    ];
+    fs::write(folder.path().join("one.jsonl"), one.join("\n")).unwrap();
+    fs::write(folder.path().join("two.jsonl"), two.join("\n")).unwrap();
+    folder
+}
+
+#[test]
+fn of_a_correlation_the_records_the_groups_and_the_count_are_told() {
+    let folder = logins();
+    let (code, out, err) = explain(folder.path(), &["logins.yml", "one.jsonl", "two.jsonl"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(
+        out,
+        "A guessed password matches
+temporal_ordered ≥ 2 of many, login within 10m, by Computer
+
+Rules that it counts, in 8 records:
+✓ Failed login: 6 records: 1-6
+✓ Login: 1 record: 8
+
+What came of it, where that was nearest to the condition:
+✓ Computer PC-1: 2 of 2 in order (Many failed logins, Login); asked: ≥ 2 of many, login within 10m
+    from 2024-11-03 10:00:00 to 2024-11-03 10:04:20, records 1-4, 8
+
+It counts Many failed logins: event_count ≥ 3 within 5m, by Computer
+✓ Computer PC-1: 3; asked: ≥ 3 within 5m
+    from 2024-11-03 10:00:00 to 2024-11-03 10:00:40, records 1-3
+✗ Computer PC-2: 2; asked: ≥ 3 within 5m
+    from 2024-11-03 10:01:40 to 2024-11-03 10:02:00, records 5, 6
+"
+    );
+    // The order of the logs makes no difference, that of the times does.
+    let (code, out, _) =
+        explain(folder.path(), &["guessed", "two.jsonl", "one.jsonl", "--rules", "logins.yml", "--json"]);
+    assert_eq!(code, Some(0));
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&found["type"], &found["matches"]), (&"temporal_ordered".into(), &true.into()));
+    assert_eq!(found["groups"][0]["records"], serde_json::json!([5, 6, 7, 8, 4]));
+    assert_eq!(found["groups"][0]["group"], serde_json::json!({"Computer": "PC-1"}));
+    assert_eq!(found["rules"][0]["records"], serde_json::json!([1, 2, 5, 6, 7, 8]));
+}
+
+#[test]
+fn what_keeps_a_correlation_from_matching_is_told() {
+    let folder = logins();
+    let (code, out, _) = explain(folder.path(), &["logins.yml", "two.jsonl"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.starts_with("A guessed password does not match\n"), "{out}");
+    assert!(out.contains("\n✗ Computer PC-2: 2; asked: ≥ 3 within 5m\n"), "{out}");
+    // Of a rule that matches nothing the nearest record is explained.
+    let (_, out, _) = explain(folder.path(), &["logins.yml", "one.jsonl"]);
+    assert!(out.contains("\n✗ Login: none\n    nearest: it does not match record 1 of 4\n"), "{out}");
+    assert!(out.contains("\n        ✗ EventID 4624: the event has 4625\n"), "{out}");
+    assert!(out.contains("\n✗ Computer PC-1: 1 of 2 in order (Many failed logins); asked: "), "{out}");
+}
+
+#[test]
+fn an_aggregation_of_sigma_1_tells_its_count() {
+    let folder = logins();
+    let (code, out, err) = explain(folder.path(), &["old.yml", "one.jsonl", "two.jsonl"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.starts_with(
+            "Many failed logins, as Sigma 1 says it matches\nevent_count > 3 within 5m, by Computer\n"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("\n✓ the events of its condition: 6 records: 1-6\n"), "{out}");
+    assert!(out.contains("\n✓ Computer PC-1: 4; asked: > 3 within 5m\n"), "{out}");
+    assert!(out.contains("\n✗ Computer PC-2: 2; asked: > 3 within 5m\n"), "{out}");
+    let (code, out, _) = explain(folder.path(), &["sigma 1 says", "--rules", "old.yml"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        out.contains("\nEvents that it can see:\n  windows-security, event 4625: Logon failed ("),
+        "{out}"
+    );
+    assert!(
+        out.contains("\n  (the other ")
+            && out.contains(" of its log source have another EventID than it asks for)\n"),
+        "{out}"
+    );
+
+    let list = Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .args(["rules", "list", "--rules", "old.yml", "--rules", "logins.yml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(list.stdout).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert!(
+        lines.contains(&"high          windows  record  event_count: Many failed logins, as Sigma 1 says it"),
+        "{out}"
+    );
+    assert!(lines.contains(&"low           windows  record  event_count: Many failed logins"), "{out}");
+    assert_eq!(lines[5], "5 rules");
+}
+
+#[test]
+fn placeholders_pipelines_and_sources_are_those_of_a_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put(
+        "door.yml",
+        "title: Door of an administrator\nid: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e06\nlevel: low\ndate: 2026-01-31\n\
+         logsource: {product: badge, service: doors}\n\
+         detection:\n  selection:\n    Holder|expand: '%admins%'\n  condition: selection\n",
+    );
+    put("values.yml", "admins: [alice, bob]\n");
+    put("names.yml", "pipeline: names\nsteps:\n  - rename: {Holder: holder}\n");
+    put(
+        "badge.yml",
+        "source: badge-reader\ntitle: Badge reader\nproduct: badge\nservice: doors\nhas: [device_vendor, door]\n\
+         fields: [device_vendor, door, holder]\n",
+    );
+    put("log.jsonl", r#"{"device_vendor": "Acme", "door": 7, "holder": "bob"}"#);
+    let options = ["--placeholders", "values.yml", "--pipeline", "names.yml", "--sources", "badge.yml"];
+    let rules = |command: &[&str], with: usize| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wardline"))
+            .args(command)
+            .args(&options[..with])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = rules(&["rules", "explain", "door.yml", "log.jsonl"], 6);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("✓ log source: the event is product badge, service doors\n"), "{out}");
+    assert!(out.contains("✓ holder expand 'bob': the event has bob\n"), "{out}");
+    assert!(rules(&["rules", "explain", "door.yml", "log.jsonl"], 0).2.contains("S033"));
+    let (code, out, _) = rules(&["scan", "log.jsonl", "--rules", "door.yml", "--json"], 6);
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{out}");
+    // Without the sources nobody knows what the record is.
+    assert_eq!(rules(&["scan", "log.jsonl", "--rules", "door.yml", "--json"], 4).1, "");
+    let (code, out, err) = rules(&["rules", "lint", "door.yml", "--deny", "notes"], 6);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("[S150]") && !out.contains("[S151]") && !out.contains("[S033]"), "{out}");
+    let (code, out, _) = rules(&["rules", "list", "--rules", "door.yml"], 6);
+    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(
+        rules(&["rules", "list", "--rules", "door.yml"], 0).0,
+        Some(1),
+        "the placeholder has no value"
+    );
+    put(
+        "info.yml",
+        "rule_metadata:\n  - id: 7d1f3c52-1b53-4d0c-9a3e-0c6f1b2d3e06\nregression_tests_info:\n  \
+         - {name: Bob, type: json, match_count: 1, path: log.jsonl}\n",
+    );
+    let (code, out, err) = rules(&["rules", "test", "info.yml", "--rules", "door.yml"], 6);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(rules(&["rules", "test", "info.yml", "--rules", "door.yml"], 4).0, Some(1));
+    put("badge.yml", "source: badge-reader\nproduct: badge\nchanels: [x]\n");
+    let (code, _, err) = rules(&["rules", "list"], 6);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("badge.yml:3:1: S070"), "{err}");
+}

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const UNTIDY: &str = "level: low\ntitle: \"A\"\nlogsource:\n    product: windows\ndetection:\n    a:\n        B: c\n    condition: a\n";
 const TIDY: &str =
@@ -56,4 +57,35 @@ fn what_cannot_be_formatted_is_left_as_it_is() {
     assert_eq!(code, Some(1));
     assert!(err.contains("left as it is: ./broken.yml:"), "{err}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "title: [\n");
+}
+
+#[test]
+fn standard_input_is_formatted_to_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let fmt = |args: &[&str], input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wardline"))
+            .args(["rules", "fmt"])
+            .args(args)
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(fmt(&["-"], UNTIDY), (Some(0), TIDY.to_owned(), String::new()));
+    assert_eq!(fmt(&["-", "--check"], TIDY), (Some(0), String::new(), String::new()));
+    assert_eq!(fmt(&["-", "--check"], UNTIDY).0, Some(1));
+    let (code, out, _) = fmt(&["-", "--diff"], UNTIDY);
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with("--- standard input\n+++ standard input\n@@ -1 +1 @@\n"), "{out}");
+    // What is written may take the place of what was read.
+    let (code, out, err) = fmt(&["-"], "title: [\n");
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("wardline rules fmt: standard input:2:1: S001 "), "{err}");
+    assert_eq!(fmt(&["-", "."], UNTIDY).0, Some(2));
 }

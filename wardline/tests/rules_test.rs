@@ -185,3 +185,56 @@ fn lint_names_the_rules_without_a_test() {
         lines.iter().filter(|l| l["code"] == "S161").map(|l| l["file"].as_str().unwrap()).collect();
     assert_eq!(untested, ["rules-threat-hunting/linux.yml"]);
 }
+
+const MANY: &str = "55555555-5555-4555-8555-555555555555";
+
+/// A correlation is tested like a rule; its count is how often it matches.
+#[test]
+fn correlations_are_tested_with_the_rules_that_they_count() {
+    let folder = repository();
+    let root = folder.path();
+    put(
+        root,
+        "rules/windows/many.yml",
+        &format!(
+            "title: Whoami again and again\nid: {MANY}\nlevel: high\ncorrelation:\n  type: event_count\n  \
+             rules: {WHOAMI}\n  group-by: Computer\n  timespan: 1m\n  condition: {{gte: 2}}\n"
+        ),
+    );
+    let at = |second: u64, image: &str| {
+        let mut event: Value = serde_json::from_str(&sysmon(image)).unwrap();
+        event["Event"]["System"]["TimeCreated"] = json!({"#attributes": {"SystemTime": format!("2024-11-03T10:{:02}:{:02}Z", second / 60, second % 60)}});
+        event.to_string()
+    };
+    // Twice within a minute, one alone, and twice again; not in the order of time.
+    let whoami = r"C:\whoami.exe";
+    let events =
+        [at(600, whoami), at(0, whoami), at(30, whoami), at(300, whoami), at(620, whoami), at(1, "a.exe")];
+    put(root, "regression_data/many/data.json", &events.join("\n"));
+    let data = "regression_data/many/data.json";
+    put(root, "regression_data/many/info.yml", &info(MANY, data, 2));
+    put(root, "regression_data/wrong/info.yml", &info(MANY, data, 3));
+    put(root, "regression_data/untimed/info.yml", &info(MANY, "regression_data/untimed/data.json", 1));
+    put(root, "regression_data/untimed/data.json", &[sysmon(whoami), sysmon(whoami)].join("\n"));
+    let output =
+        run(root, &["regression_data/many", "regression_data/wrong", "regression_data/untimed", "--json"]);
+    let lines: Vec<Value> = text(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
+    assert_eq!(lines.len(), 3);
+    let (right, wrong, untimed) = (&lines[0], &lines[1], &lines[2]);
+    assert_eq!(
+        (&right["got"], &right["passed"], &right["rule"]),
+        (&json!(2), &json!(true), &json!("Whoami again and again"))
+    );
+    assert_eq!((&wrong["got"], &wrong["passed"]), (&json!(2), &json!(false)));
+    assert_eq!(untimed["got"], 0);
+    assert!(
+        untimed["why"].as_str().unwrap().contains("2 records not correlated, since they say no time"),
+        "{untimed}"
+    );
+    // A correlation over a rule that is not there.
+    fs::remove_file(root.join("rules/windows/whoami.yml")).unwrap();
+    let output = run(root, &["regression_data/many", "--json"]);
+    let line: Value = serde_json::from_str(text(&output.stdout).trim()).unwrap();
+    assert!(line["why"].as_str().unwrap().contains("S042"), "{line}");
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ast::{Matcher, Node};
+use crate::discriminator::Known;
 use crate::rule::Rule;
 
 impl Rule {
@@ -13,6 +14,14 @@ impl Rule {
             collect(&selection.body, &mut names);
         }
         names
+    }
+
+    /// Whether an event with this `EventID` may match, as far as that alone tells; `None` stands for an id that the rule
+    /// does not name.
+    pub fn may_match_event(&self, id: Option<i64>) -> bool {
+        let text = id.map(|id| id.to_string());
+        let known = Known { field: "EventID", value: text.as_deref() };
+        known.condition(&self.detection.condition, &self.detection) != Some(false)
     }
 }
 

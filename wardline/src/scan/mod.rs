@@ -43,7 +43,7 @@ use lines::Incident;
 use output::Output;
 use tally::Tally;
 use text::Page;
-pub use text::counted;
+pub use text::{counted, thousands};
 use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 
@@ -208,9 +208,11 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         }
     }
     if !loaded.faults.is_empty() {
+        let n = loaded.faults.len() as u64;
         complain(&format!(
-            "{} did not load, so nothing was looked for that only they find; `wardline rules lint` tells more",
-            counted(loaded.faults.len() as u64, "rule")
+            "{} did not load, so nothing was looked for that only {}; `wardline rules lint` tells more",
+            counted(n, "rule"),
+            if n == 1 { "it finds" } else { "they find" }
         ));
     }
     if stop.load(Ordering::Relaxed) {

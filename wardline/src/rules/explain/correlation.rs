@@ -177,24 +177,19 @@ impl Found<'_> {
     fn write_groups(&self, index: usize, out: &mut String) {
         let groups = self.groups(index);
         let correlation = self.correlation(index);
-        let what = if correlation.group_by.is_empty() {
-            "What came of them".to_owned()
-        } else {
-            let by = printable(&correlation.group_by.join(", ")).into_owned();
-            format!("By {by}, at its nearest")
-        };
-        let of = if index == self.index {
-            String::new()
+        let _ = if index == self.index {
+            writeln!(out, "\nWhat came of it, where that was nearest to the condition:")
         } else {
             let title = printable(&correlation.attributes.title);
-            format!(" of {title} ({})", sight::asked(&self.of.correlations, index))
+            writeln!(out, "\nIt counts {title}: {}", sight::asked(&self.of.correlations, index))
         };
-        let _ = writeln!(out, "\n{what}{of}:");
         if groups.is_empty() {
-            out.push_str("  nothing: no record to look at\n");
+            out.push_str("  nothing: no record that it counts\n");
         }
         for look in groups.iter().take(GROUPS) {
-            let values = look.group.iter().map(|value| value.as_deref().unwrap_or("(none)"));
+            let fields = correlation.group_by.iter().zip(&look.group);
+            let values =
+                fields.map(|(field, value)| format!("{field} {}", value.as_deref().unwrap_or("(none)")));
             let name = printable(&values.collect::<Vec<_>>().join(", ")).into_owned();
             let name = if name.is_empty() { String::new() } else { format!("{name}: ") };
             let mark = tree::mark(look.holds);
@@ -216,14 +211,12 @@ impl Found<'_> {
         match correlation.kind {
             CorrelationType::Temporal | CorrelationType::TemporalOrdered => {
                 let there = self.rules_of(look).join(", ");
-                let order = if correlation.kind == CorrelationType::TemporalOrdered {
-                    format!("{} in this order of ", look.value)
-                } else {
-                    String::new()
-                };
-                format!("{order}{there}; asked: {asked}")
+                let n = correlation.rules.len();
+                let order =
+                    if correlation.kind == CorrelationType::TemporalOrdered { " in order" } else { "" };
+                format!("{} of {n}{order} ({there}); asked: {asked}", look.value)
             }
-            _ => format!("{}, asked: {asked}", look.value),
+            _ => format!("{}; asked: {asked}", look.value),
         }
     }
 }

@@ -9,6 +9,10 @@ use wardline_sigma::{Cost, Linked, Rule};
 
 use super::{shown, source_json};
 use crate::printable::printable;
+use crate::scan::{counted, thousands};
+
+/// Kinds of events that are shown.
+const KINDS: usize = 20;
 
 const fn by(found_by: FoundBy) -> &'static str {
     match found_by {
@@ -39,12 +43,25 @@ fn fields<'r>(rule: &'r Rule, sources: &Sources) -> Vec<(&'r str, bool)> {
     rule.field_names().into_iter().map(|name| (name, known.may_have(name))).collect()
 }
 
+/// The kinds of events that a rule can match, and how many more its log source has that have another id than the rule
+/// asks for.
+fn reached<'s>(rule: &Rule, sources: &'s Sources) -> (Vec<Reached<'s>>, usize) {
+    let all = sources.events_for(&rule.log_source);
+    let may = |r: &Reached<'_>| match r.kind.ids.as_slice() {
+        [] => rule.may_match_event(None),
+        ids => ids.iter().any(|id| rule.may_match_event(Some(*id))),
+    };
+    let (seen, others): (Vec<_>, Vec<_>) = all.into_iter().partition(may);
+    (seen, others.len())
+}
+
 pub fn rule_json(rule: &Rule, over: &[String], sources: &Sources) -> Value {
     let event = |r: &Reached<'_>| json!({"source": r.kind.source, "title": r.kind.title, "event_ids": r.kind.ids, "found_by": by(r.found_by)});
+    let (seen, others) = reached(rule, sources);
     let field = |(name, known): (&str, bool)| json!({"name": name, "known": known});
     json!({
         "rule_id": rule.id, "rule": rule.title, "log_source": source_json(&rule.log_source),
-        "events": sources.events_for(&rule.log_source).iter().map(event).collect::<Vec<_>>(),
+        "events": seen.iter().map(event).collect::<Vec<_>>(), "kinds_with_other_ids": others,
         "fields": fields(rule, sources).into_iter().map(field).collect::<Vec<_>>(),
         "cost": cost(rule.cost()).0, "correlations": over,
     })
@@ -64,17 +81,31 @@ pub fn rule(rule: &Rule, over: &[String], sources: &Sources) -> String {
 
 /// Log source, events, fields and cost of a rule.
 fn sight(rule: &Rule, sources: &Sources) -> String {
-    let reached = sources.events_for(&rule.log_source);
+    let (reached, others) = reached(rule, sources);
     let mut out = format!("for {}\n\nEvents that it can see:\n", shown(&rule.log_source));
-    if reached.is_empty() {
+    if reached.is_empty() && others > 0 {
+        let n = counted(others as u64, "kind");
+        let _ = writeln!(out, "  none: of {n} of its log source, none has the EventID that it asks for");
+    } else if reached.is_empty() {
         out += "  none: no known source writes events of this log source, so the rule can never match;\n  \
                 if you have such logs, describe them with --sources\n";
     }
-    for r in &reached {
+    for r in reached.iter().take(KINDS) {
         let ids: Vec<String> = r.kind.ids.iter().map(ToString::to_string).collect();
         let ids = if ids.is_empty() { String::new() } else { format!(", event {}", ids.join(", ")) };
         let (source, title) = (printable(&r.kind.source), printable(&r.kind.title));
         let _ = writeln!(out, "  {source}{ids}: {title} ({})", by(r.found_by));
+    }
+    if reached.len() > KINDS {
+        let _ = writeln!(
+            out,
+            "  … and {}; --json names all",
+            counted((reached.len() - KINDS) as u64, "more kind")
+        );
+    }
+    if others > 0 && !reached.is_empty() {
+        let n = thousands(others as u64);
+        let _ = writeln!(out, "  (the other {n} of its log source have another EventID than it asks for)");
     }
     out += "\nFields that it reads:\n";
     let fields = fields(rule, sources);
