@@ -66,7 +66,11 @@ fn tags_are_known_by_the_ids_and_names_of_attack() {
 
 #[test]
 fn rules_that_do_not_load_are_told_again_in_the_end() {
-    let output = scan(&["sysmon-linux.syslog", "--rules", "rules", "--rules", "broken-rules", "--quiet"]);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    fs::write(&log, "{\"EventID\":1}\n").unwrap();
+    let log = log.to_str().unwrap();
+    let output = scan(&[log, "--rules", "rules", "--rules", "broken-rules", "--quiet"]);
     assert_eq!(output.status.code(), Some(0), "the others were looked for");
     let told = err(&output);
     assert!(
@@ -76,14 +80,13 @@ fn rules_that_do_not_load_are_told_again_in_the_end() {
         "{told}"
     );
     // A warning of a filter keeps no rule from being used.
-    let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("filter.yml"),
         "title: F\nlogsource: {product: windows}\nfilter:\n  rules: [no_such_rule]\n  s: {User: a}\n  condition: not s\n",
     )
     .unwrap();
     let filter = folder.path().join("filter.yml");
-    let output = scan(&["events.jsonl", "--rules", "rules", "--rules", filter.to_str().unwrap()]);
+    let output = scan(&[log, "--rules", "rules", "--rules", filter.to_str().unwrap()]);
     let told = err(&output);
     assert!(told.contains("doubtful in the rules") && told.contains("S050"), "{told}");
     assert!(!told.contains("did not load") && !out(&output).contains("did not load"), "{told}");
