@@ -135,7 +135,7 @@ impl Machine {
         let parent_process = parent.and_then(|k| state.processes.get(&k)).map(|p| p.process.clone());
         state.names.insert(name.to_owned(), key);
         state.processes.insert(key, Simulated { process: process.clone(), parent, alive: true });
-        let body = ProcessActivity { op, process, parent: parent_process, exit_code: None };
+        let body = ProcessActivity { op, process, parent: parent_process, exit_code: None, launch: None };
         self.emit(state, Body::Process(body));
     }
 
@@ -207,7 +207,13 @@ impl Machine {
     pub fn write(&self, by: &str, path: &str) -> Result<(), Prevented> {
         let mut state = self.lock();
         let actor = Self::alive(&state, by)?;
-        let body = FileActivity { op: FileOp::Create, path: path.to_owned(), old_path: None, actor };
+        let body = FileActivity {
+            op: FileOp::Create,
+            path: path.to_owned(),
+            old_path: None,
+            detail: String::new(),
+            actor,
+        };
         self.emit(&mut state, Body::File(body));
         Ok(())
     }
@@ -302,7 +308,13 @@ impl Responder for Machine {
             let image = process.image.clone();
             report.killed.push(Victim { pid: key.pid, start_ticks: key.start_ticks, image });
             // 9: ended by SIGKILL.
-            let body = ProcessActivity { op: ProcessOp::Exit, process, parent: None, exit_code: Some(9) };
+            let body = ProcessActivity {
+                op: ProcessOp::Exit,
+                process,
+                parent: None,
+                exit_code: Some(9),
+                launch: None,
+            };
             self.emit(&mut state, Body::Process(body));
         }
         report.target_dead_after = Some(began.elapsed());

@@ -77,6 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 process: process(n + 1000, line, ""),
                 parent: Some(process(1, line, "Parent")),
                 exit_code: None,
+                launch: None,
             };
             let event = Event {
                 id: EventId::from_bytes(random()),

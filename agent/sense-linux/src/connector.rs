@@ -232,7 +232,11 @@ impl ConnectorSensor {
         sink: &mut dyn FnMut(Sensed),
     ) {
         self.delivered += 1;
-        sink(self.context.sense(ProcessActivity { op, process, parent, exit_code }, None, boot_ns));
+        sink(self.context.sense(
+            ProcessActivity { op, process, parent, exit_code, launch: None },
+            None,
+            boot_ns,
+        ));
     }
 
     fn key_now(&self, pid: u32) -> Option<ProcessKey> {

@@ -166,7 +166,8 @@ impl Context {
             forbidden += u64::from(details.forbidden);
             let process = self.process(keys[&pid], details);
             let parent = keys.get(&stat.ppid).map(|key| Process { key: *key, ..Process::default() });
-            let activity = ProcessActivity { op: ProcessOp::Found, process, parent, exit_code: None };
+            let activity =
+                ProcessActivity { op: ProcessOp::Found, process, parent, exit_code: None, launch: None };
             events.push(self.sense(activity, None, boot_ns));
         }
         (events, forbidden)

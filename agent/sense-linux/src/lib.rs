@@ -17,8 +17,11 @@ mod open;
 mod procfs;
 mod record;
 mod users;
+mod watches;
 
 pub use connector::ConnectorSensor;
 pub use context::{Refused, SharedTable};
 pub use ebpf::{Accounts, EbpfSensor, KINDS, TRUNCATED};
 pub use open::{Opened, Options, Prefer, open};
+pub use record::system_calls;
+pub use watches::{Watch, Watches};

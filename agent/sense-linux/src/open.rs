@@ -1,6 +1,7 @@
 //! Starts the best sensor that this host allows.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use wardline_event::{Process, ProcessKey, SensorKind, SensorState, SensorStatus};
 use wardline_sense::{ProcessTable, Sensed, Sensor};
@@ -8,6 +9,7 @@ use wardline_sense::{ProcessTable, Sensed, Sensor};
 use crate::connector::ConnectorSensor;
 use crate::context::{Context, SharedTable, off};
 use crate::ebpf::EbpfSensor;
+use crate::watches::Watches;
 
 /// Which live sensor to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,19 +24,28 @@ pub enum Prefer {
 }
 
 /// How to start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Which live sensor to start.
     pub prefer: Prefer,
     /// Bytes that the kernel keeps for events not yet read: the eBPF ring buffer, or the connector's socket (where an
     /// event takes about 800).
     pub buffer_bytes: u32,
+    /// Of which files the eBPF sensor tells.
+    pub watches: Watches,
+    /// How often the eBPF sensor proves to itself that it sees; never, if there is nothing here.
+    pub canary: Option<Duration>,
 }
 
 impl Default for Options {
     /// A ring of 4 MiB held an exec storm of 10,000 per second without a loss.
     fn default() -> Self {
-        Self { prefer: Prefer::Best, buffer_bytes: 4 << 20 }
+        Self {
+            prefer: Prefer::Best,
+            buffer_bytes: 4 << 20,
+            watches: Watches::default(),
+            canary: Some(Duration::from_mins(1)),
+        }
     }
 }
 
@@ -67,7 +78,7 @@ pub fn open(options: &Options) -> Opened {
     let mut statuses = Vec::new();
     let mut instead_of = "not asked for".to_owned();
     if options.prefer != Prefer::Connector {
-        match EbpfSensor::open(options.buffer_bytes, Arc::clone(&processes)) {
+        match EbpfSensor::open(options, Arc::clone(&processes)) {
             Ok(sensor) => sensors.push(Box::new(sensor)),
             Err(refused) => {
                 instead_of = refused.to_string();

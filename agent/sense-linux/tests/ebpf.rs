@@ -11,17 +11,19 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, boot, end, ended, of, only, piped, proc_key, role, root, table, tool, watch};
+use common::{
+    DEADLINE, boot, end, ended, of, only, options, piped, proc_key, role, root, table, tool, watch,
+};
 use wardline_event::{ProcessKey, ProcessOp, SensorKind, SensorState};
 use wardline_sense::Sensor;
-use wardline_sense_linux::{EbpfSensor, KINDS, Options, Prefer, TRUNCATED, open};
+use wardline_sense_linux::{EbpfSensor, KINDS, Options, Prefer, TRUNCATED, Watches, open};
 
 const RING: u32 = 4 << 20;
 /// Processes of a storm.
 const STORM: u64 = 2000;
 
 fn sensor() -> EbpfSensor {
-    EbpfSensor::open(RING, table()).unwrap()
+    EbpfSensor::open(&options(RING, Watches::none()), table()).unwrap()
 }
 
 #[test]
@@ -134,6 +136,7 @@ fn hard_paths_are_told() {
             assert!(seen.starts_with(&image) && seen.ends_with("7/tool") && seen.len() > 4000, "{seen}");
         } else {
             assert_eq!(last.process.image, image, "{name}");
+            assert_eq!(last.launch.as_ref().unwrap().unnamed, name == "in memory");
         }
     }
 }
@@ -144,14 +147,52 @@ fn a_command_line_too_long_to_carry_says_so() {
         return;
     }
     let mut sensor = sensor();
-    let argument = "x".repeat(100_000);
-    let mut child = Command::new("/bin/true").arg(&argument).spawn().unwrap();
-    child.wait().unwrap();
-    let events = watch(&mut sensor, |events| ended(events, child.id()));
-    let line = &only(&events, child.id(), ProcessOp::Exec).process.command_line;
-    let carried = line.strip_suffix(TRUNCATED).expect("it says that it is truncated");
-    assert!(carried.len() >= 32 * 1024 && carried.starts_with("/bin/true xxx"), "{}", carried.len());
-    assert!(sensor.accounts().truncated >= 1);
+    // One that is long, and nearly as many as the kernel takes: 2 MB.
+    let (long, many) = (vec!["x".repeat(100_000)], vec!["x".repeat(30_000); 66]);
+    for arguments in [long, many] {
+        let mut child = Command::new("/bin/true").args(&arguments).spawn().unwrap();
+        child.wait().unwrap();
+        let events = watch(&mut sensor, |events| ended(events, child.id()));
+        let exec = only(&events, child.id(), ProcessOp::Exec);
+        let carried =
+            exec.process.command_line.strip_suffix(TRUNCATED).expect("it says that it is truncated");
+        assert!(carried.len() >= 32 * 1024 && carried.starts_with("/bin/true xxx"), "{}", carried.len());
+        let args = &exec.launch.as_ref().unwrap().args;
+        assert_eq!(args.join(" "), carried);
+    }
+    assert!(sensor.accounts().truncated >= 2);
+}
+
+#[test]
+fn how_a_program_was_started_is_told() {
+    if !root() {
+        return;
+    }
+    let mut sensor = sensor();
+    let (_folder, path) = tool();
+    std::fs::write(path.join("run"), "#!/bin/sh -e\nexit 0\n").unwrap();
+    std::fs::set_permissions(path.join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut script = Command::new("./run").arg("a b").arg("").current_dir(&path).spawn().unwrap();
+    assert!(script.wait().unwrap().success());
+    // Without any rights: as nobody.
+    let mut nobody = Command::new("/bin/true").uid(65534).spawn().unwrap();
+    nobody.wait().unwrap();
+    let events = watch(&mut sensor, |events| ended(events, nobody.id()) && ended(events, script.id()));
+    let exec = only(&events, script.id(), ProcessOp::Exec);
+    let launch = exec.launch.as_ref().unwrap();
+    assert_eq!(launch.args, ["/bin/sh", "-e", "./run", "a b", ""]);
+    assert_eq!(launch.script.as_deref(), Some("./run"));
+    assert!(exec.process.image.ends_with("sh") && !launch.unnamed, "{exec:?}");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap().trim();
+    assert_eq!((format!("{:016x}", launch.capabilities).as_str(), launch.real_uid.as_str()), (own, "0"));
+    let login =
+        std::fs::read_to_string("/proc/self/loginuid").map_or(u32::MAX, |uid| uid.trim().parse().unwrap());
+    assert_eq!(launch.login_uid, (login != u32::MAX).then(|| login.to_string()));
+
+    let exec = only(&events, nobody.id(), ProcessOp::Exec);
+    let launch = exec.launch.as_ref().unwrap();
+    assert_eq!((launch.capabilities, launch.real_uid.as_str(), &launch.script), (0, "65534", &None));
 }
 
 #[test]
@@ -343,7 +384,7 @@ fn an_overflow_is_counted_and_told() {
     if !root() {
         return;
     }
-    let mut sensor = EbpfSensor::open(4096, table()).unwrap();
+    let mut sensor = EbpfSensor::open(&options(4096, Watches::none()), table()).unwrap();
     for _ in 0..100 {
         assert!(Command::new("/bin/true").status().unwrap().success());
     }

@@ -12,7 +12,7 @@ use wardline_event::{ProcessOp, SensorKind, SensorState};
 use wardline_sense_linux::{Options, Prefer, open};
 
 fn connector(buffer_bytes: u32) -> wardline_sense_linux::Opened {
-    let opened = open(&Options { prefer: Prefer::Connector, buffer_bytes });
+    let opened = open(&Options { prefer: Prefer::Connector, buffer_bytes, ..Options::default() });
     assert_eq!(opened.sensors.len(), 1, "{:?}", opened.statuses);
     opened
 }

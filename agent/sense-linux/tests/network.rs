@@ -8,9 +8,9 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 
-use common::{bodies, boot, proc_key, role, root, table};
+use common::{bodies, boot, options, proc_key, role, root, table};
 use wardline_event::{Body, NetworkActivity, NetworkOp, SensorKind, SensorState};
-use wardline_sense_linux::EbpfSensor;
+use wardline_sense_linux::{EbpfSensor, Watches};
 
 /// Not a test: a process that listens, connects, is refused and sends; it prints with which addresses, then waits.
 #[test]
@@ -70,7 +70,7 @@ fn what_a_process_does_on_the_network_is_told_with_both_ends() {
     if !root() {
         return;
     }
-    let mut sensor = EbpfSensor::open(4 << 20, table()).unwrap();
+    let mut sensor = EbpfSensor::open(&options(4 << 20, Watches::none()), table()).unwrap();
     assert_eq!(common::status(&sensor, SensorKind::LinuxNetwork).state, SensorState::Live);
     let folder = tempfile::tempdir().unwrap();
     let words = role(folder.path(), "talk");

@@ -31,6 +31,8 @@ pub enum Body {
     File(FileActivity),
     /// Network Activity (class 4001).
     Network(NetworkActivity),
+    /// Kernel Activity (class 1003): a system call that says more than what it does to files or connections.
+    Call(CallActivity),
     /// Application Error (class 6008): a sensor lost events.
     Loss(SensorLoss),
 }
@@ -89,6 +91,25 @@ pub struct ProcessActivity {
     pub parent: Option<Process>,
     /// For [`ProcessOp::Exit`]: the wait status (Linux) or exit code (Windows).
     pub exit_code: Option<i32>,
+    /// For [`ProcessOp::Exec`]: what is known of the moment when the program was started.
+    pub launch: Option<Box<Launch>>,
+}
+
+/// How a program was started.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Launch {
+    /// The arguments one by one, the program's name first. Not written to OCSF, whose command line is one text.
+    pub args: Vec<String>,
+    /// The script, as it was named; then the process's image is its interpreter.
+    pub script: Option<String>,
+    /// The executable has no name in the file system: it was deleted, or lives in memory only.
+    pub unnamed: bool,
+    /// The real user, where the process's own is the effective one.
+    pub real_uid: String,
+    /// Who signed in, whatever user the process has become since (audit's `auid`).
+    pub login_uid: Option<String>,
+    /// Effective capabilities, a bit for each as in `linux/capability.h`.
+    pub capabilities: u64,
 }
 
 /// What happened to a file.
@@ -102,6 +123,12 @@ pub enum FileOp {
     Delete,
     /// Given another name (OCSF Rename).
     Rename,
+    /// Given a further name, by a hard or a symbolic link (OCSF Other).
+    Link,
+    /// Given another mode, owner, time or attribute (OCSF Set Attributes).
+    Change,
+    /// Opened for reading (OCSF Open).
+    Read,
 }
 
 /// A process touched a file.
@@ -111,8 +138,10 @@ pub struct FileActivity {
     pub op: FileOp,
     /// Full path.
     pub path: String,
-    /// For a rename: the full path before it.
+    /// For a rename: the full path before it. For a link: what it leads to.
     pub old_path: Option<String>,
+    /// What was changed: `mode 4755`, `owner 0`, `attribute security.capability`; empty if nothing more is known.
+    pub detail: String,
     /// Who did it.
     pub actor: Process,
 }
@@ -151,12 +180,27 @@ pub struct NetworkActivity {
     pub dst_host: String,
 }
 
+/// A process asked the kernel for something that changes what it or the machine may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallActivity {
+    /// The name of the system call: `ptrace`, `init_module`.
+    pub call: Cow<'static, str>,
+    /// Its arguments, as the registers held them.
+    pub args: Vec<u64>,
+    /// What it returned: an error as a negative number.
+    pub result: i64,
+    /// The name or path that belongs to it: of a module, a mount, a namespace; empty if there is none.
+    pub detail: String,
+    /// Who did it.
+    pub actor: Process,
+}
+
 /// A sensor lost events: what is missing is known, and is told like anything else that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SensorLoss {
     /// Which sensor.
     pub sensor: SensorKind,
-    /// How many since the last such event.
+    /// How many since the last such event; 0 if it fell silent, and nobody knows how many.
     pub lost: u64,
     /// How many since the agent started.
     pub total: u64,
@@ -171,6 +215,7 @@ impl Event {
             Body::Process(p) => &p.process,
             Body::File(f) => &f.actor,
             Body::Network(n) => &n.actor,
+            Body::Call(c) => &c.actor,
             Body::Loss(l) => &l.agent,
         }
     }
@@ -185,15 +230,19 @@ impl Event {
                 ProcessOp::Fork | ProcessOp::Found => "",
             },
             Body::File(f) => match f.op {
-                FileOp::Create | FileOp::Update => "file_event",
+                FileOp::Create | FileOp::Update | FileOp::Link => "file_event",
                 FileOp::Delete => "file_delete",
                 FileOp::Rename => "file_rename",
+                FileOp::Change => "file_change",
+                FileOp::Read => "file_access",
             },
             Body::Network(n) => match n.op {
                 NetworkOp::Open | NetworkOp::Refuse => "network_connection",
                 // Not Sigma's: its connections have two ends.
                 NetworkOp::Listen => "network_listen",
             },
+            // Sigma has no category for it.
+            Body::Call(_) => "system_call",
             Body::Loss(_) => "",
         }
     }
@@ -204,7 +253,9 @@ const PROCESS_FIELDS: &[&str] =
     &["Image", "CommandLine", "CurrentDirectory", "User", "ProcessId", "ProcessGuid"];
 const PARENT_FIELDS: &[&str] =
     &["ParentImage", "ParentCommandLine", "ParentUser", "ParentProcessId", "ParentProcessGuid"];
-const FILE_FIELDS: &[&str] = &["TargetFilename", "SourceFilename"];
+const LAUNCH_FIELDS: &[&str] = &["LogonId", "Script"];
+const FILE_FIELDS: &[&str] = &["TargetFilename", "SourceFilename", "Details"];
+const CALL_FIELDS: &[&str] = &["SystemCall", "Arguments", "Result", "Details"];
 const NETWORK_FIELDS: &[&str] = &[
     "Protocol",
     "Initiated",
@@ -235,6 +286,9 @@ impl Fields for Event {
             return value;
         }
         match &self.body {
+            Body::Process(p) if LAUNCH_FIELDS.contains(&name) => {
+                p.launch.as_deref().and_then(|launch| launch.field(name))
+            }
             Body::Process(p) => p.parent.as_ref().and_then(|parent| match name {
                 "ParentImage" => text(&parent.image),
                 "ParentCommandLine" => text(&parent.command_line),
@@ -247,6 +301,17 @@ impl Fields for Event {
             Body::File(f) => match name {
                 "TargetFilename" => text(&f.path),
                 "SourceFilename" => f.old_path.as_deref().and_then(text),
+                "Details" => text(&f.detail),
+                _ => None,
+            },
+            Body::Call(c) => match name {
+                "SystemCall" => text(&c.call),
+                // As strace(1) and audit write them.
+                "Arguments" => {
+                    Some(Value::List(c.args.iter().map(|a| Value::from(format!("{a:x}"))).collect()))
+                }
+                "Result" => Some(Value::Int(c.result)),
+                "Details" => text(&c.detail),
                 _ => None,
             },
             Body::Network(n) => match name {
@@ -263,17 +328,44 @@ impl Fields for Event {
         }
     }
 
+    fn also(&self) -> &'static [&'static str] {
+        match &self.body {
+            // A name came to be, as with a file that was created.
+            Body::File(f) if f.op == FileOp::Rename => &["file_event"],
+            _ => &[],
+        }
+    }
+
     fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        if matches!(self.body, Body::Process(_)) {
+            for name in LAUNCH_FIELDS {
+                if let Some(value) = self.field(name) {
+                    visit(name, value);
+                }
+            }
+        }
         let own = match &self.body {
             Body::Process(_) => PARENT_FIELDS,
             Body::File(_) => FILE_FIELDS,
             Body::Network(_) => NETWORK_FIELDS,
+            Body::Call(_) => CALL_FIELDS,
             Body::Loss(_) => &[],
         };
         for name in PROCESS_FIELDS.iter().chain(own) {
             if let Some(value) = self.field(name) {
                 visit(name, value);
             }
+        }
+    }
+}
+
+impl Launch {
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        match name {
+            // As Sysmon for Linux has it: the user who signed in, or whose the process is where nobody did.
+            "LogonId" => text(self.login_uid.as_deref().unwrap_or(&self.real_uid)),
+            "Script" => self.script.as_deref().and_then(text),
+            _ => None,
         }
     }
 }

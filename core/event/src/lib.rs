@@ -10,6 +10,7 @@
 
 pub mod action;
 pub mod activity;
+pub mod audit;
 pub mod cell;
 pub mod fields;
 pub mod fill;
@@ -24,9 +25,10 @@ pub mod time;
 
 pub use action::{ActionState, ActionUpdate};
 pub use activity::{
-    Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
-    SensorLoss, User,
+    Body, CallActivity, Event, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process,
+    ProcessActivity, ProcessOp, SensorLoss, User,
 };
+pub use audit::AuditView;
 pub use cell::Cell;
 pub use fields::{Fields, Layout, LogSource, Value};
 pub use fill::Fill;

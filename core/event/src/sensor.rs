@@ -10,6 +10,10 @@ pub enum SensorKind {
     LinuxEbpf,
     /// Connections and listeners, from an eBPF program on the end of system calls.
     LinuxNetwork,
+    /// Files, from eBPF programs on the end of system calls.
+    LinuxFile,
+    /// System calls that change what a process or the machine may do, from eBPF programs on their end.
+    LinuxCall,
     /// The kernel's process connector (netlink), the fall-back.
     LinuxProcConnector,
     /// The processes that ran before the agent did, read from `/proc` once.
@@ -24,6 +28,8 @@ impl SensorKind {
         match self {
             Self::LinuxEbpf => "Linux eBPF",
             Self::LinuxNetwork => "Linux eBPF, network",
+            Self::LinuxFile => "Linux eBPF, files",
+            Self::LinuxCall => "Linux eBPF, system calls",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
             Self::Simulated => "simulated",

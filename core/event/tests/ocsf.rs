@@ -6,9 +6,9 @@ use wardline_event::ocsf::{
     OcsfError, event_from_json, event_to_json, finding_from_json, finding_to_json, set_device,
 };
 use wardline_event::{
-    ActionTaken, Body, BootId, DeviceId, Disposition, Event, EventId, Fields, FileActivity, FileOp, Finding,
-    MatchedField, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessKey, ProcessOp, RuleRef,
-    SensorKind, SensorLoss, Severity, Technique, Timestamp, User,
+    ActionTaken, Body, BootId, CallActivity, DeviceId, Disposition, Event, EventId, Fields, FileActivity,
+    FileOp, Finding, Launch, MatchedField, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessKey,
+    ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Technique, Timestamp, User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -28,45 +28,78 @@ fn process() -> impl Strategy<Value = Process> {
         })
 }
 
+fn launch() -> impl Strategy<Value = Box<Launch>> {
+    let text = || "\\PC{0,20}";
+    (prop::option::of(text()), any::<(bool, u32, Option<u32>, u64)>()).prop_map(
+        |(script, (unnamed, real_uid, login_uid, capabilities))| {
+            Box::new(Launch {
+                args: Vec::new(),
+                script,
+                unnamed,
+                real_uid: real_uid.to_string(),
+                login_uid: login_uid.map(|uid| uid.to_string()),
+                capabilities,
+            })
+        },
+    )
+}
+
 fn event() -> impl Strategy<Value = Event> {
-    use FileOp::{Create, Delete, Rename, Update};
+    use FileOp::{Change, Create, Delete, Link, Read, Rename, Update};
     use NetworkOp::{Listen, Open, Refuse};
     use ProcessOp::{Exec, Exit, Fork, Found};
-    let body = prop_oneof![
-        (
-            prop::sample::select(vec![Fork, Exec, Exit, Found]),
-            process(),
-            prop::option::of(process()),
-            any::<Option<i32>>()
-        )
-            .prop_map(|(op, process, parent, exit_code)| Body::Process(ProcessActivity {
-                op,
-                process,
-                parent,
-                exit_code
-            })),
-        (prop::sample::select(vec![Create, Update, Delete]), "\\PC{1,20}", process())
-            .prop_map(|(op, path, actor)| Body::File(FileActivity { op, path, old_path: None, actor })),
-        ("\\PC{1,20}", "\\PC{1,20}", process()).prop_map(|(path, old, actor)| {
-            Body::File(FileActivity { op: Rename, path, old_path: Some(old), actor })
-        }),
-        (prop::sample::select(vec![Open, Refuse, Listen]), any::<(bool, u16, u16)>(), process()).prop_map(
-            |(op, (initiated, src_port, dst_port), actor)| Body::Network(NetworkActivity {
-                op,
-                actor,
-                protocol: "tcp".into(),
-                initiated,
-                src_ip: "10.0.0.7".into(),
-                src_port,
-                dst_ip: "fd00::1".into(),
-                dst_port,
-                dst_host: "files.example".into(),
-            })
-        ),
-        (any::<(u64, u64)>(), process()).prop_map(|((lost, total), agent)| {
-            Body::Loss(SensorLoss { sensor: SensorKind::LinuxEbpf, lost, total, agent })
-        }),
-    ];
+    let body =
+        prop_oneof![
+            (
+                prop::sample::select(vec![Fork, Exec, Exit, Found]),
+                process(),
+                prop::option::of(process()),
+                any::<Option<i32>>(),
+                prop::option::of(launch())
+            )
+                .prop_map(|(op, process, parent, exit_code, launch)| Body::Process(
+                    ProcessActivity { op, process, parent, exit_code, launch }
+                )),
+            (
+                prop::sample::select(vec![Create, Update, Delete, Change, Read]),
+                "\\PC{1,20}",
+                "\\PC{0,20}",
+                process()
+            )
+                .prop_map(|(op, path, detail, actor)| Body::File(FileActivity {
+                    op,
+                    path,
+                    old_path: None,
+                    detail,
+                    actor
+                })),
+            (prop::sample::select(vec![Rename, Link]), "\\PC{1,20}", "\\PC{1,20}", process()).prop_map(
+                |(op, path, old, actor)| {
+                    let (old_path, detail) = (Some(old), String::new());
+                    Body::File(FileActivity { op, path, old_path, detail, actor })
+                }
+            ),
+            (any::<(Vec<u64>, i64)>(), "\\PC{0,20}", process()).prop_map(
+                |((args, result), detail, actor)| {
+                    Body::Call(CallActivity { call: "ptrace".into(), args, result, detail, actor })
+                }
+            ),
+            (prop::sample::select(vec![Open, Refuse, Listen]), any::<(bool, u16, u16)>(), process())
+                .prop_map(|(op, (initiated, src_port, dst_port), actor)| Body::Network(NetworkActivity {
+                    op,
+                    actor,
+                    protocol: "tcp".into(),
+                    initiated,
+                    src_ip: "10.0.0.7".into(),
+                    src_port,
+                    dst_ip: "fd00::1".into(),
+                    dst_port,
+                    dst_host: "files.example".into(),
+                })),
+            (any::<(u64, u64)>(), process()).prop_map(|((lost, total), agent)| {
+                Body::Loss(SensorLoss { sensor: SensorKind::LinuxEbpf, lost, total, agent })
+            }),
+        ];
     (any::<(u128, i64, bool)>(), body).prop_map(|((id, time, simulated), body)| Event {
         id: EventId(id),
         time: Timestamp(time),

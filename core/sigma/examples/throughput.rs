@@ -220,6 +220,7 @@ fn made_up(count: usize) -> Vec<Event> {
                     process: process(STARTS[kind], next(60_000)),
                     parent: Some(process(STARTS[next(9)], next(60_000))),
                     exit_code: None,
+                    launch: None,
                 }),
             }
         })

@@ -86,6 +86,7 @@ mod commonness;
 mod compile;
 mod condition;
 mod correlation;
+mod could;
 mod detection;
 mod discriminator;
 mod encoding;
@@ -134,6 +135,7 @@ pub use correlation::{
     CorrelationType, Correlations, Hit, Hits, Look, Match, Operator, Reference, RuleExpression, Threshold,
     Timespan,
 };
+pub use could::Known;
 pub use error::RuleError;
 pub use explanation::{Cost, Explanation, Outcome, Step};
 pub use filter::{Filter, FilterRules};

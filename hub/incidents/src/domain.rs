@@ -175,7 +175,7 @@ pub(crate) mod tests {
             time: Timestamp(i64::from(process.key.pid) * 10),
             product: "linux".into(),
             simulated: false,
-            body: Body::Process(ProcessActivity { op, process, parent, exit_code: None }),
+            body: Body::Process(ProcessActivity { op, process, parent, exit_code: None, launch: None }),
         }
     }
 

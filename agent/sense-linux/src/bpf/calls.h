@@ -201,7 +201,10 @@ int BPF_PROG(on_call, struct pt_regs *regs, long ret)
 	struct config *told = bpf_map_lookup_elem(&config, &zero);
 	struct scratch *walk = own_scratch();
 
-	if (!walk || !told || task->tgid == told->own_tgid)
+	if (!walk || !told)
+		return 0;
+	walk->canary = task->pid == told->canary;
+	if (task->tgid == told->own_tgid && !walk->canary)
 		return 0;
 	/* Registers of 32-bit calls hold 32 bits. */
 	__u64 mask = compat ? 0xffffffff : ~0ULL;

@@ -46,6 +46,7 @@ struct scratch {
 	struct mount *mount;
 	__u64 last; /* no component begins behind this */
 	__u64 at;   /* where the next component goes */
+	__u64 canary; /* it is the canary's */
 	__u32 cut;  /* set in `flags` if a walk did not reach the root */
 	__u32 flags;
 	__u64 depth; /* components of the walked path */

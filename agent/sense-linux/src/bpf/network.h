@@ -201,7 +201,7 @@ int BPF_PROG(on_network, struct pt_regs *regs, long ret)
 		if (!record.remote_port)
 			return 0;
 	}
-	if ((record.op == NETWORK_SEND || (record.op == NETWORK_CONNECT && type == SOCK_DGRAM)) &&
+	if (!walk->canary && (record.op == NETWORK_SEND || (record.op == NETWORK_CONNECT && type == SOCK_DGRAM)) &&
 	    !is_new_peer(&record, task->tgid))
 		return 0;
 

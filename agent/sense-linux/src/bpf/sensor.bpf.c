@@ -8,6 +8,8 @@
 #include "process.h"
 #ifdef __TARGET_ARCH_x86
 #include "network.h"
+#include "files.h"
+#include "system.h"
 #endif
 
 /* The kernel lets only programs that name a GPL-compatible licence call its tracing helpers. */

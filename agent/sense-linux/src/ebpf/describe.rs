@@ -3,12 +3,17 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use wardline_event::{Body, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp};
+use wardline_event::{
+    Body, CallActivity, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process, ProcessActivity,
+    ProcessOp,
+};
 use wardline_sense::Sensed;
 
 use super::{EbpfSensor, TRUNCATED};
 use crate::procfs::{self, Stat};
-use crate::record::{Exec, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line};
+use crate::record::{
+    Call, Exec, File, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line,
+};
 
 impl EbpfSensor {
     pub(super) fn sense(&mut self, record: Record) -> Sensed {
@@ -18,6 +23,8 @@ impl EbpfSensor {
             What::Exec(_) => Kind::Exec,
             What::Exit { .. } => Kind::Exit,
             What::Network(_) => Kind::Network,
+            What::File(_) => Kind::File,
+            What::Call(_) => Kind::Call,
         };
         self.accounts.delivered[kind as usize] += 1;
         match what {
@@ -33,6 +40,17 @@ impl EbpfSensor {
             What::Network(network) => {
                 let actor = self.actor(process);
                 self.context.event(Body::Network(activity(actor, &network)), time_ns)
+            }
+            What::File(file) => {
+                let actor = self.actor(process);
+                self.context.event(Body::File(file_activity(actor, &file)), time_ns)
+            }
+            What::Call(call) => {
+                let actor = self.actor(process);
+                let Call { name, args, result, detail } = *call;
+                let args = args.to_vec();
+                self.context
+                    .event(Body::Call(CallActivity { call: name, args, result, detail, actor }), time_ns)
             }
         }
     }
@@ -64,13 +82,15 @@ impl EbpfSensor {
         if op != ProcessOp::Exit {
             seen.user = self.context.users.user(process.euid);
         }
+        let mut launch = None;
         if let Some(exec) = exec {
             if let Some(known) = &mut known_parent {
                 known.user = self.context.users.user(parent.euid);
             }
+            launch = Some(Box::new(launch_of(&exec)));
             self.fill(&mut seen, exec);
         }
-        let activity = ProcessActivity { op, process: seen, parent: known_parent, exit_code };
+        let activity = ProcessActivity { op, process: seen, parent: known_parent, exit_code, launch };
         self.context.sense(activity, creator.as_ref(), time_ns)
     }
 
@@ -102,6 +122,29 @@ impl EbpfSensor {
         process.cgroup_id = exec.cgroup;
         process.container = self.context.cgroups.container(exec.cgroup, exec.cgroup_v1, key.pid);
     }
+}
+
+fn launch_of(exec: &Exec) -> Launch {
+    let mut args: Vec<&[u8]> = exec.args.split(|b| *b == 0).collect();
+    // Behind the last NUL stands nothing, if the last argument is whole.
+    args.pop_if(|last| last.is_empty());
+    Launch {
+        args: args.into_iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
+        script: exec.script.clone(),
+        unnamed: exec.exe_gone,
+        real_uid: exec.uid.to_string(),
+        login_uid: exec.login_uid.map(|uid| uid.to_string()),
+        capabilities: exec.capabilities,
+    }
+}
+
+fn file_activity(actor: Process, file: &File) -> FileActivity {
+    let (path, old_path) = match (&file.second, file.op) {
+        // What it became, and what it was.
+        (Some(second), FileOp::Rename | FileOp::Link) => (second.told(), Some(file.path.told())),
+        _ => (file.path.told(), None),
+    };
+    FileActivity { op: file.op, path, old_path, detail: file.change(), actor }
 }
 
 /// Errors of connect(2) after which an attempt is still under way.

@@ -7,6 +7,7 @@ use std::path::Path;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder};
 
 use crate::context::{Refused, chain};
+use crate::watches::Watches;
 
 /// The compiled programs; libbpf wants the ELF file's numbers aligned.
 #[repr(align(8))]
@@ -18,27 +19,34 @@ static PROGRAMS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR
 pub(super) enum Family {
     Process,
     Network,
+    File,
+    Call,
+    /// Operations that go through io_uring and not through a system call of their own.
+    Uring,
 }
 
 /// The program that all ends of system calls go through.
 const ON_CALL: &str = "on_call";
 
 impl Family {
-    pub const ALL: [Self; 2] = [Self::Process, Self::Network];
+    pub const ALL: [Self; 5] = [Self::Process, Self::Network, Self::File, Self::Call, Self::Uring];
 
     /// Programs that are attached.
     fn attached(self) -> &'static [&'static str] {
         match self {
             Self::Process => &["on_exec", "on_fork", "on_exit"],
-            Self::Network => &[ON_CALL],
+            Self::Network | Self::File | Self::Call => &[ON_CALL],
+            Self::Uring => &["on_uring"],
         }
     }
 
     /// Programs that [`ON_CALL`] hands calls to, and their places in `handlers`.
     fn handlers(self) -> &'static [(&'static str, u32)] {
         match self {
-            Self::Process => &[],
+            Self::Process | Self::Uring => &[],
             Self::Network => &[("on_network", 1)],
+            Self::File => &[("on_open", 2), ("on_path", 3)],
+            Self::Call => &[("on_system", 4)],
         }
     }
 
@@ -62,6 +70,20 @@ impl Loaded {
         MapHandle::try_from(&map).map_err(|e| refusal(&format!("opening the map {name}"), &e))
     }
 
+    /// Writes entries into a map; one that no program of this build uses is left out of the object.
+    fn fill<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        name: &str,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), Refused> {
+        let Ok(map) = self.map(name) else { return Ok(()) };
+        for (key, value) in entries {
+            map.update(key.as_ref(), value.as_ref(), MapFlags::ANY)
+                .map_err(|e| refusal(&format!("filling the map {name}"), &e))?;
+        }
+        Ok(())
+    }
+
     /// How often the kernel did not run a program at all, because it ran already on that CPU.
     pub fn missed(&self) -> u64 {
         self.object.progs().map(|p| recursion_misses(p.as_fd().as_raw_fd())).sum()
@@ -69,18 +91,19 @@ impl Loaded {
 }
 
 /// Loads and attaches what this kernel can run. Without processes nothing is worth having.
-pub(super) fn load(ring_bytes: u32) -> Result<Loaded, Refused> {
+pub(super) fn load(ring_bytes: u32, watches: &Watches) -> Result<Loaded, Refused> {
+    let (entries, names) = (watches.entries()?, watches.names()?);
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, text| {
         tracing::debug!(target: "libbpf", "{}", text.trim_end());
     })));
     let (families, refused, object) = load_families(ring_bytes)?;
     let mut loaded = Loaded { links: Vec::new(), object, refused };
-    let own = std::process::id();
-    let config = [own.to_ne_bytes(), [0; 4]].concat();
-    loaded
-        .map("config")?
-        .update(&0u32.to_ne_bytes(), &config, MapFlags::ANY)
-        .map_err(|e| refusal("configuring the programs", &e))?;
+    // A build without programs on system calls has no such map.
+    if let Ok(config) = loaded.map("config") {
+        configure(&config, 0)?;
+    }
+    loaded.fill("watches", entries)?;
+    loaded.fill("names", names.into_iter().map(|(name, meaning)| (name, [meaning])))?;
     for (name, place) in families.iter().flat_map(|family| family.handlers()) {
         let program = loaded.object.progs().find(|p| p.name() == *name);
         let Some(fd) = program.map(|p| p.as_fd().as_raw_fd()) else { continue };
@@ -96,6 +119,14 @@ pub(super) fn load(ring_bytes: u32) -> Result<Loaded, Refused> {
         }
     }
     Ok(loaded)
+}
+
+/// Tells the programs whose doings to leave out: this process's, but for those of one thread.
+pub(super) fn configure(config: &MapHandle, canary: u32) -> Result<(), Refused> {
+    let value = [std::process::id().to_ne_bytes(), canary.to_ne_bytes()].concat();
+    config
+        .update(&0u32.to_ne_bytes(), &value, MapFlags::ANY)
+        .map_err(|e| refusal("configuring the programs", &e))
 }
 
 /// Families that are loaded, and those that are left out and why.

@@ -1,6 +1,7 @@
 //! The sensor on eBPF: facts from the kernel at the moment they happen.
 
 mod accounts;
+mod canary;
 mod describe;
 mod load;
 
@@ -11,14 +12,16 @@ use std::time::{Duration, Instant};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use wardline_event::{SensorKind, SensorState, SensorStatus};
+use wardline_event::{Body, ProcessOp, SensorKind, SensorState, SensorStatus};
 use wardline_sense::{Sensed, Sensor, SensorError};
 
 use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, off};
 use crate::record::{self, Kind, Record, decode};
 
+use crate::open::Options;
 pub use accounts::{Accounts, KINDS};
-use load::{Family, Loaded, load, refusal};
+use canary::Canary;
+use load::{Family, Loaded, configure, load, refusal};
 
 /// Records decoded before the sink sees the first of them: few, so that the first does not wait for a storm.
 const BATCH: usize = 32;
@@ -63,15 +66,17 @@ pub struct EbpfSensor {
     settle_until: Option<Instant>,
     /// Why it does not work any more.
     failed: Option<String>,
+    canary: Option<Canary>,
 }
 
 impl EbpfSensor {
-    /// Loads and attaches the programs. `ring_bytes` becomes a power of two of pages.
-    pub fn open(ring_bytes: u32, table: SharedTable) -> Result<Self, Refused> {
+    /// Loads and attaches the programs. The ring's size becomes a power of two of pages.
+    pub fn open(options: &Options, table: SharedTable) -> Result<Self, Refused> {
         check_pid_namespace()?;
         let context = Context::new(table).map_err(|e| Refused(chain(&e)))?;
-        let loaded = load(ring_bytes)?;
+        let loaded = load(options.buffer_bytes, &options.watches)?;
         let (ring_map, counters) = (loaded.map("ring")?, loaded.map("counters")?);
+        let canary = options.canary.map(|every| start_canary(&loaded, every)).transpose()?;
         let pending = Arc::new(Mutex::new(Pending::default()));
         let ring = ring_buffer(&ring_map, Arc::clone(&pending))
             .map_err(|e| refusal("opening the ring buffer", &e))?;
@@ -85,6 +90,7 @@ impl EbpfSensor {
             accounts: Accounts::default(),
             settle_until: Some(Instant::now() + SETTLE),
             failed: None,
+            canary,
         })
     }
 
@@ -119,7 +125,9 @@ impl EbpfSensor {
                 let record = self.pending.lock().unwrap_or_else(PoisonError::into_inner).records.pop_front();
                 let Some(record) = record else { break };
                 let sensed = self.sense(record);
-                sink(sensed);
+                if !self.is_canary(&sensed) {
+                    sink(sensed);
+                }
             }
             if consumed == 0 {
                 break;
@@ -173,26 +181,86 @@ impl Sensor for EbpfSensor {
 
     fn statuses(&self) -> Vec<SensorStatus> {
         let accounts = self.accounts();
+        let refused = |family: Family| {
+            let refused = self.loaded.refused.iter().find(|(refused, _)| *refused == family);
+            refused.map(|(_, why)| why.to_string())
+        };
         let status = |family: Family| {
             let (kind, records): (_, &[Kind]) = match family {
                 Family::Process => (SensorKind::LinuxEbpf, &[Kind::Fork, Kind::Exec, Kind::Exit]),
                 Family::Network => (SensorKind::LinuxNetwork, &[Kind::Network]),
+                Family::File => (SensorKind::LinuxFile, &[Kind::File]),
+                Family::Call => (SensorKind::LinuxCall, &[Kind::Call]),
+                Family::Uring => return None,
             };
-            let refused = self.loaded.refused.iter().find(|(refused, _)| *refused == family);
-            let reason = self.failed.clone().or_else(|| refused.map(|(_, why)| why.to_string()));
+            let off_because = self.failed.clone().or_else(|| refused(family));
+            let missing = refused(Family::Uring)
+                .filter(|_| family == Family::Call)
+                .map(|why| format!("who uses io_uring is not seen: {why}"));
+            let state = match (off_because, self.doubt(family).or(missing)) {
+                (Some(reason), _) => off(reason),
+                (None, Some(reason)) => SensorState::Degraded { reason },
+                (None, None) => SensorState::Live,
+            };
             let (produced, lost, undecoded) = accounts.of(records);
             // Which program was not run, the kernel does not tell by kind.
             let missed = if family == Family::Process { accounts.missed } else { 0 };
-            SensorStatus {
+            Some(SensorStatus {
                 kind,
-                state: reason.map_or(SensorState::Live, off),
+                state,
                 produced: produced + missed,
                 lost: lost + undecoded + missed,
                 undecoded,
-            }
+            })
         };
-        Family::ALL.into_iter().map(status).collect()
+        Family::ALL.into_iter().filter_map(status).collect()
     }
+}
+
+impl EbpfSensor {
+    /// Why it is not certain that a family sees.
+    fn doubt(&self, family: Family) -> Option<String> {
+        let seen = self.canary.as_ref()?.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.doubt(family, Instant::now())
+    }
+
+    /// Whether it is what the canary did: that proves something, and tells nobody anything.
+    fn is_canary(&mut self, sensed: &Sensed) -> bool {
+        let Some(canary) = &self.canary else { return false };
+        let own = std::process::id();
+        let event = &sensed.event;
+        let family = match &event.body {
+            Body::Network(n) if n.actor.key.pid == own => Family::Network,
+            Body::File(f) if f.actor.key.pid == own => Family::File,
+            Body::Call(c) if c.actor.key.pid == own => Family::Call,
+            Body::Process(p)
+                if p.op != ProcessOp::Fork
+                    && p.parent.as_ref().is_some_and(|parent| parent.key.pid == own)
+                    && p.process.command_line.contains(canary::MARK) =>
+            {
+                Family::Process
+            }
+            _ => return false,
+        };
+        canary.seen.lock().unwrap_or_else(PoisonError::into_inner).told(family);
+        true
+    }
+}
+
+fn start_canary(loaded: &Loaded, every: Duration) -> Result<Canary, Refused> {
+    let refused = |family: &Family| loaded.refused.iter().any(|(refused, _)| refused == family);
+    let families: Vec<Family> =
+        Family::ALL.into_iter().filter(|family| *family != Family::Uring && !refused(family)).collect();
+    let config = loaded.map("config").ok();
+    let announce = move |thread| {
+        if let Some(config) = config
+            && let Err(error) = configure(&config, thread)
+        {
+            tracing::warn!(%error, "the kernel half does not know the canary");
+        }
+    };
+    Canary::start(every, families, announce)
+        .map_err(|error| Refused(format!("starting the thread that proves the sensor failed ({error})")))
 }
 
 fn ring_buffer(map: &MapHandle, pending: Arc<Mutex<Pending>>) -> libbpf_rs::Result<RingBuffer<'static>> {

@@ -1,11 +1,16 @@
 //! What the kernel half writes into the ring buffer, decoded. The layout is that of `bpf/record.h`.
 
+mod call;
+mod file;
 mod network;
 mod path;
 mod process;
 #[cfg(test)]
 pub(crate) mod written;
 
+pub(crate) use call::Call;
+pub use call::system_calls;
+pub(crate) use file::{File, OPS};
 pub(crate) use network::{Network, NetworkWhat};
 pub(crate) use path::WalkedPath;
 pub(crate) use process::{Exec, command_line};
@@ -56,6 +61,8 @@ pub(crate) enum What {
     Exec(Box<Exec>),
     Exit { status: i32 },
     Network(Network),
+    File(Box<File>),
+    Call(Box<Call>),
 }
 
 /// A record that the kernel half cannot have written.
@@ -125,7 +132,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         Kind::Exec => What::Exec(Box::new(process::decode_exec(at)?)),
         Kind::Exit => What::Exit { status: at.u32(HEADER)?.cast_signed() },
         Kind::Network => What::Network(network::decode(at)?),
-        Kind::File | Kind::Call => return Err(RecordError::Kind(number)),
+        Kind::File => What::File(Box::new(file::decode(at)?)),
+        Kind::Call => What::Call(Box::new(call::decode(at)?)),
     };
     Ok(Record { time_ns: at.u64(8)?, process: at.process(16)?, parent: at.process(32)?, what })
 }

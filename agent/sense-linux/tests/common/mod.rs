@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wardline_event::{Body, ProcessActivity, ProcessKey, ProcessOp, SensorKind, SensorStatus};
 use wardline_sense::{ProcessTable, Sensor};
-use wardline_sense_linux::SharedTable;
+use wardline_sense_linux::{Options, SharedTable, Watches};
 
 /// No event takes so long on any machine; only a failing test waits for it.
 pub const DEADLINE: Duration = Duration::from_mins(1);
@@ -24,6 +24,11 @@ pub fn root() -> bool {
     assert!(std::env::var_os("CI").is_none(), "CI must run this test as root");
     println!("skipped: needs root");
     false
+}
+
+/// A sensor of this size that tells of these files, and does nothing of its own.
+pub fn options(buffer_bytes: u32, watches: Watches) -> Options {
+    Options { buffer_bytes, watches, canary: None, ..Options::default() }
 }
 
 pub fn table() -> SharedTable {

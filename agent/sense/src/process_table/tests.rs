@@ -12,7 +12,7 @@ fn key(pid: u32, ticks: u64) -> ProcessKey {
 
 fn activity(op: ProcessOp, process: Process, parent: Option<ProcessKey>) -> ProcessActivity {
     let parent = parent.map(|key| Process { key, ..Process::default() });
-    ProcessActivity { op, process, parent, exit_code: None }
+    ProcessActivity { op, process, parent, exit_code: None, launch: None }
 }
 
 fn running(key: ProcessKey, image: &str, command_line: &str) -> Process {

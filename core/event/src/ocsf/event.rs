@@ -6,15 +6,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::OcsfError;
+use super::launch::{put_launch, read_launch};
 use super::parts::{base, file, int_at, process, read_base, read_process, str_at, uint_at};
 use crate::activity::{
-    Body, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessOp,
-    SensorLoss,
+    Body, CallActivity, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity,
+    ProcessOp, SensorLoss,
 };
 use crate::sensor::SensorKind;
 
 const PROCESS: u64 = 1007;
 const FILE: u64 = 1001;
+const KERNEL: u64 = 1003;
 const NETWORK: u64 = 4001;
 const APPLICATION_ERROR: u64 = 6008;
 
@@ -34,8 +36,21 @@ fn file_id(op: FileOp) -> u64 {
         FileOp::Update => 3,
         FileOp::Delete => 4,
         FileOp::Rename => 5,
+        FileOp::Change => 6,
+        FileOp::Read => 14,
+        FileOp::Link => 99,
     }
 }
+
+const FILE_OPS: [FileOp; 7] = [
+    FileOp::Create,
+    FileOp::Update,
+    FileOp::Delete,
+    FileOp::Rename,
+    FileOp::Link,
+    FileOp::Change,
+    FileOp::Read,
+];
 
 fn network_id(op: NetworkOp) -> u64 {
     match op {
@@ -61,6 +76,9 @@ pub fn event_to_json(event: &Event) -> Value {
             if p.op == ProcessOp::Found {
                 out.insert("activity_name".into(), json!("Found"));
             }
+            if let Some(launch) = &p.launch {
+                put_launch(&mut out, launch);
+            }
             if let Some(code) = p.exit_code {
                 out.insert("exit_code".into(), json!(code));
             }
@@ -79,6 +97,12 @@ pub fn event_to_json(event: &Event) -> Value {
                     out.insert("file".into(), file(&f.path));
                 }
             }
+            if f.op == FileOp::Link {
+                out.insert("activity_name".into(), json!("Link"));
+            }
+            if !f.detail.is_empty() {
+                out.insert("message".into(), json!(f.detail));
+            }
             out
         }
         Body::Network(n) => {
@@ -94,6 +118,17 @@ pub fn event_to_json(event: &Event) -> Value {
                 "connection_info".into(),
                 json!({"protocol_name": n.protocol, "direction_id": if n.initiated { 2 } else { 1 }}),
             );
+            out
+        }
+        Body::Call(c) => {
+            // activity_id 4: Invoke; kernel.type_id 2: System Call.
+            let mut out = start(KERNEL, 4);
+            out.insert("actor".into(), actor(Some(&c.actor)));
+            out.insert("kernel".into(), json!({"name": c.detail, "type_id": 2, "system_call": c.call}));
+            out.insert("status_code".into(), json!(c.result.to_string()));
+            // Texts, since JSON readers in browsers lose digits beyond 2^53.
+            let args: Vec<String> = c.args.iter().map(|a| format!("{a:x}")).collect();
+            out.insert("unmapped".into(), json!({"arguments": args}));
             out
         }
         Body::Loss(l) => {
@@ -142,20 +177,33 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
                 process: read_process(json.get("process").ok_or(OcsfError::Attribute("process"))?)?,
                 parent: json.pointer("/actor/process").map(read_process).transpose()?,
                 exit_code: json.get("exit_code").and_then(Value::as_i64).and_then(|c| i32::try_from(c).ok()),
+                launch: read_launch(json),
             })
         }
         FILE => {
-            let op = [FileOp::Create, FileOp::Update, FileOp::Delete, FileOp::Rename]
-                .into_iter()
-                .find(|op| file_id(*op) == activity)
-                .ok_or_else(unknown)?;
+            let op = FILE_OPS.into_iter().find(|op| file_id(*op) == activity).ok_or_else(unknown)?;
             let path = str_at(json, "/file/path", "file.path")?.to_owned();
             let result = json.pointer("/file_result/path").and_then(Value::as_str).map(str::to_owned);
             let (path, old_path) = match result {
                 Some(new) => (new, Some(path)),
                 None => (path, None),
             };
-            Body::File(FileActivity { op, path, old_path, actor: read_actor(json)? })
+            let detail = json.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Body::File(FileActivity { op, path, old_path, detail, actor: read_actor(json)? })
+        }
+        KERNEL => {
+            let args = json.pointer("/unmapped/arguments").and_then(Value::as_array);
+            let number = |a: &Value| u64::from_str_radix(a.as_str()?, 16).ok();
+            let result = str_at(json, "/status_code", "status_code")?;
+            Body::Call(CallActivity {
+                call: str_at(json, "/kernel/system_call", "kernel.system_call")?.to_owned().into(),
+                args: args
+                    .and_then(|args| args.iter().map(number).collect())
+                    .ok_or(OcsfError::Attribute("unmapped.arguments"))?,
+                result: result.parse().map_err(|_| OcsfError::Attribute("status_code"))?,
+                detail: str_at(json, "/kernel/name", "kernel.name")?.to_owned(),
+                actor: read_actor(json)?,
+            })
         }
         NETWORK => {
             let op = [NetworkOp::Open, NetworkOp::Refuse, NetworkOp::Listen]

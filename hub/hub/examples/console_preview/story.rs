@@ -60,6 +60,7 @@ fn launched(process: &Process, parent: &Process) -> Event {
         process: process.clone(),
         parent: Some(parent.clone()),
         exit_code: None,
+        launch: None,
     };
     event(process.started, Body::Process(activity))
 }

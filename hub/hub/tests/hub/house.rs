@@ -280,6 +280,7 @@ pub fn event(id: u128, pid: u32, parent: u32) -> Event {
             process: process(pid, &format!("/bin/p{pid}")),
             parent: Some(process(parent, &format!("/bin/p{parent}"))),
             exit_code: None,
+            launch: None,
         }),
     }
 }

@@ -232,6 +232,9 @@ fn happened(finding: &Finding) -> String {
                 FileOp::Update => "changed",
                 FileOp::Delete => "deleted",
                 FileOp::Rename => "renamed",
+                FileOp::Link => "made a link to",
+                FileOp::Change => "changed the attributes of",
+                FileOp::Read => "read",
             };
             format!("{name} {verb} {} as {by}", base_name(&f.path))
         }
@@ -242,6 +245,8 @@ fn happened(finding: &Finding) -> String {
                 format!("{name} connected to {} port {} as {by}", name_or(&n.dst_host, &n.dst_ip), n.dst_port)
             }
         },
+        Body::Call(c) => format!("{name} called {} as {by}", c.call),
+        Body::Loss(l) if l.lost == 0 => format!("the sensor {} sees no more", l.sensor.title()),
         Body::Loss(l) => format!("the sensor {} lost {} events", l.sensor.title(), l.lost),
     }
 }

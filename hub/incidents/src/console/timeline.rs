@@ -87,9 +87,13 @@ fn sentence(event: &Event) -> Option<(String, String)> {
                 FileOp::Update => "wrote to a file",
                 FileOp::Delete => "deleted a file",
                 FileOp::Rename => "renamed a file",
+                FileOp::Link => "linked a file",
+                FileOp::Change => "changed a file's attributes",
+                FileOp::Read => "read a file",
             };
             let path = match &f.old_path {
                 Some(old) => format!("{old} → {}", f.path),
+                None if !f.detail.is_empty() => format!("{} ({})", f.path, f.detail),
                 None => f.path.clone(),
             };
             Some((format!("{} {verb}", who(&f.actor)), path))
@@ -103,6 +107,8 @@ fn sentence(event: &Event) -> Option<(String, String)> {
             };
             Some((format!("{} {verb}", who(&n.actor)), network_peer(n)))
         }
+        Body::Call(c) => Some((format!("{} called {}", who(&c.actor), c.call), c.detail.clone())),
+        Body::Loss(l) if l.lost == 0 => Some((format!("{} sees no more", l.sensor.title()), String::new())),
         Body::Loss(l) => Some((
             format!("{} lost {} events", l.sensor.title(), l.lost),
             format!("{} since the agent started", l.total),

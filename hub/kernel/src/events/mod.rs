@@ -20,7 +20,7 @@ pub struct NewEvent {
     pub seq: u64,
     /// When it happened, by the device's clock.
     pub time_ms: i64,
-    /// OCSF class: 1007, 1001, 4001, 6008.
+    /// OCSF class: 1007, 1001, 1003, 4001, 6008.
     pub class_uid: u32,
     /// The process it is about.
     pub process_key: ProcessKey,
@@ -39,6 +39,7 @@ impl NewEvent {
         let (class_uid, parent_key) = match &event.body {
             Body::Process(p) => (1007, p.parent.as_ref().map(|parent| parent.key)),
             Body::File(_) => (1001, None),
+            Body::Call(_) => (1003, None),
             Body::Network(_) => (4001, None),
             Body::Loss(_) => (6008, None),
         };
