@@ -14,8 +14,9 @@ use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
-    ActionState, ActionUpdate, Body, BootId, DeviceId, Disposition, Event, EventId, Finding, Process,
-    ProcessActivity, ProcessKey, ProcessOp, SensorKind, SensorState, SensorStatus, Timestamp, ocsf,
+    ActionState, ActionUpdate, Body, BootId, DeviceId, Disposition, Event, EventId, FileActivity, FileOp,
+    Finding, Process, ProcessActivity, ProcessKey, ProcessOp, SensorKind, SensorState, SensorStatus,
+    Severity, Timestamp, ocsf,
 };
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_respond::{
@@ -35,6 +36,27 @@ detection:
     selection: {CommandLine|contains: evil}
     condition: selection
 wardline: {response: kill}
+";
+
+const FILE_RULE: &str = "
+title: Evil file
+id: 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a99
+level: high
+logsource: {category: file_event, product: linux}
+detection:
+    selection: {TargetFilename|endswith: /evil}
+    condition: selection
+";
+
+/// In the terms of the audit system.
+const AUDIT_RULE: &str = "
+title: Audited
+id: 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a98
+level: high
+logsource: {product: linux, service: auditd}
+detection:
+    selection: {type: PATH, nametype: CREATE, name: /etc/ld.so.preload}
+    condition: selection
 ";
 
 /// The evil rule is one of a correlation's too, which must not keep it from killing.
@@ -185,7 +207,12 @@ impl Bench {
         processes: &SharedProcesses,
         hubs: &KnownHubs,
     ) -> Guard {
-        let (rules, problems) = Ruleset::load([("evil.yml", RULE), ("correlations.yml", CORRELATIONS)]);
+        let (rules, problems) = Ruleset::load([
+            ("evil.yml", RULE),
+            ("file.yml", FILE_RULE),
+            ("audit.yml", AUDIT_RULE),
+            ("correlations.yml", CORRELATIONS),
+        ]);
         assert!(problems.is_empty(), "{problems:?}");
         let identity = Identity {
             device: DEVICE,
@@ -226,7 +253,7 @@ impl Bench {
             ..Process::default()
         };
         let (process, parent) = (process(pid, command_line), Some(process(parent, "")));
-        let mut activity = ProcessActivity { op, process, parent, exit_code: None };
+        let mut activity = ProcessActivity { op, process, parent, exit_code: None, launch: None };
         // As a sensor does.
         self.processes.lock().unwrap().observe(&mut activity, None, self.clock.boot_ns());
         let event = Event {
@@ -235,6 +262,19 @@ impl Bench {
             product: "linux".into(),
             simulated: false,
             body: Body::Process(activity),
+        };
+        self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
+    }
+
+    fn file(&mut self, op: FileOp, path: &str) {
+        let actor = Process { image: "/bin/cp".into(), ..Process::default() };
+        let old_path = (op == FileOp::Rename).then(|| "/tmp/x".to_owned());
+        let event = Event {
+            id: EventId::from_bytes(random()),
+            time: self.clock.now(),
+            product: "linux".into(),
+            simulated: false,
+            body: Body::File(FileActivity { op, path: path.into(), old_path, detail: String::new(), actor }),
         };
         self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
     }
@@ -327,7 +367,7 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
 #[test]
 fn a_correlation_is_a_finding_of_its_own_and_its_rules_are_none() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
-    assert_eq!(bench.heartbeat().rules_loaded, 7);
+    assert_eq!(bench.heartbeat().rules_loaded, 9);
     for pid in [40, 41] {
         bench.process(ProcessOp::Exec, pid, 10, "guess a password");
     }
@@ -416,6 +456,58 @@ fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
     let counters = bench.heartbeat().counters.unwrap();
     assert_eq!((counters.produced, counters.spooled), (42, 2));
     assert_eq!((counters.kernel_lost, counters.decode_lost), (5, 2));
+}
+
+#[test]
+fn files_that_no_rule_knows_stay_on_the_device() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.file(FileOp::Create, "/etc/harmless");
+    bench.file(FileOp::Delete, "/etc/cron.d/evil");
+    bench.file(FileOp::Create, "/etc/cron.d/evil");
+    let counters = bench.heartbeat().counters.unwrap();
+    assert_eq!((counters.kept_local, counters.findings), (2, 1));
+    // A name that came to be by renaming is a file event, too; the same process and rule are one finding.
+    bench.file(FileOp::Rename, "/etc/cron.d/evil");
+    let paths: Vec<_> = bench
+        .drain(Lane::Telemetry)
+        .iter()
+        .map(|j| (j["activity_id"].clone(), j["file"]["path"].clone()))
+        .collect();
+    assert_eq!(paths, [(1.into(), "/etc/cron.d/evil".into()), (5.into(), "/tmp/x".into())]);
+    assert_eq!(bench.findings().len(), 1);
+}
+
+#[test]
+fn rules_for_the_audit_log_read_what_the_sensor_saw() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.file(FileOp::Update, "/etc/ld.so.preload");
+    assert!(bench.findings().is_empty());
+    bench.file(FileOp::Rename, "/etc/ld.so.preload");
+    let findings = bench.findings();
+    assert_eq!(findings.iter().map(|f| f.rule.title.as_str()).collect::<Vec<_>>(), ["Audited"]);
+    let matched: Vec<_> = findings[0].matched.iter().map(|m| (m.field.as_str(), m.value.as_str())).collect();
+    assert_eq!(matched, [("type", "PATH"), ("nametype", "CREATE"), ("name", "/etc/ld.so.preload")]);
+}
+
+#[test]
+fn a_sensor_that_falls_silent_is_a_finding() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let degraded = |reason: &str| SensorState::Degraded { reason: reason.into() };
+    let states = [
+        (SensorKind::LinuxProcConnector, degraded("as always")),
+        (SensorKind::LinuxFile, SensorState::Live),
+        (SensorKind::LinuxFile, degraded("it is silent")),
+        (SensorKind::LinuxFile, degraded("it is silent for longer")),
+        (SensorKind::LinuxFile, SensorState::Live),
+        (SensorKind::LinuxFile, SensorState::Off { reason: "gone".into() }),
+    ];
+    for (kind, state) in states {
+        bench.guard.note_sensor(SensorStatus { kind, state, produced: 0, lost: 0, undecoded: 0 });
+    }
+    let details: Vec<_> = bench.findings().into_iter().map(|f| (f.severity, f.action.detail)).collect();
+    let high = |detail: &str| (Severity::High, detail.to_owned());
+    assert_eq!(details, [high("Linux eBPF, files: it is silent"), high("Linux eBPF, files: gone")]);
+    assert_eq!(bench.heartbeat().counters.unwrap().findings, 2);
 }
 
 #[test]

@@ -44,7 +44,8 @@ impl Machine {
                 command_line: format!("true {n}"),
                 ..Process::default()
             };
-            let body = ProcessActivity { op: ProcessOp::Exec, process, parent: None, exit_code: None };
+            let body =
+                ProcessActivity { op: ProcessOp::Exec, process, parent: None, exit_code: None, launch: None };
             let event = Event {
                 id: EventId::from_bytes(random_bytes()),
                 time: SystemClock.now(),

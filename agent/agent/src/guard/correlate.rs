@@ -153,7 +153,8 @@ impl Guard {
                     let known = self.processes().get(process);
                     let process = known.unwrap_or_else(|| Process { key: *process, ..Process::default() });
                     let (op, parent, exit_code) = (ProcessOp::Found, None, None);
-                    let body = Body::Process(ProcessActivity { op, process, parent, exit_code });
+                    let body =
+                        Body::Process(ProcessActivity { op, process, parent, exit_code, launch: None });
                     let (product, simulated) = (product.clone(), *simulated);
                     Event { id: self.fresh_id(), time: *time, product, simulated, body }
                 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 use wardline_event::{
-    Body, BootId, Event, EventId, Process, ProcessOp, SensorKind, SensorLoss, SensorState, SensorStatus,
-    Timestamp,
+    AuditView, Body, BootId, Event, EventId, Process, ProcessOp, SensorKind, SensorLoss, SensorState,
+    SensorStatus, Timestamp,
 };
 use wardline_policy::DevicePolicy;
 use wardline_respond::Responder;
@@ -146,7 +146,23 @@ impl Guard {
             return;
         }
         let mut hits = Vec::new();
-        self.parts.rules.set.matches(&event, &mut self.scratch, &mut |rule| hits.push(rule));
+        let rules = &self.parts.rules.set;
+        rules.matches(&event, &mut self.scratch, &mut |rule| hits.push(rule));
+        if let Some(view) = AuditView::of(&event) {
+            // Rules that name no service see both.
+            let seen = hits.len();
+            let mut add = |rule| {
+                if !hits[..seen].contains(&rule) {
+                    hits.push(rule);
+                }
+            };
+            rules.matches(&view, &mut self.scratch, &mut add);
+        }
+        if hits.is_empty() && matches!(event.body, Body::File(_)) {
+            // Files are the most frequent, and one that nothing is known about tells nobody much.
+            self.kept_local += 1;
+            return;
+        }
         if !hits.is_empty() {
             let found = self.correlating.observe(&hits, &event, boot_ns);
             let (now, before): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_of_newest);
@@ -179,9 +195,17 @@ impl Guard {
     /// A sensor's account of itself, after each poll. New losses become an event: what is missing is told like
     /// anything else that happened.
     pub fn note_sensor(&mut self, status: SensorStatus) {
-        let (kind, total) = (status.kind, status.lost);
+        let (kind, total, state) = (status.kind, status.lost, status.state.clone());
         let before = match self.sensors.iter_mut().find(|s| s.kind == kind) {
-            Some(known) => std::mem::replace(known, status).lost,
+            Some(known) => {
+                let known = std::mem::replace(known, status);
+                if known.state == SensorState::Live
+                    && let SensorState::Degraded { reason } | SensorState::Off { reason } = &state
+                {
+                    self.fell_silent(kind, total, reason);
+                }
+                known.lost
+            }
             None => {
                 self.sensors.push(status);
                 0
