@@ -16,6 +16,8 @@ pub struct Accounts {
     pub undecoded: [u64; KINDS],
     /// Handed to a sink.
     pub delivered: [u64; KINDS],
+    /// Of the delivered, those that the sensor caused itself to prove that it sees; no sink got them.
+    pub own: [u64; KINDS],
     /// Times that the kernel did not run a program at all, because it ran already on that CPU.
     pub missed: u64,
     /// Exec events with a cut command line.
@@ -23,10 +25,10 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// What these kinds have produced, lost in the kernel, and lost by not being understood.
+    /// What these kinds have produced but for the sensor's own, lost in the kernel, and lost by not being understood.
     pub(super) fn of(&self, kinds: &[Kind]) -> (u64, u64, u64) {
         let sum = |counts: &[u64; KINDS]| kinds.iter().map(|kind| counts[*kind as usize]).sum();
-        (sum(&self.produced), sum(&self.lost), sum(&self.undecoded))
+        (sum(&self.produced) - sum(&self.own), sum(&self.lost), sum(&self.undecoded))
     }
 
     /// All that happened, lost or not.

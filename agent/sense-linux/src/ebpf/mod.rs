@@ -243,6 +243,14 @@ impl EbpfSensor {
             _ => return false,
         };
         canary.seen.lock().unwrap_or_else(PoisonError::into_inner).told(family);
+        let kind = match &event.body {
+            Body::Network(_) => Kind::Network,
+            Body::File(_) => Kind::File,
+            Body::Call(_) => Kind::Call,
+            Body::Process(p) if p.op == ProcessOp::Exit => Kind::Exit,
+            Body::Process(_) | Body::Loss(_) => Kind::Exec,
+        };
+        self.accounts.own[kind as usize] += 1;
         true
     }
 }

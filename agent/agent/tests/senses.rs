@@ -1,0 +1,90 @@
+//! What the guard makes of what its sensors tell it, and of what they say of themselves.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+
+use wardline_agent::outbox::Lane;
+use wardline_event::{FileOp, SensorKind, SensorState, SensorStatus, Severity};
+use wardline_policy::{DeviceClass, Mode};
+
+use bench::*;
+
+#[test]
+fn what_a_sensor_lost_is_told_as_an_event_and_only_once() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let status = |produced, lost, undecoded| SensorStatus {
+        kind: SensorKind::LinuxEbpf,
+        state: SensorState::Live,
+        produced,
+        lost,
+        undecoded,
+    };
+    for (produced, lost, undecoded) in [(10, 0, 0), (20, 4, 1), (30, 4, 1), (40, 7, 2)] {
+        bench.guard.note_sensor(status(produced, lost, undecoded));
+    }
+    let told: Vec<_> =
+        bench.drain(Lane::Telemetry).iter().map(|j| (j["count"].clone(), j["message"].clone())).collect();
+    assert_eq!(
+        told,
+        [
+            (4.into(), "sensor Linux eBPF lost 4 events".into()),
+            (3.into(), "sensor Linux eBPF lost 3 events".into())
+        ]
+    );
+    // The two events are accounted for like any other.
+    let counters = bench.heartbeat().counters.unwrap();
+    assert_eq!((counters.produced, counters.spooled), (42, 2));
+    assert_eq!((counters.kernel_lost, counters.decode_lost), (5, 2));
+}
+
+#[test]
+fn files_that_no_rule_knows_stay_on_the_device() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.file(FileOp::Create, "/etc/harmless");
+    bench.file(FileOp::Delete, "/etc/cron.d/evil");
+    bench.file(FileOp::Create, "/etc/cron.d/evil");
+    let counters = bench.heartbeat().counters.unwrap();
+    assert_eq!((counters.kept_local, counters.findings), (2, 1));
+    // A name that came to be by renaming is a file event, too; the same process and rule are one finding.
+    bench.file(FileOp::Rename, "/etc/cron.d/evil");
+    let paths: Vec<_> = bench
+        .drain(Lane::Telemetry)
+        .iter()
+        .map(|j| (j["activity_id"].clone(), j["file"]["path"].clone()))
+        .collect();
+    assert_eq!(paths, [(1.into(), "/etc/cron.d/evil".into()), (5.into(), "/tmp/x".into())]);
+    assert_eq!(bench.findings().len(), 1);
+}
+
+#[test]
+fn rules_for_the_audit_log_read_what_the_sensor_saw() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    bench.file(FileOp::Update, "/etc/ld.so.preload");
+    assert!(bench.findings().is_empty());
+    bench.file(FileOp::Rename, "/etc/ld.so.preload");
+    let findings = bench.findings();
+    assert_eq!(findings.iter().map(|f| f.rule.title.as_str()).collect::<Vec<_>>(), ["Audited"]);
+    let matched: Vec<_> = findings[0].matched.iter().map(|m| (m.field.as_str(), m.value.as_str())).collect();
+    assert_eq!(matched, [("type", "PATH"), ("nametype", "CREATE"), ("name", "/etc/ld.so.preload")]);
+}
+
+#[test]
+fn a_sensor_that_falls_silent_is_a_finding() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let degraded = |reason: &str| SensorState::Degraded { reason: reason.into() };
+    let states = [
+        (SensorKind::LinuxProcConnector, degraded("as always")),
+        (SensorKind::LinuxFile, SensorState::Live),
+        (SensorKind::LinuxFile, degraded("it is silent")),
+        (SensorKind::LinuxFile, degraded("it is silent for longer")),
+        (SensorKind::LinuxFile, SensorState::Live),
+        (SensorKind::LinuxFile, SensorState::Off { reason: "gone".into() }),
+    ];
+    for (kind, state) in states {
+        bench.guard.note_sensor(SensorStatus { kind, state, produced: 0, lost: 0, undecoded: 0 });
+    }
+    let details: Vec<_> = bench.findings().into_iter().map(|f| (f.severity, f.action.detail)).collect();
+    let high = |detail: &str| (Severity::High, detail.to_owned());
+    assert_eq!(details, [high("Linux eBPF, files: it is silent"), high("Linux eBPF, files: gone")]);
+    assert_eq!(bench.heartbeat().counters.unwrap().findings, 2);
+}
