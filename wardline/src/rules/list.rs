@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use console::{Alignment, Term, pad_str, truncate_str};
+use console::{Alignment, pad_str, truncate_str};
 use serde_json::json;
 use wardline_event::Severity;
 use wardline_sigma::{Attributes, Correlation};
@@ -12,7 +12,7 @@ use wardline_sigma::{Attributes, Correlation};
 use super::context::ContextArgs;
 use super::load::{self, Loaded};
 use crate::printable::{printable, printable_json};
-use crate::scan::counted;
+use crate::scan::{counted, style_of};
 
 /// List rules.
 #[derive(clap::Args)]
@@ -47,6 +47,11 @@ pub struct ShowArgs {
 
 /// The exit code if nothing can be looked at.
 const NOTHING: u8 = 2;
+
+/// Columns of the list: what stands before the titles, titles where there is room, a technique.
+const BEFORE_TITLE: usize = 31;
+const TITLE: usize = 60;
+const TECHNIQUE: usize = 11;
 
 /// A line of the list.
 struct Entry<'a> {
@@ -143,9 +148,7 @@ pub fn list(args: &ListArgs) -> ExitCode {
 
 fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    // What goes to a file or program is not cut.
-    let width =
-        Term::stdout().size_checked().filter(|_| Term::stdout().is_term()).map(|(_, columns)| columns);
+    let room = super::columns().unwrap_or(usize::MAX);
     for entry in entries {
         let attributes = entry.attributes;
         let techniques: Vec<String> = attributes.techniques().into_iter().map(|t| t.0).collect();
@@ -161,17 +164,19 @@ fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
         }
         let product = if entry.product.is_empty() { "any" } else { &entry.product };
         let kind = if entry.asked.is_some() { format!("{}: ", entry.kind) } else { String::new() };
+        // On a narrow terminal titles are cut, so that each has a line and its technique can be seen.
+        let title = format!("{kind}{}", attributes.title);
+        let title = printable(&title);
+        let title = truncate_str(&title, room - BEFORE_TITLE - TECHNIQUE, "…");
         let line = format!(
-            "{:<13} {} {:<7} {} {}",
-            attributes.level.as_str(),
+            "{} {} {:<7} {} {}",
+            style_of(attributes.level).apply_to(format!("{:<13}", attributes.level.as_str())),
             pad_str(&printable(product), 8, Alignment::Left, None),
             printable(entry.response),
-            pad_str(&printable(&format!("{kind}{}", attributes.title)), 60, Alignment::Left, None),
+            pad_str(&title, TITLE.min(room - BEFORE_TITLE - TECHNIQUE), Alignment::Left, None),
             techniques.join(" ")
         );
-        let line =
-            width.map_or(line.trim_end().into(), |width| truncate_str(line.trim_end(), width.into(), "…"));
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", truncate_str(line.trim_end(), room, "…"))?;
     }
     if !args.json {
         writeln!(out, "{}", counted(entries.len() as u64, "rule"))?;

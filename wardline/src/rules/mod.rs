@@ -41,6 +41,18 @@ fn nothing(command: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Columns of the terminal that standard output is, but no fewer than tables need; what goes to a file or program is not
+/// cut.
+fn columns() -> Option<usize> {
+    const NARROWEST: usize = 60;
+    let term = console::Term::stdout();
+    if term.is_term() {
+        term.size_checked().map(|(_, columns)| usize::from(columns).max(NARROWEST))
+    } else {
+        None
+    }
+}
+
 pub fn run(command: &RulesCommand) -> ExitCode {
     crate::logging::start_if_asked();
     match command {

@@ -43,7 +43,7 @@ use lines::Incident;
 use output::Output;
 use tally::Tally;
 use text::Page;
-pub use text::{counted, thousands};
+pub use text::{counted, style_of, thousands};
 use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 

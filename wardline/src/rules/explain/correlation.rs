@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use console::Style;
 use serde_json::{Map, Value, json};
-use wardline_sigma::{Correlation, CorrelationType, Linked, Look, Rule};
+use wardline_sigma::{Correlation, CorrelationCondition, CorrelationType, Linked, Look, Rule};
 
 use super::rule::Nearest;
 use super::{Reader, sight, tree};
@@ -196,7 +196,8 @@ impl Found<'_> {
             let _ = writeln!(out, "{mark} {name}{}", self.count(look));
             let (first, last) = (time(look.first), time(look.last));
             let span = if first == last { format!("at {first}") } else { format!("from {first} to {last}") };
-            let _ = writeln!(out, "    {span}, records {}", runs(&look.events, RUNS));
+            let noun = if look.events.len() == 1 { "record" } else { "records" };
+            let _ = writeln!(out, "    {span}, {noun} {}", runs(&look.events, RUNS));
         }
         if groups.len() > GROUPS {
             let n = counted((groups.len() - GROUPS) as u64, "more group");
@@ -207,16 +208,16 @@ impl Found<'_> {
     /// What a group came to, against what is asked.
     fn count(&self, look: &Look) -> String {
         let correlation = self.correlation(look.correlation);
-        let asked = printable(&correlation.asked()).into_owned();
-        match correlation.kind {
-            CorrelationType::Temporal | CorrelationType::TemporalOrdered => {
-                let there = self.rules_of(look).join(", ");
-                let n = correlation.rules.len();
-                let order =
-                    if correlation.kind == CorrelationType::TemporalOrdered { " in order" } else { "" };
-                format!("{} of {n}{order} ({there}); asked: {asked}", look.value)
+        match &correlation.condition {
+            CorrelationCondition::Thresholds { thresholds, .. } if !correlation.kind.is_temporal() => {
+                let bounds: Vec<String> = thresholds.iter().map(ToString::to_string).collect();
+                format!("{}, asked for {}", look.value, bounds.join(" and "))
             }
-            _ => format!("{}; asked: {asked}", look.value),
+            _ => {
+                let (n, there) = (correlation.rules.len(), self.rules_of(look).join(", "));
+                let ordered = correlation.kind == CorrelationType::TemporalOrdered;
+                format!("{} of {n}{}: {there}", look.value, if ordered { " in order" } else { "" })
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use console::Style;
 use serde_json::{Value, json};
-use wardline_event::{LogRecord, LogSource};
+use wardline_event::{Fields, LogRecord, LogSource};
 use wardline_sigma::{Explanation, Rule};
 
 use super::{Reader, shown, source_json, tree};
@@ -16,6 +16,8 @@ pub struct Nearest {
     log_source: LogSource<'static>,
     /// The record did not say what it is, so it is taken for what the rule is for.
     assumed: bool,
+    /// It is not another kind of event than the rule asks for.
+    right_id: bool,
     explanation: Explanation,
 }
 
@@ -27,7 +29,9 @@ impl Nearest {
             record.source = rule.log_source.clone();
         }
         let explanation = rule.explanation(&*record);
-        let found = Self { number, log_source: record.source.clone(), assumed, explanation };
+        let id = record.field("EventID").and_then(|id| id.as_text().and_then(|id| id.parse().ok()));
+        let right_id = id.is_none_or(|id| rule.may_match_event(Some(id)));
+        let found = Self { number, log_source: record.source.clone(), assumed, right_id, explanation };
         if assumed {
             record.source = LogSource::default();
         }
@@ -36,10 +40,10 @@ impl Nearest {
         }
     }
 
-    fn rank(&self) -> (bool, bool, bool, usize) {
+    fn rank(&self) -> (bool, bool, bool, bool, usize) {
         let condition = &self.explanation.condition;
         let (sees, holds) = (self.explanation.sees, condition.holds());
-        (self.explanation.matches(), sees, holds, tree::held(condition))
+        (self.explanation.matches(), sees, self.right_id, holds, tree::held(condition))
     }
 
     pub fn json(&self, rule: &Rule) -> Value {

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use console::Style;
+use console::{Alignment, Style, pad_str, truncate_str};
 use serde_json::json;
 use wardline_event::LogSource;
 use wardline_sigma::{RegressionTest, RegressionTests};
@@ -251,12 +251,25 @@ fn recording(info: &Path, path: &str) -> Option<PathBuf> {
     above.chain(beside).find(|path| path.is_file())
 }
 
+/// Columns of the table: what stands before the rules, and rules where there is room.
+const BEFORE_RULE: usize = 25;
+const RULE: usize = 60;
+
 fn write(args: &TestArgs, outcomes: &[Outcome], infos: usize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let count = |f: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| f(o)).count();
     let (passed, broken) = (count(&Outcome::passed), count(&|o| o.got.is_none()));
+    // On a narrow terminal a rule and its test have a line all the same.
+    let narrow = super::columns().map(|columns| columns.saturating_sub(BEFORE_RULE));
+    let rule = narrow.map_or(RULE, |room| RULE.min(room * 2 / 3));
+    let cut = |text: &str, most: Option<usize>| {
+        let text = printable(text);
+        most.map_or(text.clone(), |most| truncate_str(&text, most, "…").into_owned().into()).into_owned()
+    };
+    let cell =
+        |text: &str| pad_str(&cut(text, narrow.map(|_| rule)), rule, Alignment::Left, None).into_owned();
     if !args.json && !outcomes.is_empty() {
-        writeln!(out, "{:<6} {:>8} {:>6}  {:<60} TEST", "RESULT", "EXPECTED", "GOT", "RULE")?;
+        writeln!(out, "{:<6} {:>8} {:>6}  {} TEST", "RESULT", "EXPECTED", "GOT", cell("RULE"))?;
     }
     for o in outcomes.iter().filter(|o| !args.quiet || !o.passed()) {
         if args.json {
@@ -273,11 +286,11 @@ fn write(args: &TestArgs, outcomes: &[Outcome], infos: usize) -> io::Result<()> 
         let name = if o.rule.is_empty() { &o.rule_id } else { &o.rule };
         writeln!(
             out,
-            "{} {:>8} {got:>6}  {:<60} {}",
+            "{} {:>8} {got:>6}  {} {}",
             style.apply_to(format!("{word:<6}")),
             o.expected,
-            printable(name),
-            printable(&o.test)
+            cell(name),
+            cut(&o.test, narrow.map(|room| room.saturating_sub(rule + 1)))
         )?;
         if !o.why.is_empty() {
             // What is wrong with an info.yml names its place by itself.
