@@ -15,6 +15,7 @@ const LEVELS: &[(u32, &[&str])] = &[
         3,
         &[
             "wardline-sense-linux",
+            "wardline-ransomware",
             "wardline-agent",
             "wardline-devices",
             "wardline-incidents",
