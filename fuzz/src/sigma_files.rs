@@ -47,10 +47,11 @@ pub fn collection(data: &[u8]) {
             return;
         }
     };
-    feed(collection);
+    feed(collection).iter().for_each(check);
 }
 
-/// Parsed rules as bytes, without what stands before them: the first line and the checksum are always right.
+/// Parsed rules as bytes, without what stands before them: the first line and the checksum are always right. The places
+/// in them are whatever the bytes say.
 pub fn cache(data: &[u8]) {
     /// The checksum, the length of the text, and the numbers of rules, correlations and filters.
     const AFTER_FIRST_LINE: usize = 4 + 8 + 3;
@@ -63,10 +64,9 @@ pub fn cache(data: &[u8]) {
     feed(collection);
 }
 
-/// Links the rules and uses them: matched, explained, correlated.
-fn feed(collection: Collection) {
+/// Links the rules and uses them: matched, explained, correlated. The faults of linking.
+fn feed(collection: Collection) -> Vec<RuleError> {
     let linked = collection.link(&LinkOptions::default());
-    linked.faults.iter().for_each(check);
     let mut scratch = linked.rules.scratch();
     for (index, rule) in linked.rules.rules().iter().enumerate() {
         let mut event = LogRecord::new(rule.log_source.clone());
@@ -93,6 +93,7 @@ fn feed(collection: Collection) {
     };
     hits.feed_to(&mut state, &mut check);
     state.finish(&mut check);
+    linked.faults
 }
 
 /// A pipeline, of our format or pySigma's, applied to a rule.

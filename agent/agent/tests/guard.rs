@@ -102,7 +102,17 @@ fn a_rule_that_counts_kills_when_it_has_counted() {
     assert_eq!(titles, ["Counted as Sigma 1 does"]);
 }
 
-/// More than are kept whole lie between the event and the end of its window.
+#[test]
+fn what_correlations_give_up_travels_with_the_heartbeat() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    for (seconds, lost) in [(100, 0), (99, 0), (90, 1), (101, 1), (50, 2)] {
+        bench.clock.0.store(seconds, Ordering::Relaxed);
+        bench.process(ProcessOp::Exec, 50, 10, "probe");
+        assert_eq!(bench.heartbeat().counters.unwrap().correlation_lost, lost, "at {seconds} s");
+    }
+}
+
+/// However much of other correlations lies between the event and the end of its window.
 #[test]
 fn a_correlation_whose_time_is_over_names_its_process_after_a_flood() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));

@@ -64,13 +64,16 @@ fn link(correlations: &str) -> Correlations {
 fn evaluate(correlations: &Correlations, settings: CorrelationSettings, events: &[Event]) -> Vec<Report> {
     let mut state = CorrelationState::new(correlations.clone(), settings);
     let mut out = Vec::new();
+    let matching = |event: &Event| (0..3).filter(|bit| event.rules & (1 << bit) != 0).collect::<Vec<usize>>();
     let mut report = |m: wardline_sigma::Match| {
         assert!(!m.capped && m.first <= m.last && m.last <= m.time);
+        let last = events.iter().find(|event| Some(&event.reference) == m.events.last()).unwrap();
+        let recalled = correlations.recalled_for(&matching(last)).as_millis() as i64;
+        assert!(m.time.0 - last.time <= recalled, "{} - {} > {recalled}", m.time.0, last.time);
         out.push((m.time.0, m.group.first().cloned().flatten(), format!("{:.6}", m.value), m.events));
     };
     for event in events {
-        let rules: Vec<usize> = (0..3).filter(|bit| event.rules & (1 << bit) != 0).collect();
-        state.observe(&rules, &event.record(), Timestamp(event.time), event.reference, &mut report);
+        state.observe(&matching(event), &event.record(), Timestamp(event.time), event.reference, &mut report);
     }
     state.finish(&mut report);
     assert_eq!(state.stats().late_dropped + state.stats().evicted + state.stats().forgotten, 0);

@@ -137,6 +137,9 @@ pub struct Accounting {
     pub waiting: i64,
     /// Findings made.
     pub findings: i64,
+    /// Given up by correlations: groups and events for want of room, events that came too late, and findings whose event
+    /// was no longer at hand. Not a part of the sum.
+    pub correlation_lost: i64,
 }
 
 /// One device with everything the hub knows of it.

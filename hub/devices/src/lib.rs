@@ -20,12 +20,20 @@ pub use enrol::{EnrolError, enrol, make_token, renew, revoke_token};
 pub use store::{detail, tokens};
 
 /// This room's tables.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    capability: "devices",
-    version: 1,
-    name: "devices",
-    sql: include_str!("../migrations/0001_devices.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        capability: "devices",
+        version: 1,
+        name: "devices",
+        sql: include_str!("../migrations/0001_devices.sql"),
+    },
+    Migration {
+        capability: "devices",
+        version: 2,
+        name: "correlation_lost",
+        sql: include_str!("../migrations/0002_correlation_lost.sql"),
+    },
+];
 
 /// This room's part of the API.
 pub fn api() -> utoipa_axum::router::OpenApiRouter<wardline_kernel::Kernel> {

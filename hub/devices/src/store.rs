@@ -215,7 +215,8 @@ pub(crate) async fn heartbeat(
         "UPDATE device SET last_seen_ms = $3, heartbeat_ms = $3, device_time_ms = $4, mode_in_force = $5, \
          digest_in_force = $6, isolation_action = $7, isolation_since_ms = $8, isolation_expires_ms = $9, \
          rules_loaded = $10, rss_bytes = $11, produced = $12, kernel_lost = $13, decode_lost = $14, \
-         kept_local = $15, spooled = $16, spool_dropped = $17, waiting = $18, findings = $19 \
+         kept_local = $15, spooled = $16, spool_dropped = $17, waiting = $18, findings = $19, \
+         correlation_lost = $20 \
          WHERE organisation = $1 AND id = $2",
     )
     .bind(scope.organisation())
@@ -237,6 +238,7 @@ pub(crate) async fn heartbeat(
     .bind(number(|c| c.spool_dropped))
     .bind(number(|c| c.waiting))
     .bind(number(|c| c.findings))
+    .bind(number(|c| c.correlation_lost))
     .execute(&mut **tx)
     .await?;
     sqlx::query("DELETE FROM device_sensor WHERE organisation = $1 AND device = $2")
@@ -311,6 +313,8 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
         spool_dropped: row.get("spool_dropped"),
         waiting: row.get("waiting"),
         findings: row.get("findings"),
+        // Written with the heartbeat, and not by a hub of before.
+        correlation_lost: row.get::<Option<i64>, _>("correlation_lost").unwrap_or(0),
     });
     Ok(Some(DeviceDetail {
         summary,

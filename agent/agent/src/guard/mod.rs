@@ -306,6 +306,7 @@ impl Guard {
                 spool_dropped: events.dropped,
                 waiting: events.waiting,
                 findings: self.findings,
+                correlation_lost: self.correlating.lost(),
             }),
             isolation,
             mode: self.policy.mode.as_str().to_owned(),

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wardline_event::{Fields, Timestamp};
 
 use crate::correlation::capture::{Captured, FARTHEST, Hit};
 use crate::correlation::plan::Plan;
 use crate::correlation::resolve::{Target, depths, names, resolve};
-use crate::correlation::rule::{Correlation, CorrelationCondition};
+use crate::correlation::rule::{Correlation, CorrelationCondition, CorrelationType};
 use crate::error::RuleError;
 use crate::limits;
 use crate::rule::Rule;
@@ -27,6 +28,8 @@ struct Inner {
     rules: Vec<Source>,
     /// By index of the correlation: those over it.
     outer: Vec<Source>,
+    /// By index of the correlation: milliseconds until those over it have decided what a match of it led to.
+    recalled: Vec<i64>,
     /// Names of fields by number.
     fields: Vec<String>,
     silent_rules: Vec<bool>,
@@ -184,6 +187,15 @@ impl Correlations {
         self.inner.silent_rules.get(rule).copied().unwrap_or(false)
     }
 
+    /// How long after an event a correlation may still come back to it, of an event that matched these rules: a match
+    /// whose last event it is may be decided so much later, but for the lateness that the state allows. Zero if every
+    /// match is decided with its last event.
+    pub fn recalled_for(&self, rules: &[usize]) -> Duration {
+        let sources = rules.iter().filter_map(|rule| self.inner.rules.get(*rule));
+        let millis = sources.map(|source| self.inner.recalled(source)).max().unwrap_or(0);
+        Duration::from_millis(millis.unsigned_abs())
+    }
+
     /// Takes out of an event what correlations need to know of it. `rules` are the indices of the rules that it
     /// matched; `None` if no correlation refers to any of them. `reference` names the event in matches; of two
     /// events of one time the one with the smaller reference counts as the earlier one.
@@ -226,6 +238,20 @@ impl Correlations {
 
     pub(crate) fn feeds_of_correlation(&self, correlation: usize) -> &[Feed] {
         &self.inner.outer[correlation].feeds
+    }
+}
+
+impl Inner {
+    /// Milliseconds until the last of the correlations over this has decided what a match of it led to.
+    fn recalled(&self, source: &Source) -> i64 {
+        let over = source.feeds.iter().map(|feed| {
+            let plan = &self.plans[feed.correlation];
+            // Of these each match has the newest event; others look at the values or the run of older ones too.
+            let at_once =
+                !plan.closing && matches!(plan.kind, CorrelationType::EventCount | CorrelationType::Temporal);
+            self.recalled[feed.correlation].saturating_add(if at_once { 0 } else { plan.span })
+        });
+        over.max().unwrap_or(0)
     }
 }
 
@@ -273,6 +299,7 @@ fn build(
     let mut out = Inner {
         rules: std::iter::repeat_with(Source::default).take(rules.len()).collect(),
         outer: std::iter::repeat_with(Source::default).take(correlations.len()).collect(),
+        recalled: vec![0; correlations.len()],
         silent_rules: vec![false; rules.len()],
         ..Inner::default()
     };
@@ -348,7 +375,13 @@ fn build(
         source.feeds.sort_by_key(|feed| plans[feed.correlation].rank);
     }
     out.references = resolved.iter().map(|all| all.iter().map(|t| Reference::of(t)).collect()).collect();
-    Inner { correlations, plans, ..out }
+    let mut out = Inner { correlations, plans, ..out };
+    let mut outer_first: Vec<usize> = (0..out.plans.len()).collect();
+    outer_first.sort_by_key(|index| std::cmp::Reverse(out.plans[*index].rank));
+    for index in outer_first {
+        out.recalled[index] = out.recalled(&out.outer[index]);
+    }
+    out
 }
 
 /// The field that a name of the correlation means in the events of one of its rules.

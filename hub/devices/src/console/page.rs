@@ -59,6 +59,8 @@ pub struct Account {
     pub acknowledged: u64,
     /// What does not add up.
     pub difference: Option<String>,
+    /// What correlations gave up; no part of the sum.
+    pub correlation_lost: u64,
 }
 
 fn count(n: i64) -> u64 {
@@ -101,7 +103,8 @@ impl Account {
                 sum - produced
             )),
         };
-        Self { produced, lines, acknowledged, difference }
+        let correlation_lost = count(a.correlation_lost);
+        Self { produced, lines, acknowledged, difference, correlation_lost }
     }
 }
 

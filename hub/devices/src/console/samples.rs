@@ -57,6 +57,7 @@ fn accounting() -> Accounting {
         spool_dropped: 40,
         waiting: 120,
         findings: 3,
+        correlation_lost: 2,
     }
 }
 

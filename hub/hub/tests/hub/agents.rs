@@ -118,6 +118,7 @@ async fn a_heartbeat_shows_sensors_losses_and_silence() {
             kernel_lost: 3,
             decode_lost: 2,
             spool_dropped: 1,
+            correlation_lost: 4,
             ..Counters::default()
         }),
         mode: "protect".into(),
@@ -130,6 +131,7 @@ async fn a_heartbeat_shows_sensors_losses_and_silence() {
     .await;
     let shown = house.call(&bearer, "GET", &path, "").await.json();
     assert_eq!((&shown["lost"], &shown["clock_ahead_ms"]), (&6.into(), &5000.into()));
+    assert_eq!(shown["accounting"]["correlation_lost"], 4);
     assert_eq!(shown["sensors"][0]["reason"], "no BTF");
     assert_eq!(shown["sensors"][1]["state"], "unknown");
     // The policy that the device named is not the one laid down: it named none.
