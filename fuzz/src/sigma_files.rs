@@ -39,7 +39,6 @@ pub fn collection(data: &[u8]) {
         Ok(collection) => collection,
         Err(error) => {
             check(&error);
-            assert!(linted.collection.rules.is_empty(), "the linter reads what the parser refuses");
             assert!(
                 linted.diagnostics.iter().any(|d| d.code == error.code),
                 "{error} is not among the findings"
