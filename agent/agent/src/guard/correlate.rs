@@ -257,7 +257,8 @@ mod tests {
     fn event(pid: u32, command_line: &str) -> Event {
         let key = ProcessKey { pid, ..ProcessKey::default() };
         let process = Process { key, command_line: command_line.to_owned(), ..Process::default() };
-        let activity = ProcessActivity { op: ProcessOp::Exec, process, parent: None, exit_code: None };
+        let activity =
+            ProcessActivity { op: ProcessOp::Exec, process, parent: None, exit_code: None, launch: None };
         let (id, time, product) = (EventId::from_bytes([0; 16]), Timestamp(0), "linux".into());
         Event { id, time, product, simulated: false, body: Body::Process(activity) }
     }
