@@ -244,6 +244,10 @@ It counts Many failed logins: event_count ≥ 3 within 5m, by Computer
     from 2024-11-03 10:01:40 to 2024-11-03 10:02:00, records 5, 6
 "
     );
+    // The file may lie among the rules, and is loaded once.
+    fs::write(folder.path().join("named.yml"), LOGINS.replace("id: 7d1f", "x-id: ")).unwrap();
+    let again = explain(folder.path(), &["./named.yml", "one.jsonl", "two.jsonl", "--rules", "named.yml"]);
+    assert_eq!((again.0, &again.1), (Some(0), &out), "{}", again.2);
     // The order of the logs makes no difference, that of the times does.
     let (code, out, _) =
         explain(folder.path(), &["guessed", "two.jsonl", "one.jsonl", "--rules", "logins.yml", "--json"]);

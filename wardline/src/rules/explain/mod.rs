@@ -6,6 +6,7 @@ mod sight;
 mod tree;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,16 +83,19 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 fn explain(args: &ExplainArgs) -> Result<bool, String> {
     let context = args.context.read()?;
     context.tell("rules explain");
-    let file = Path::new(&args.rule).is_file();
+    let file = fs::canonicalize(&args.rule).ok().filter(|path| path.is_file());
     let mut paths = args.rules.clone();
-    if file {
-        // A correlation may lie elsewhere than the rules that it counts.
-        paths.insert(0, PathBuf::from(&args.rule));
+    if let Some(file) = &file {
+        // A correlation may lie elsewhere than the rules that it counts; what lies among them is not loaded twice.
+        let is_there = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|path| file.starts_with(path));
+        if !paths.iter().any(is_there) {
+            paths.insert(0, PathBuf::from(&args.rule));
+        }
     }
     let (all, mut faults) = load::collection(&paths, args.no_cache);
     let linked = all.link(&context.options);
     faults.extend(linked.faults.iter().map(ToString::to_string));
-    let target = find(args, &linked, file, &faults)?;
+    let target = find(args, &linked, file.as_deref(), &faults)?;
     let reader = Reader { args, context: &context };
     let text = match (target, args.events.is_empty()) {
         (Target::Rule(index), true) => {
@@ -139,11 +143,17 @@ fn correlations_over(linked: &Linked, rule: usize) -> Vec<String> {
 }
 
 /// The rule or correlation that is meant.
-fn find(args: &ExplainArgs, linked: &Linked, file: bool, faults: &[String]) -> Result<Target, String> {
+fn find(
+    args: &ExplainArgs,
+    linked: &Linked,
+    file: Option<&Path>,
+    faults: &[String],
+) -> Result<Target, String> {
     let lower = args.rule.to_lowercase();
     let exact = |a: &Attributes| a.id.eq_ignore_ascii_case(&args.rule) || a.title.to_lowercase() == lower;
-    let wanted = |a: &Attributes| {
-        if file { a.origin == args.rule } else { exact(a) || a.title.to_lowercase().contains(&lower) }
+    let wanted = |a: &Attributes| match file {
+        Some(file) => is_same(&a.origin, file),
+        None => exact(a) || a.title.to_lowercase().contains(&lower),
     };
     // What is made of one rule with an aggregation is that rule to its author.
     let rules = linked.rules.rules().iter().enumerate().filter(|(_, rule)| !rule.is_part_of_aggregation());
@@ -153,7 +163,7 @@ fn find(args: &ExplainArgs, linked: &Linked, file: bool, faults: &[String]) -> R
     let found: Vec<(Target, &Attributes)> =
         rules.chain(correlations).filter(|(_, attributes)| wanted(attributes)).collect();
     match found.as_slice() {
-        [] => Err(none(args, file, faults)),
+        [] => Err(none(args, file.is_some(), faults)),
         [(only, _)] => Ok(*only),
         several => {
             let (rules, correlations) = referred(linked);
@@ -162,7 +172,8 @@ fn find(args: &ExplainArgs, linked: &Linked, file: bool, faults: &[String]) -> R
                 Target::Correlation(index) => !correlations.contains(index),
             };
             // Of a file the correlation over its other rules, otherwise the one that is named in full.
-            let mut fits = several.iter().filter(|(target, a)| if file { outer(target) } else { exact(a) });
+            let mut fits =
+                several.iter().filter(|(target, a)| if file.is_some() { outer(target) } else { exact(a) });
             if let (Some((only, _)), None) = (fits.next(), fits.next()) {
                 return Ok(*only);
             }
@@ -170,13 +181,19 @@ fn find(args: &ExplainArgs, linked: &Linked, file: bool, faults: &[String]) -> R
                 eprintln!("  {}  {}", printable(&attributes.id), printable(&attributes.title));
             }
             let n = several.len();
-            Err(if file {
+            Err(if file.is_some() {
                 format!("{} holds {n} rules: give the id or title of one, and --rules {0}", args.rule)
             } else {
                 format!("{n} rules have these words in their title: give the id of one")
             })
         }
     }
+}
+
+/// Whether a rule came from this file, which is named in full.
+fn is_same(origin: &str, file: &Path) -> bool {
+    let origin = Path::new(origin);
+    origin.file_name() == file.file_name() && fs::canonicalize(origin).is_ok_and(|origin| origin == file)
 }
 
 /// The rules and correlations that correlations refer to.
