@@ -20,6 +20,8 @@ fn an_event_log_of_no_bytes_is_unreadable() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("Security.evtx"), "").unwrap();
     fs::write(folder.path().join("empty.jsonl"), "").unwrap();
+    fs::write(folder.path().join("cut.evtx"), "ElfFile\0 and no more").unwrap();
+    fs::write(folder.path().join("cut.zip"), "PK\u{3}\u{4} and no more").unwrap();
     let output = in_folder(folder.path(), &["."]);
     assert_eq!(output.status.code(), Some(1));
     let told = err(&output);
@@ -27,7 +29,7 @@ fn an_event_log_of_no_bytes_is_unreadable() {
         told.contains("wardline scan: ./Security.evtx: the file: it is empty, as no event log is"),
         "{told}"
     );
-    assert!(out(&output).contains("Files      1 read, 1 unreadable\n"), "{}", out(&output));
+    assert!(out(&output).contains("Files      1 read, 3 unreadable\n"), "{}", out(&output));
 }
 
 #[test]

@@ -409,7 +409,10 @@ impl<'a> Work<'a> {
 
     fn unreadable(&mut self, e: &ReadError) {
         let whole = matches!(e.place, Place::File)
-            && matches!(e.what, Fault::UnknownFormat | Fault::Io { .. } | Fault::Packed(_) | Fault::Empty);
+            && matches!(
+                e.what,
+                Fault::UnknownFormat | Fault::Io { .. } | Fault::Packed(_) | Fault::Empty | Fault::Nothing(_)
+            );
         if whole && self.stats.records == 0 {
             // A folder may hold other files under the names of logs.
             let a_log = self.named || !matches!(e.what, Fault::UnknownFormat);

@@ -76,6 +76,9 @@ pub enum Fault {
     /// The stored checksum and the bytes differ; what could be read of it was read.
     #[error("its checksum does not match its bytes: damaged or changed; what is readable was read")]
     Checksum,
+    /// Nothing of the log can be read.
+    #[error("{0}")]
+    Nothing(String),
     /// The bytes are not what the format asks for.
     #[error("{0}")]
     Malformed(String),

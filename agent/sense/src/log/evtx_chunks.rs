@@ -98,12 +98,12 @@ impl<R: Read> Chunks<R> {
         let mut header = Vec::with_capacity(HEADER_BYTES as usize);
         match self.input.by_ref().take(HEADER_BYTES).read_to_end(&mut header) {
             Err(source) => Err(Fault::Io { doing: "reading its header", source }),
-            Ok(n) if n < HEADER_BYTES as usize => Err(Fault::Malformed(format!(
-                "its EVTX header cannot be read: the file ends after {n} bytes"
-            ))),
+            Ok(n) if n < HEADER_BYTES as usize => {
+                Err(Fault::Nothing(format!("its EVTX header cannot be read: the file ends after {n} bytes")))
+            }
             Ok(_) => match EvtxFileHeader::from_bytes(&header) {
                 Ok(header) => Ok(header.chunk_count.into()),
-                Err(e) => Err(Fault::Malformed(format!("its EVTX header cannot be read: {}", chain(&e)))),
+                Err(e) => Err(Fault::Nothing(format!("its EVTX header cannot be read: {}", chain(&e)))),
             },
         }
     }

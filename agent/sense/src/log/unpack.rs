@@ -84,7 +84,7 @@ pub type Part = (PathBuf, Result<(Input<'static>, Arc<Checksum>), Fault>);
 impl Archive {
     /// Reads the archive's directory.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let broken = |e: &dyn std::fmt::Display| Fault::Malformed(format!("the archive cannot be read: {e}"));
+        let broken = |e: &dyn std::fmt::Display| Fault::Nothing(format!("the archive cannot be read: {e}"));
         let file = File::open(path).map_err(|source| Fault::Io { doing: "opening it", source })?;
         let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| broken(&e))?;
         if archive.len() > MAX_MEMBERS {
