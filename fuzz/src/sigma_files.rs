@@ -52,8 +52,8 @@ pub fn collection(data: &[u8]) {
 /// Parsed rules as bytes, without what stands before them: the first line and the checksum are always right. The places
 /// in them are whatever the bytes say.
 pub fn cache(data: &[u8]) {
-    /// The checksum, the length of the text, and the numbers of rules, correlations and filters.
-    const AFTER_FIRST_LINE: usize = 4 + 8 + 3;
+    /// The checksum, the length of the index, that of its text, and the numbers of rules, correlations and filters.
+    const AFTER_FIRST_LINE: usize = 4 + 8 + 4 + 3;
     let mut bytes = Collection::default().to_bytes();
     bytes.truncate(bytes.len() - AFTER_FIRST_LINE);
     bytes.extend_from_slice(&crc32fast::hash(data).to_le_bytes());

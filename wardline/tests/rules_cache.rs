@@ -36,15 +36,18 @@ fn settle() {
     sleep(Duration::from_millis(60));
 }
 
-fn list(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wardline"))
-        .args(["rules", "list", "--rules", "rules"])
-        .args(args)
+fn command(folder: &Path, rules: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wardline"));
+    command
+        .args(["rules", "list", "--rules", rules])
         .current_dir(folder)
         .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env("WARDLINE_LOG", "wardline=debug")
-        .output()
-        .expect("the binary starts")
+        .env("WARDLINE_LOG", "wardline=debug");
+    command
+}
+
+fn list(folder: &Path, args: &[&str]) -> Output {
+    command(folder, "rules").args(args).output().expect("the binary starts")
 }
 
 /// What a run printed, and what it said of the cache.
@@ -111,11 +114,20 @@ fn a_changed_rule_is_read_again() {
     assert!(log.contains(WRITTEN), "{log}");
     assert!(run(folder, &[]).1.contains(USED));
 
-    // Only the newest are kept.
+    assert_eq!(caches(folder).len(), 1, "there is one for one folder");
+
+    // A file less, and one more.
+    fs::rename(&path, folder.join("rules/new.yml")).unwrap();
+    settle();
+    let (out, log) = run(folder, &[]);
+    assert!(out.contains("Lure 42") && log.contains(WRITTEN), "{log}");
+
+    // Of all folders only the newest are kept.
     for n in 0..5 {
-        fs::write(&path, rule(&format!("Version {n}"))).unwrap();
-        settle();
-        assert!(run(folder, &[]).0.contains(&format!("Version {n}")));
+        let link = format!("rules{n}");
+        symlink("rules", folder.join(&link)).unwrap();
+        let output = command(folder, &link).output().expect("the binary starts");
+        assert!(String::from_utf8(output.stderr).unwrap().contains(WRITTEN));
     }
     assert_eq!(caches(folder).len(), 4);
 }

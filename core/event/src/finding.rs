@@ -7,10 +7,11 @@ use crate::ids::EventId;
 use crate::time::Timestamp;
 
 /// How bad it is: Sigma's levels, OCSF's severity ids.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// For the record (OCSF 1).
+    #[default]
     Informational,
     /// OCSF 2.
     Low,

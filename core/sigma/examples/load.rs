@@ -28,12 +28,15 @@ fn main() -> io::Result<()> {
     };
     let all = best("parse_ms", parse);
     let bytes = best("to_bytes_ms", || all.to_bytes());
-    let read = best("from_bytes_ms", || Collection::from_bytes(&bytes));
-    let Ok(read) = read else {
+    let _ = best("from_bytes_ms", || Collection::from_bytes(&bytes));
+    let Ok(read) = best_of("open_ms", &bytes, Collection::open) else {
         eprintln!("what was written cannot be read");
         std::process::exit(1);
     };
     let linked = best_of("link_ms", &read, |all| all.link(&LinkOptions::default()));
+    // What has been taken apart once is not taken apart again.
+    let parsed_linked = best_of("link_parsed_ms", &all, |all| all.link(&LinkOptions::default()));
+    assert_eq!(parsed_linked.rules.rules().len(), linked.rules.rules().len());
     println!("bytes {}", bytes.len());
     println!("rules {}", linked.rules.rules().len());
     Ok(())

@@ -4,6 +4,7 @@
 //! not reported by itself, and a correlation over it that has the rule's title, id and level.
 
 use crate::ast::Condition;
+use crate::attributes::Attributes;
 use crate::condition;
 use crate::correlation::{Correlation, CorrelationCondition, CorrelationType, Operator, Threshold, Timespan};
 use crate::error::{Fault, Pos, Span};
@@ -138,7 +139,7 @@ pub(crate) fn convert(
     has_level: bool,
 ) -> Result<(Vec<Rule>, Correlation), Fault> {
     let Aggregation { what, timespan, at } = aggregation;
-    let attributes = rule.attributes.clone();
+    let attributes = Attributes::clone(&rule.attributes);
     let mut rules = vec![part(rule, EVENTS)];
     let (kind, group_by, condition) = match what {
         What::Metric { kind, field, group_by, threshold } => {
@@ -189,11 +190,11 @@ fn part(mut rule: Rule, what: &str) -> Rule {
 }
 
 /// Whether a rule of this name was made of the same document as the correlation of these attributes.
-pub(crate) fn is_part_of(attributes: &crate::attributes::Attributes, name: &str) -> bool {
+pub(crate) fn is_part_of(attributes: &Attributes, name: &str) -> bool {
     [EVENTS, NEAR].iter().any(|what| name == part_name(attributes, what))
 }
 
 /// A name that no author gives to a rule.
-fn part_name(attributes: &crate::attributes::Attributes, what: &str) -> String {
+fn part_name(attributes: &Attributes, what: &str) -> String {
     format!("{}:{} {what}", attributes.origin, attributes.line)
 }

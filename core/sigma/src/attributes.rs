@@ -7,7 +7,7 @@ use crate::error::{Fault, Pos};
 use crate::yaml::{Document, Kind, Node, Typed};
 
 /// The attributes that detection rules, correlations and filters share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attributes {
     /// The document's UUID; empty if it has none.
     pub id: String,

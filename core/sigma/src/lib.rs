@@ -128,7 +128,7 @@ mod witness;
 mod yaml;
 
 pub use attributes::{Attributes, Related};
-pub use cache::CacheError;
+pub use cache::{CacheError, Deferred};
 pub use collection::Collection;
 pub use correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,

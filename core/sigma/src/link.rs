@@ -50,7 +50,9 @@ impl Collection {
         };
         if options.pipelines.is_empty() {
             filters.retain_mut(|f| expand(&mut f.detection, &f.attributes.origin, &mut faults));
-            rules.retain_mut(|r| expand(&mut r.detection, &r.attributes.origin, &mut faults));
+            rules.retain_mut(|r| {
+                !r.brief().expands || expand(&mut r.detection, &r.attributes.origin, &mut faults)
+            });
             apply_filters(&filters, &mut rules, &mut faults);
         } else {
             // Pipelines change a filter as a part of the rule that it is in, and may give placeholders values.

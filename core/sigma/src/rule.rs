@@ -1,27 +1,54 @@
 //! A detection rule as written: its attributes and its parsed detection.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use wardline_event::LogSource;
+use wardline_event::{LogSource, Severity};
 
 use crate::aggregation::Aggregation;
 use crate::ast::Detection;
 use crate::attributes::{Attributes, log_source, missing};
+use crate::cache::Deferred;
 use crate::collection::Collection;
 use crate::detection;
 use crate::error::{Fault, Pos, RuleError};
 use crate::yaml::Document;
 
 /// One Sigma detection rule. Its [`Attributes`] are reached as if they were its own: `rule.title`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rule {
     /// What it says of itself.
-    pub attributes: Attributes,
+    pub attributes: Deferred<Attributes>,
     /// Which events it is for; `""` where it does not say.
     pub log_source: LogSource<'static>,
-    pub(crate) detection: Detection,
+    pub(crate) detection: Deferred<Detection>,
     /// For a rule that was made of one with an aggregation: the id and name of that one, by which filters refer to it.
     pub(crate) stands_for: Option<Vec<String>>,
+    /// Of a rule from a cache, as it was kept.
+    brief: Option<Brief>,
+}
+
+/// What of a rule is needed to put it into a set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Brief {
+    pub id: String,
+    pub level: Severity,
+    /// See [`Detection::weight`].
+    pub weight: usize,
+    /// It has placeholders without values.
+    pub expands: bool,
+}
+
+impl Brief {
+    pub fn of(attributes: &Attributes, detection: &Detection) -> Self {
+        Self {
+            id: attributes.id.clone(),
+            level: attributes.level,
+            weight: detection.weight(),
+            expands: detection.placeholder().is_some(),
+        }
+    }
 }
 
 impl Rule {
@@ -29,6 +56,32 @@ impl Rule {
     /// correlation that was made of it too answers for what the rule asks for.
     pub fn is_part_of_aggregation(&self) -> bool {
         self.stands_for.is_some()
+    }
+
+    /// A rule from a cache.
+    pub(crate) fn kept(
+        attributes: Deferred<Attributes>,
+        log_source: LogSource<'static>,
+        detection: Deferred<Detection>,
+        stands_for: Option<Vec<String>>,
+        brief: Brief,
+    ) -> Self {
+        Self { attributes, log_source, detection, stands_for, brief: Some(brief) }
+    }
+
+    /// Without taking a rule from a cache apart, as long as nobody changed it.
+    pub(crate) fn brief(&self) -> Cow<'_, Brief> {
+        match &self.brief {
+            Some(brief) if self.attributes.is_as_kept() && self.detection.is_as_kept() => {
+                Cow::Borrowed(brief)
+            }
+            _ => Cow::Owned(Brief::of(&self.attributes, &self.detection)),
+        }
+    }
+
+    /// Whether it came from a cache that turned out to be damaged: then it may say less than it did.
+    pub fn is_damaged(&self) -> bool {
+        self.attributes.is_damaged() || self.detection.is_damaged()
     }
 
     /// Reads the detection rules of one file: one or several YAML documents.
@@ -63,7 +116,20 @@ impl Rule {
         let log_source = log_source(root)?;
         let (detection, aggregation) =
             detection::read(root.get("detection").ok_or_else(|| missing(root, "detection"))?)?;
-        Ok((Self { attributes, log_source, detection, stands_for: None }, aggregation))
+        let (attributes, detection) = (attributes.into(), detection.into());
+        Ok((Self { attributes, log_source, detection, stands_for: None, brief: None }, aggregation))
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { attributes, log_source, detection, stands_for, brief: _ } = self;
+        f.debug_struct("Rule")
+            .field("attributes", attributes)
+            .field("log_source", log_source)
+            .field("detection", detection)
+            .field("stands_for", stands_for)
+            .finish()
     }
 }
 

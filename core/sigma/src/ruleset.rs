@@ -51,7 +51,8 @@ impl RuleSet {
         let mut kept: Vec<Rule> = Vec::with_capacity(rules.len());
         let mut ids: HashMap<String, Vec<usize>> = HashMap::new();
         for rule in rules {
-            let with_id = ids.get(&rule.id).filter(|_| !rule.id.is_empty()).into_iter().flatten();
+            let brief = rule.brief();
+            let with_id = ids.get(&brief.id).filter(|_| !brief.id.is_empty()).into_iter().flatten();
             if let Some(first) = with_id.copied().find(|other| !share_id(&kept[*other], &rule)) {
                 faults.push(RuleError {
                     code: "S060",
@@ -63,12 +64,14 @@ impl RuleSet {
                 });
                 continue;
             }
-            if let Some(fault) = placeholder::missing(&rule) {
+            if brief.expands
+                && let Some(fault) = placeholder::missing(&rule)
+            {
                 faults.push(fault);
                 continue;
             }
-            let weight = rule.detection.weight();
-            if bytes + weight > limits::SET_BYTES {
+            let with_it = brief.weight.saturating_add(bytes);
+            if with_it > limits::SET_BYTES {
                 faults.push(RuleError {
                     code: "S002",
                     origin: rule.origin.clone(),
@@ -82,8 +85,8 @@ impl RuleSet {
                 });
                 continue;
             }
-            bytes += weight;
-            ids.entry(rule.id.clone()).or_default().push(kept.len());
+            bytes = with_it;
+            ids.entry(brief.into_owned().id).or_default().push(kept.len());
             kept.push(rule);
         }
         (Self::new(kept), faults)
@@ -103,6 +106,12 @@ impl RuleSet {
     /// The rules, in the order of the indices that [`RuleSet::matches`] gives.
     pub fn rules(&self) -> &[Rule] {
         &self.inner.rules
+    }
+
+    /// Whether rules came from a cache ([`Collection::open`](crate::Collection::open)) of which a part that was needed
+    /// turned out to be damaged. Matches may be missing then.
+    pub fn is_damaged(&self) -> bool {
+        self.rules().iter().any(Rule::is_damaged)
     }
 
     /// Working memory for one thread.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use wardline_sigma::{CacheError, Collection};
+use wardline_sigma::{CacheError, Collection, LinkOptions};
 
 /// The first line, which is all of it that the format's reader may refuse as another version's.
 const FIRST_LINE: &str = "wardline-sigma ";
@@ -121,36 +121,19 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Rules that are taken apart one by one as they are needed match, and are shown, like those that were parsed.
 #[test]
-fn what_lies_about_lengths_and_depth_is_refused() {
-    let empty = Collection::default().to_bytes();
-    let head = empty.len() - 3;
-    let with = |structure: &[u8]| {
-        let bytes = sealed([&empty[..head], structure].concat());
-        Collection::from_bytes(&bytes).unwrap_err()
-    };
-    // A list longer than what is left, up to the longest that can be said.
-    assert_eq!(with(&[0x7f]), CacheError::Damaged);
-    assert_eq!(with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), CacheError::Damaged);
-    // Numbers that are longer than they need be, or too long.
-    assert_eq!(with(&[0x80, 0, 0, 0]), CacheError::Senseless);
-    assert_eq!(with(&[0xff; 20]), CacheError::Senseless);
-    // A rule's condition of `not not not …`.
-    let text = "title: t\nlogsource: {product: p}\ndetection: {a: {b: c}, condition: not a}\n";
-    let bytes = Collection::parse(text, "x").unwrap().to_bytes();
-    // Where `not`, `selection`, `0` stand, before three empty lists: what the rule stands for, correlations, filters.
-    let at = bytes.len() - 6;
-    assert_eq!(bytes[at..], [2, 3, 0, 0, 0, 0]);
-    let deep = |levels: usize| {
-        let deep = [&bytes[..at], &vec![2; levels], &bytes[at + 1..]].concat();
-        Collection::from_bytes(&sealed(deep))
-    };
-    assert!(deep(100).is_ok());
-    assert_eq!(deep(100_000).unwrap_err(), CacheError::Limit);
-    // A condition over a selection that is not there.
-    let mut beyond = bytes.clone();
-    beyond[at + 2] = 1;
-    assert_eq!(Collection::from_bytes(&sealed(beyond)).unwrap_err(), CacheError::Senseless);
+fn opened_rules_are_the_parsed_ones() {
+    let mut all = Collection::default();
+    own("golden").into_iter().for_each(|collection| all.extend(collection));
+    let opened = Collection::open(all.to_bytes()).unwrap();
+    let [parsed, opened] = [all, opened].map(|collection| collection.link(&LinkOptions::default()));
+    assert_eq!(parsed.faults, opened.faults);
+    let (parsed, opened) = (parsed.rules, opened.rules);
+    assert_eq!(parsed.rules().len(), opened.rules().len());
+    assert!(!opened.is_damaged());
+    assert_eq!(format!("{:?}", parsed.rules()), format!("{:?}", opened.rules()));
+    assert!(!opened.is_damaged());
 }
 
 proptest! {
@@ -168,8 +151,15 @@ proptest! {
             bytes[at] = value;
         }
         let bytes = sealed(bytes);
-        if let Ok(collection) = Collection::from_bytes(&bytes) {
+        let whole = Collection::from_bytes(&bytes);
+        if let Ok(collection) = &whole {
             prop_assert!(collection.to_bytes() == bytes);
+        }
+        // Taken apart one by one: what is refused as a whole is seen to be damaged, or nobody asked for it.
+        if let Ok(collection) = Collection::open(bytes) {
+            let set = collection.link(&LinkOptions::default()).rules;
+            let _ = format!("{:?}", set.rules());
+            prop_assert!(whole.is_err() || !set.is_damaged());
         }
     }
 }

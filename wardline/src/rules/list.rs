@@ -10,7 +10,7 @@ use wardline_event::Severity;
 use wardline_sigma::{Attributes, Correlation};
 
 use super::context::ContextArgs;
-use super::load::{self, Loaded};
+use super::load::{self, Loaded, UseOfCache};
 use crate::printable::{printable, printable_json};
 use crate::scan::{counted, style_of};
 
@@ -70,7 +70,7 @@ struct Entry<'a> {
 fn rules(paths: &[PathBuf], context: &ContextArgs, no_cache: bool) -> Result<Loaded, String> {
     let context = context.read()?;
     context.tell("rules");
-    let loaded = load::load(paths, no_cache, Severity::Informational, &context.options);
+    let loaded = load::load(paths, UseOfCache::whole(no_cache), Severity::Informational, &context.options);
     for fault in loaded.faults.iter().chain(&loaded.warnings) {
         eprintln!("wardline rules: {}", printable(fault));
     }

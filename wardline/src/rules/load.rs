@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::thread;
 
 use wardline_event::Severity;
 use wardline_sigma::{Collection, Correlations, LinkOptions, RuleSet};
@@ -84,17 +85,39 @@ fn pieces(parsed: Vec<Result<Collection, String>>) -> Parsed {
     out
 }
 
-/// Everything that the files at `paths` hold, or Wardline's own rules if there are none; and what does not load. Rules
-/// that were parsed in an earlier run are taken from the cache, unless there is to be none.
-pub fn collection(paths: &[PathBuf], no_cache: bool) -> (Collection, Vec<String>) {
+/// What is done with the rules that earlier runs parsed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum UseOfCache {
+    /// They are neither used nor kept.
+    None,
+    /// They are taken whole.
+    Whole,
+    /// They are taken as far as they are needed; whether they were sound is known only in the end.
+    AsNeeded,
+}
+
+impl UseOfCache {
+    /// For commands that look at every rule.
+    pub fn whole(no_cache: bool) -> Self {
+        if no_cache { Self::None } else { Self::Whole }
+    }
+}
+
+/// Everything that the files at `paths` hold, or Wardline's own rules if there are none; and what does not load.
+pub fn collection(paths: &[PathBuf], use_of_cache: UseOfCache) -> (Collection, Vec<String>) {
     let mut faults = Vec::new();
     let parsed = if paths.is_empty() {
         pieces(parallel::map(&own(), parse))
     } else {
-        let files = Files::collect(paths);
+        let cache = if use_of_cache == UseOfCache::None { None } else { Cache::of(paths) };
+        // What was kept is read while the files are looked at.
+        let (files, kept) = thread::scope(|scope| {
+            let kept = scope.spawn(|| cache.as_ref()?.read(use_of_cache == UseOfCache::AsNeeded));
+            let files = Files::collect(paths);
+            (files, kept.join().ok().flatten())
+        });
         faults = files.faults;
-        let cache = if no_cache { None } else { Cache::of(&files.list) };
-        cache.as_ref().and_then(Cache::read).unwrap_or_else(|| {
+        kept.and_then(|kept| kept.of_files(&files.list)).unwrap_or_else(|| {
             let parsed = pieces(parallel::map(&files.list, |file| parse(&read(file))));
             if let Some(cache) = &cache {
                 cache.write(&files.list, &parsed);
@@ -102,19 +125,18 @@ pub fn collection(paths: &[PathBuf], no_cache: bool) -> (Collection, Vec<String>
             parsed
         })
     };
-    let mut all = Collection::default();
-    for piece in parsed.pieces {
-        all.extend(piece);
-    }
+    let mut pieces = parsed.pieces.into_iter();
+    let mut all = pieces.next().unwrap_or_default();
+    pieces.for_each(|piece| all.extend(piece));
     faults.extend(parsed.faults);
     (all, faults)
 }
 
 /// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
 /// correlations all rules are kept, since a correlation may count what is harmless alone.
-pub fn load(paths: &[PathBuf], no_cache: bool, level: Severity, options: &LinkOptions) -> Loaded {
-    let (mut all, mut faults) = collection(paths, no_cache);
-    if all.correlations.is_empty() {
+pub fn load(paths: &[PathBuf], use_of_cache: UseOfCache, level: Severity, options: &LinkOptions) -> Loaded {
+    let (mut all, mut faults) = collection(paths, use_of_cache);
+    if all.correlations.is_empty() && level > Severity::Informational {
         all.rules.retain(|r| r.level >= level);
     }
     let linked = all.link(options);

@@ -1,6 +1,7 @@
 //! What the reports say of each rule: its title, level, tags, where to read more.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use wardline_event::Severity;
 use wardline_sigma::{Attributes, Correlations, RuleSet};
@@ -33,37 +34,52 @@ pub struct Entry {
     pub reported: bool,
 }
 
-/// All rules, by the index that matches carry.
+/// All rules, by the index that matches carry. An entry is made when it is first asked for: most rules match nothing.
 #[derive(Default)]
 pub struct Catalog {
-    /// The rules in the rule set's order.
-    pub entries: Vec<Entry>,
+    rules: RuleSet,
+    correlations: Correlations,
+    /// Of the rules in the rule set's order, and then of the correlations.
+    entries: Box<[OnceLock<Entry>]>,
+    /// Which of them are reported.
+    reported: Vec<bool>,
     /// The index of the first correlation.
     pub first_correlation: u32,
     /// The tactics of techniques (`T1059`, not its sub-techniques), as far as the rules show them.
-    tactics: HashMap<String, BTreeSet<String>>,
+    tactics: OnceLock<HashMap<String, BTreeSet<String>>>,
 }
 
 impl Catalog {
     /// The rules of a set and then the correlations over them, those that `filter` drops marked so.
     pub fn new(rules: &RuleSet, correlations: &Correlations, filter: &RuleFilter) -> Self {
+        // A filter that wants all is not asked: the rules would have to be taken from the cache for it.
+        let all = filter.wants_all();
         let wants = |a: &Attributes| filter.wants(&a.id, &a.title, a.level, &a.tags);
-        let rules = rules.rules();
-        let mut entries: Vec<Entry> = rules
-            .iter()
-            .enumerate()
-            .map(|(i, rule)| entry(rule, wants(rule) && !correlations.is_silent(i)))
-            .collect();
-        let over = correlations.correlations();
-        entries.extend(over.iter().map(|c| entry(&c.attributes, wants(&c.attributes))));
-        let mut tactics: HashMap<String, BTreeSet<String>> = HashMap::new();
-        for entry in &entries {
-            let Some(first) = entry.techniques.first().map(|t| parent(t)) else { continue };
-            if entry.techniques.iter().all(|t| parent(t) == first) {
-                tactics.entry(first.to_owned()).or_default().extend(entry.tactics.iter().cloned());
-            }
+        let of_rules = rules.rules().iter().enumerate();
+        let mut reported: Vec<bool> =
+            of_rules.map(|(i, rule)| !correlations.is_silent(i) && (all || wants(rule))).collect();
+        reported.extend(correlations.correlations().iter().map(|c| wants(&c.attributes)));
+        Self {
+            entries: reported.iter().map(|_| OnceLock::new()).collect(),
+            reported,
+            first_correlation: rules.rules().len() as u32,
+            rules: rules.clone(),
+            correlations: correlations.clone(),
+            tactics: OnceLock::new(),
         }
-        Self { entries, first_correlation: rules.len() as u32, tactics }
+    }
+
+    fn tactics(&self) -> &HashMap<String, BTreeSet<String>> {
+        self.tactics.get_or_init(|| {
+            let mut tactics: HashMap<String, BTreeSet<String>> = HashMap::new();
+            for entry in (0..self.len() as u32).map(|rule| self.get(rule)) {
+                let Some(first) = entry.techniques.first().map(|t| parent(t)) else { continue };
+                if entry.techniques.iter().all(|t| parent(t) == first) {
+                    tactics.entry(first.to_owned()).or_default().extend(entry.tactics.iter().cloned());
+                }
+            }
+            tactics
+        })
     }
 
     /// Under which of a rule's tactics one of its techniques counts.
@@ -71,7 +87,7 @@ impl Catalog {
     /// A rule's tags do not say which technique serves which tactic. Rules that name one technique alone do, so the
     /// others are read in their light; a technique that no rule names alone counts under all tactics of its rule.
     pub fn tactics_of<'a>(&self, entry: &'a Entry, technique: &str) -> Vec<&'a str> {
-        let known = self.tactics.get(parent(technique));
+        let known = self.tactics().get(parent(technique));
         let fits = |tactic: &&String| known.is_some_and(|known| known.contains(*tactic));
         let found: Vec<&str> = entry.tactics.iter().filter(fits).map(String::as_str).collect();
         if found.is_empty() { entry.tactics.iter().map(String::as_str).collect() } else { found }
@@ -79,12 +95,24 @@ impl Catalog {
 
     /// The entry of a match.
     pub fn get(&self, rule: u32) -> &Entry {
-        &self.entries[rule as usize]
+        let index = rule as usize;
+        self.entries[index].get_or_init(|| {
+            let attributes = match rule.checked_sub(self.first_correlation) {
+                None => &*self.rules.rules()[index].attributes,
+                Some(correlation) => &self.correlations.correlations()[correlation as usize].attributes,
+            };
+            entry(attributes, self.reported[index])
+        })
+    }
+
+    /// How many rules and correlations there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// How many are reported.
     pub fn reported(&self) -> usize {
-        self.entries.iter().filter(|e| e.reported).count()
+        self.reported.iter().filter(|reported| **reported).count()
     }
 }
 
@@ -166,7 +194,7 @@ mod tests {
         let rules = texts.iter().flat_map(|t| Rule::parse(t, "test").unwrap()).collect();
         let catalog =
             Catalog::new(&RuleSet::compile_lossy(rules).0, &Correlations::default(), &RuleFilter::default());
-        let of = |technique| catalog.tactics_of(&catalog.entries[2], technique);
+        let of = |technique| catalog.tactics_of(catalog.get(2), technique);
         assert_eq!(of("T1059.003"), ["execution"]);
         assert_eq!(of("T1547.001"), ["persistence"]);
         assert_eq!(of("T1999"), ["execution", "persistence"]);

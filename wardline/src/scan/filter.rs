@@ -20,6 +20,12 @@ pub struct RuleFilter {
 }
 
 impl RuleFilter {
+    /// True if every rule is reported.
+    pub fn wants_all(&self) -> bool {
+        let Self { level, tags, not_tags, rules, not_rules } = self;
+        level.is_none() && [tags, not_tags, rules, not_rules].iter().all(|list| list.is_empty())
+    }
+
     /// True if a rule with these attributes is reported.
     pub fn wants(&self, id: &str, title: &str, level: Severity, tags: &[String]) -> bool {
         let title = title.to_lowercase();

@@ -49,7 +49,7 @@ use work::{Message, Progress};
 
 use crate::printable::printable;
 use crate::rules::context::Context;
-use crate::rules::load::{self, Loaded};
+use crate::rules::load::{self, Loaded, UseOfCache};
 
 /// Everything that was asked for was read.
 const RAN: u8 = 0;
@@ -103,16 +103,19 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         Err(e) => return Ok(nothing_to_do(&e)),
     };
     context.tell("scan");
-    let loaded = load::load(&args.rules, args.no_cache, Severity::Informational, &context.options);
-    report_faults(args, &loaded);
+    let use_of_cache = if args.no_cache { UseOfCache::None } else { UseOfCache::AsNeeded };
+    // The process ends with the scan: to free the rules one by one would only take time.
+    let loaded = load::load(&args.rules, use_of_cache, Severity::Informational, &context.options);
+    let loaded: &'static Loaded = Box::leak(Box::new(loaded));
+    report_faults(args, loaded);
     let catalog = Catalog::new(&loaded.rules, &loaded.correlations, &args.rule_filter());
-    if catalog.entries.is_empty() {
+    if catalog.len() == 0 {
         return Ok(nothing_to_do("no rule to scan with: name files or folders of Sigma rules with --rules"));
     }
     if catalog.reported() == 0 {
         return Ok(nothing_to_do(&format!(
             "no rule is left: none of {} has what --level, --tag and --rule ask for",
-            catalog.entries.len()
+            catalog.len()
         )));
     }
     clock.lap("rules loaded");
@@ -145,7 +148,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         unreadable: files.faults.iter().take(html::UNREADABLE).cloned().collect(),
         totals: Totals {
             files_unreadable: files.faults.len() as u64,
-            rules_loaded: catalog.entries.len() as u64,
+            rules_loaded: catalog.len() as u64,
             rules_reported: catalog.reported() as u64,
             rules_not_loaded: loaded.faults.len() as u64,
             rules_unseen: unseen(&loaded.rules, context.sources()),
@@ -155,7 +158,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     if let Some(format) = format {
         out.write(&format.header())?;
     }
-    work(args, &context, format, &loaded, &catalog, &files, stop, &mut out, &mut report)?;
+    work(args, &context, format, loaded, &catalog, &files, stop, &mut out, &mut report)?;
     out.flush()?;
     clock.lap("files read and matched");
 
@@ -198,7 +201,7 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         text += &text::attack::attack(page, &tally::attack(&tally, &catalog));
         text += &text::summary::rules(page, &tally, &catalog);
         if args.stats {
-            text += &stats::text(page, &clock, &totals, &loaded);
+            text += &stats::text(page, &clock, &totals, loaded);
         }
         text += &text::summary::summary(&totals, &tally, took);
         if stdout_is_taken {
@@ -218,6 +221,13 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     if stop.load(Ordering::Relaxed) {
         complain("interrupted: the results are those of what was read until then");
         return Ok(INTERRUPTED);
+    }
+    if loaded.rules.is_damaged() {
+        complain(
+            "the rules kept from an earlier run are damaged, and matches may be missing: scan again with --no-cache, \
+             and empty ~/.cache/wardline",
+        );
+        return Ok(FAILED);
     }
     Ok(if totals.all_was_read() { RAN } else { FAILED })
 }

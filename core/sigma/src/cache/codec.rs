@@ -20,7 +20,7 @@ const RESERVED: usize = 64 << 10;
 
 /// Collects what is stored.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     text: String,
     structure: Vec<u8>,
     /// The addresses of shared things that are stored already, and their numbers.
@@ -28,7 +28,7 @@ pub(super) struct Writer {
 }
 
 /// Takes apart what was stored.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a str,
     structure: &'a [u8],
     depth: u32,
@@ -36,16 +36,36 @@ pub(super) struct Reader<'a> {
 }
 
 /// What can be stored.
-pub(super) trait Stored: Sized {
+pub(crate) trait Stored: Sized {
     fn store(&self, out: &mut Writer);
     fn load(from: &mut Reader<'_>) -> Result<Self, CacheError>;
 }
 
-impl Writer {
-    pub fn parts(&self) -> (&str, &[u8]) {
-        (&self.text, &self.structure)
-    }
+/// Appends something with all its texts: the length of the text (4 bytes, little-endian), the text, the structure.
+pub(super) fn write_section(out: &mut Vec<u8>, store: impl FnOnce(&mut Writer)) {
+    let mut writer = Writer::default();
+    store(&mut writer);
+    out.extend_from_slice(&(writer.text.len() as u32).to_le_bytes());
+    out.extend_from_slice(writer.text.as_bytes());
+    out.extend_from_slice(&writer.structure);
+}
 
+/// A section that is one thing, to its last byte.
+pub(super) fn read_section<T: Stored>(section: &[u8]) -> Result<T, CacheError> {
+    let mut from = open_section(section)?;
+    let out = T::load(&mut from)?;
+    if from.is_at_end() { Ok(out) } else { Err(CacheError::Damaged) }
+}
+
+pub(super) fn open_section(section: &[u8]) -> Result<Reader<'_>, CacheError> {
+    let (length, rest) = section.split_first_chunk::<4>().ok_or(CacheError::Damaged)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (text, structure) = rest.split_at_checked(length).ok_or(CacheError::Damaged)?;
+    let text = std::str::from_utf8(text).map_err(|_| CacheError::Damaged)?;
+    Ok(Reader { text, structure, depth: 0, shared: Vec::new() })
+}
+
+impl Writer {
     pub fn byte(&mut self, byte: u8) {
         self.structure.push(byte);
     }
@@ -69,10 +89,6 @@ impl Writer {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(text: &'a str, structure: &'a [u8]) -> Self {
-        Self { text, structure, depth: 0, shared: Vec::new() }
-    }
-
     pub fn is_at_end(&self) -> bool {
         self.text.is_empty() && self.structure.is_empty()
     }
@@ -107,6 +123,12 @@ impl<'a> Reader<'a> {
 
     pub fn size(&mut self) -> Result<usize, CacheError> {
         usize::try_from(self.number()?).map_err(|_| CacheError::Senseless)
+    }
+
+    /// The length of a list, of which every item takes a byte at least.
+    pub fn list(&mut self) -> Result<usize, CacheError> {
+        let length = self.size()?;
+        if length > self.structure.len() { Err(CacheError::Damaged) } else { Ok(length) }
     }
 
     pub fn text(&mut self) -> Result<&'a str, CacheError> {
@@ -242,11 +264,7 @@ impl<T: Stored> Stored for Vec<T> {
     }
 
     fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
-        let length = from.size()?;
-        // Every item takes a byte at least.
-        if length > from.structure.len() {
-            return Err(CacheError::Damaged);
-        }
+        let length = from.list()?;
         let mut out = Self::with_capacity(length.min(RESERVED / size_of::<T>().max(1)));
         for _ in 0..length {
             out.push(T::load(from)?);

@@ -11,7 +11,6 @@ use crate::ast::{Cidr, Condition, Detection, Expand, Item, Matcher, Node, Order,
 use crate::attributes::{Attributes, Related};
 use crate::cache::CacheError;
 use crate::cache::codec::{Reader, Stored, Writer};
-use crate::collection::Collection;
 use crate::correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationType, Expression, Operator, RuleExpression,
     Threshold, Timespan,
@@ -21,7 +20,7 @@ use crate::filter::{Filter, FilterRules};
 use crate::literal::Required;
 use crate::pattern::{TextPattern, Token};
 use crate::regexp::{Flags, Regexp};
-use crate::rule::Rule;
+use crate::rule::Brief;
 use crate::time_part::TimePart;
 
 /// A struct is its fields in this order. After `where`: what must hold of one that was read.
@@ -75,8 +74,7 @@ macro_rules! variants {
     };
 }
 
-fields!(Collection { rules, correlations, filters });
-fields!(Rule { attributes, log_source, detection, stands_for });
+fields!(Brief { id, level, weight, expands });
 fields!(Filter { attributes, log_source, rules, detection });
 variants!(FilterRules { 0 Any, 1 These(names) });
 fields!(LogSource<'static> { product, category, service });

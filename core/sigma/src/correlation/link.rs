@@ -87,6 +87,10 @@ impl Correlations {
     /// has, for the correlation that does. What cannot be joined is left out and reported, and so is every
     /// correlation over it; the rules that only such a correlation refers to are reported by themselves.
     pub fn link(rules: &[Rule], correlations: Vec<Correlation>) -> (Self, Vec<RuleError>) {
+        // Most rules stand alone, and need not be asked for their names then.
+        if correlations.is_empty() {
+            return Default::default();
+        }
         let mut faults = Vec::new();
         let mut correlations = correlations;
         if correlations.len() > limits::CORRELATIONS {

@@ -11,7 +11,7 @@ use crate::rule::Rule;
 /// Lints that need to see all documents together.
 pub fn set(all: &Collection) -> Vec<Diagnostic> {
     let mut out = Vec::new();
-    let rules = all.rules.iter().map(|r| &r.attributes);
+    let rules = all.rules.iter().map(|r| &*r.attributes);
     let documents = rules
         .chain(all.correlations.iter().map(|c| &c.attributes))
         .chain(all.filters.iter().map(|f| &f.attributes));
@@ -33,7 +33,7 @@ pub fn set(all: &Collection) -> Vec<Diagnostic> {
     let mut meanings: HashMap<([String; 3], Meaning), &Attributes> = HashMap::new();
     for rule in &all.rules {
         let first = *meanings.entry(meaning(rule)).or_insert(rule);
-        if !std::ptr::eq(first, &raw const rule.attributes) && (first.id.is_empty() || first.id != rule.id) {
+        if !std::ptr::eq(first, &raw const *rule.attributes) && (first.id.is_empty() || first.id != rule.id) {
             out.push(finding(
                 "S160",
                 rule,

@@ -92,7 +92,7 @@ fn explain(args: &ExplainArgs) -> Result<bool, String> {
             paths.insert(0, PathBuf::from(&args.rule));
         }
     }
-    let (all, mut faults) = load::collection(&paths, args.no_cache);
+    let (all, mut faults) = load::collection(&paths, load::UseOfCache::whole(args.no_cache));
     let linked = all.link(&context.options);
     faults.extend(linked.faults.iter().map(ToString::to_string));
     let target = find(args, &linked, file.as_deref(), &faults)?;
