@@ -278,6 +278,8 @@ def main():
     times = 1 if quick else 3
     inputs = os.path.join(OUT, "inputs")
     os.makedirs(inputs, exist_ok=True)
+    # The user's own caches are left alone.
+    os.environ["XDG_CACHE_HOME"] = os.path.join(OUT, "cache")
     rules = os.path.join(inputs, "rules")
     rule_files = windows_rules(rules)
     events, flat = os.path.join(inputs, "events.jsonl"), os.path.join(inputs, "flat.jsonl")

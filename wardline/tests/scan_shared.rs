@@ -19,7 +19,13 @@ fn shared() -> Option<PathBuf> {
 }
 
 fn scan(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wardline")).arg("scan").args(args).output().expect("the binary starts")
+    Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .arg("scan")
+        .args(args)
+        // The user's own caches are none of a test's.
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .output()
+        .expect("the binary starts")
 }
 
 fn matches(output: &Output) -> Vec<Value> {

@@ -252,6 +252,9 @@ impl Builder<'_> {
         if !pattern.cased
             && let Some((place, inner)) = simple(&pattern.tokens)
         {
+            if let [Token::Lit(only)] = inner {
+                return self.literal(field, place, only);
+            }
             // Two dashes make 25 literals; more than that is left to the slow path.
             if let Some(literals) = expand_dashes(inner, DASHES.len() * DASHES.len()) {
                 let bits = literals.iter().map(|text| self.literal(field, place, text));

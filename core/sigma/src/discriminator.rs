@@ -4,11 +4,12 @@
 //! For each value that rules name, the rules are compiled once more with the tests of that field worked out, so that
 //! rules which cannot match such an event are not there, nor are the fields and literals that only they look for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use wardline_event::Value;
 
 use crate::ast::{Condition, Detection, Matcher, Node};
+use crate::limits;
 use crate::pattern::{fold_into, whole};
 
 /// What is known of the discriminating field while rules are compiled.
@@ -104,30 +105,21 @@ impl Discriminator {
         if demanding * 2 <= count {
             return None;
         }
-        // The tests that name a value, by their number.
-        let mut named: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        let mut number = 0;
-        for detection in rules {
-            for selection in &detection.selections {
-                each_literal(&selection.body, field, &mut |literal| {
-                    named.entry(literal).or_default().push(number);
-                    number += 1;
-                });
-            }
-        }
+        let values = Named::collect(rules.clone(), field)?;
         let mut found =
             Self { field: field.into(), examples: Vec::new(), outcomes: HashMap::new(), numbers: Vec::new() };
-        let mut known: HashMap<Vec<usize>, u32> = HashMap::new();
-        for (value, tests) in named {
-            let outcome = *known.entry(tests).or_insert_with(|| {
-                found.examples.push(value.into());
-                NAMED + found.examples.len() as u32 - 1
-            });
-            found.outcomes.insert(value.into(), outcome);
-            if let Ok(number) = value.parse::<i64>()
-                && number.to_string() == value
-            {
-                found.numbers.push((number, outcome));
+        let groups = values.groups(rules, field);
+        for (values, outcome) in &groups {
+            if *outcome != UNKNOWN {
+                found.examples.push(values[0].into());
+            }
+            for value in values {
+                found.outcomes.insert((*value).into(), *outcome);
+                if let Ok(number) = value.parse::<i64>()
+                    && number.to_string() == **value
+                {
+                    found.numbers.push((number, *outcome));
+                }
             }
         }
         found.numbers.sort_unstable();
@@ -137,6 +129,12 @@ impl Discriminator {
     /// How many outcomes there are.
     pub fn outcomes(&self) -> usize {
         NAMED as usize + self.examples.len()
+    }
+
+    /// Whether there are values that rules name and of which nothing is said.
+    #[cfg(test)]
+    pub fn leaves_values_out(&self) -> bool {
+        self.outcomes.values().any(|outcome| *outcome == UNKNOWN)
     }
 
     /// What an outcome says of the field; `None` if that is nothing.
@@ -166,29 +164,127 @@ impl Discriminator {
     }
 }
 
-/// The fields of which the condition cannot hold without one of some literals.
-fn demanded_by<'a>(condition: &'a Condition, detection: &'a Detection) -> HashSet<&'a str> {
+/// The values of a field that rules name, each with the tests that name it, by their number, and the rules of these.
+struct Named<'a> {
+    values: BTreeMap<&'a str, (Vec<u32>, Vec<u32>)>,
+}
+
+impl<'a> Named<'a> {
+    /// `None` past a limit.
+    fn collect(rules: impl Iterator<Item = &'a Detection>, field: &str) -> Option<Self> {
+        let mut values: BTreeMap<&str, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        let mut test = 0;
+        for (rule, detection) in rules.enumerate() {
+            for selection in &detection.selections {
+                each_literal(&selection.body, field, &mut |literal| {
+                    if test < limits::NAMING_TESTS {
+                        let (tests, rules) = values.entry(literal).or_default();
+                        tests.push(test as u32);
+                        if rules.last() != Some(&(rule as u32)) {
+                            rules.push(rule as u32);
+                        }
+                    }
+                    test += 1;
+                });
+            }
+            if test > limits::NAMING_TESTS || values.len() > limits::NAMED_VALUES {
+                return None;
+            }
+        }
+        Some(Self { values })
+    }
+
+    /// The values that the same tests name, and their outcome: in all there are so many that a bounded amount of rules
+    /// is compiled for them, the cheapest ones; of the others nothing is said ([`UNKNOWN`]).
+    fn groups(self, rules: impl Iterator<Item = &'a Detection>, field: &str) -> Vec<(Vec<&'a str>, u32)> {
+        let mut weights = Vec::new();
+        // The rules that can match whatever the field holds are there for every outcome.
+        let mut always = 0;
+        for detection in rules {
+            let weight = detection.weight();
+            weights.push(weight);
+            if !demands(&detection.condition, detection, field) {
+                always += weight;
+            }
+        }
+        let mut by_tests: HashMap<Vec<u32>, usize> = HashMap::new();
+        let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
+        for (value, (tests, rules)) in self.values {
+            let at = *by_tests.entry(tests).or_insert_with(|| {
+                let own: usize = rules.iter().map(|rule| weights[*rule as usize]).sum();
+                groups.push((always + own, Vec::new()));
+                groups.len() - 1
+            });
+            groups[at].1.push(value);
+        }
+        groups.sort_by_key(|(weight, _)| *weight);
+        let (mut next, mut left) = (NAMED, limits::OUTCOME_BYTES);
+        let numbered = groups.into_iter().map(|(weight, values)| match left.checked_sub(weight) {
+            Some(rest) if next - NAMED < limits::OUTCOMES => {
+                (next, left) = (next + 1, rest);
+                (values, next - 1)
+            }
+            _ => (values, UNKNOWN),
+        });
+        numbered.collect()
+    }
+}
+
+/// The fields of which the condition cannot hold without one of some literals, each once.
+fn demanded_by<'a>(condition: &'a Condition, detection: &'a Detection) -> Vec<&'a str> {
     match condition {
-        Condition::And(parts) => parts.iter().flat_map(|part| demanded_by(part, detection)).collect(),
-        Condition::Or(parts) => common(parts.iter().map(|part| demanded_by(part, detection))),
-        Condition::Not(_) => HashSet::new(),
+        Condition::And(parts) => together(parts.iter().map(|part| demanded_by(part, detection))),
+        Condition::Or(parts) => {
+            let Some((first, rest)) = parts.split_first() else { return Vec::new() };
+            let mut fields = demanded_by(first, detection);
+            fields.retain(|field| rest.iter().all(|part| demands(part, detection, field)));
+            fields
+        }
+        Condition::Not(_) => Vec::new(),
         Condition::Selection(i) => demanded(&detection.selections[*i].body),
     }
 }
 
-fn demanded(node: &Node) -> HashSet<&str> {
-    match node {
-        Node::And(parts) => parts.iter().flat_map(demanded).collect(),
-        Node::Or(parts) => common(parts.iter().map(demanded)),
-        Node::Test(test) if !test.negated && literal(&test.matcher).is_some() => {
-            test.field().into_iter().collect()
-        }
-        Node::Test(_) | Node::Expand(_) => HashSet::new(),
+/// Whether the condition cannot hold without one of some literals of this field.
+fn demands(condition: &Condition, detection: &Detection, field: &str) -> bool {
+    match condition {
+        Condition::And(parts) => parts.iter().any(|part| demands(part, detection, field)),
+        Condition::Or(parts) => !parts.is_empty() && parts.iter().all(|part| demands(part, detection, field)),
+        Condition::Not(_) => false,
+        Condition::Selection(i) => node_demands(&detection.selections[*i].body, field),
     }
 }
 
-fn common<'a>(sets: impl Iterator<Item = HashSet<&'a str>>) -> HashSet<&'a str> {
-    sets.reduce(|a, b| a.intersection(&b).copied().collect()).unwrap_or_default()
+fn demanded(node: &Node) -> Vec<&str> {
+    match node {
+        Node::And(parts) => together(parts.iter().map(demanded)),
+        Node::Or(parts) => {
+            let Some((first, rest)) = parts.split_first() else { return Vec::new() };
+            let mut fields = demanded(first);
+            fields.retain(|field| rest.iter().all(|part| node_demands(part, field)));
+            fields
+        }
+        Node::Test(test) if !test.negated && literal(&test.matcher).is_some() => {
+            test.field().into_iter().collect()
+        }
+        Node::Test(_) | Node::Expand(_) => Vec::new(),
+    }
+}
+
+fn node_demands(node: &Node, field: &str) -> bool {
+    match node {
+        Node::And(parts) => parts.iter().any(|part| node_demands(part, field)),
+        Node::Or(parts) => !parts.is_empty() && parts.iter().all(|part| node_demands(part, field)),
+        Node::Test(test) => !test.negated && test.field() == Some(field) && literal(&test.matcher).is_some(),
+        Node::Expand(_) => false,
+    }
+}
+
+fn together<'a>(each: impl Iterator<Item = Vec<&'a str>>) -> Vec<&'a str> {
+    let mut all: Vec<&str> = each.flatten().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Calls `visit` with the literal of each test that compares the whole of `field` with one.

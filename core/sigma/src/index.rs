@@ -10,26 +10,36 @@ use crate::window::WindowIndex;
 /// Collects literals; each (place, literal) pair has one bit.
 #[derive(Default)]
 pub(crate) struct IndexBuilder {
-    literals: HashMap<(Part, String), u32>,
+    /// By place.
+    literals: [HashMap<Box<str>, u32>; PLACES.len()],
 }
+
+/// In the order of their numbers.
+const PLACES: [Part; 4] = [Part::Whole, Part::Start, Part::End, Part::Anywhere];
 
 impl IndexBuilder {
     /// The bit of a folded literal; `fresh` makes one for a new literal.
     pub fn bit(&mut self, place: Part, literal: &str, fresh: impl FnOnce() -> u32) -> u32 {
-        // The key is made even for a known literal; this is not the hot path.
-        *self.literals.entry((place, literal.to_owned())).or_insert_with(fresh)
+        let literals = &mut self.literals[place as usize];
+        if let Some(bit) = literals.get(literal) {
+            return *bit;
+        }
+        let bit = fresh();
+        literals.insert(literal.into(), bit);
+        bit
     }
 
     /// The literals added so far.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.literals.keys().map(|(_, literal)| literal.as_str())
+        self.literals.iter().flat_map(HashMap::keys).map(|literal| &**literal)
     }
 
     /// The index of the literals whose bits are `wanted`.
     pub fn build(&self, wanted: impl Fn(u32) -> bool, commonness: &Commonness) -> TextIndex {
-        let own = self.literals.iter().filter(|(_, bit)| wanted(**bit));
-        let mut literals: Vec<(Part, &str, u32)> =
-            own.map(|((place, literal), bit)| (*place, literal.as_str(), *bit)).collect();
+        let of_places = PLACES.iter().zip(&self.literals);
+        let all =
+            of_places.flat_map(|(place, of)| of.iter().map(|(literal, bit)| (*place, &**literal, *bit)));
+        let mut literals: Vec<(Part, &str, u32)> = all.filter(|(_, _, bit)| wanted(*bit)).collect();
         literals.sort_unstable_by_key(|(_, _, bit)| *bit);
         let (mut front, mut back, mut inner) = (Vec::new(), Vec::new(), Vec::new());
         for (place, literal, bit) in literals {

@@ -53,3 +53,11 @@ pub(crate) const CAPTURED_CHARS: usize = 512;
 pub(crate) const CAPTURED_VALUES: usize = 256;
 /// Events that a match of a correlation names, the last ones.
 pub(crate) const MATCH_EVENTS: usize = 100;
+/// Values of one field for which the rules of a log source are compiled apart. The public rules name about a hundred.
+pub(crate) const OUTCOMES: u32 = 1024;
+/// Bytes of text, as [`SET_BYTES`] counts them, of all rules that are so compiled, each as often as it is.
+pub(crate) const OUTCOME_BYTES: usize = 16 << 20;
+/// Values of one field that rules may name, and tests that do so, for any of this to be done.
+pub(crate) const NAMED_VALUES: usize = 1 << 16;
+/// See [`NAMED_VALUES`].
+pub(crate) const NAMING_TESTS: usize = 1 << 20;

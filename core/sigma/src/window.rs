@@ -72,6 +72,7 @@ impl WindowIndex {
         let mut index = Self { ascii: Vec::new(), others: Vec::new(), text: Vec::new(), numeric: false };
         let mut by_kind: Vec<(Kind, u32, &str, u32)> = Vec::with_capacity(literals.len());
         let mut longest_step = 4;
+        let mut each = Vec::new();
         for (literal, bit) in literals {
             index.numeric |= literal.bytes().all(|b| b.is_ascii_digit() || b == b'-');
             let kind = Kind::of(literal);
@@ -88,7 +89,7 @@ impl WindowIndex {
             let mut entries = Vec::with_capacity(group.len() * step);
             for (_, start, literal, bit) in group {
                 let len = literal.len() as u32;
-                let first = rarest(literal.as_bytes(), length, step, commonness);
+                let first = rarest(literal.as_bytes(), length, step, commonness, &mut each);
                 for offset in first..first + step {
                     let window = window(&literal.as_bytes()[offset..offset + length]);
                     entries.push(Entry { window, offset: offset as u32, start: *start, len, bit: *bit });
@@ -141,12 +142,12 @@ impl Kind {
     }
 }
 
-/// Where the windows of a literal begin that are thought to be the rarest in texts.
-fn rarest(literal: &[u8], length: usize, step: usize, commonness: &Commonness) -> usize {
-    let commonness = |first: &usize| {
-        (*first..first + step).map(|offset| commonness.of(&literal[offset..offset + length])).max()
-    };
-    (0..=literal.len() - length - (step - 1)).min_by_key(commonness).unwrap_or(0)
+/// Where the windows of a literal begin that are thought to be the rarest in texts; `each` is for working in.
+fn rarest(literal: &[u8], length: usize, step: usize, commonness: &Commonness, each: &mut Vec<i32>) -> usize {
+    each.clear();
+    each.extend(literal.windows(length).map(|window| commonness.of(window)));
+    let commonest = each.windows(step).map(|windows| windows.iter().max());
+    commonest.enumerate().min_by_key(|(_, most)| *most).map_or(0, |(first, _)| first)
 }
 
 /// Up to four bytes as a number.

@@ -52,7 +52,7 @@ const BUILTIN: &[(&str, &str)] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     list: Vec<Source>,
-    groups: HashMap<String, read::Group>,
+    groups: HashMap<String, Arc<read::Group>>,
     /// Channel in lower case → place in `list`.
     channels: HashMap<String, usize>,
     providers: HashMap<String, usize>,
@@ -100,10 +100,11 @@ impl Sources {
         BUILTIN_SOURCES.get_or_init(|| {
             let mut all = Self::default();
             for (origin, text) in BUILTIN {
-                if let Err(error) = all.extend(text, origin) {
+                if let Err(error) = all.add(text, origin) {
                     panic!("{error}");
                 }
             }
+            all.index();
             Arc::new(all)
         })
     }
@@ -124,6 +125,13 @@ impl Sources {
     /// # Errors
     /// The first fault, with its place; nothing is added then.
     pub fn extend(&mut self, text: &str, origin: &str) -> Result<(), RuleError> {
+        self.add(text, origin)?;
+        self.index();
+        Ok(())
+    }
+
+    /// The same, but for the index.
+    fn add(&mut self, text: &str, origin: &str) -> Result<(), RuleError> {
         let file = read::file(text, &self.groups).map_err(|fault| fault.at(origin))?;
         self.groups = file.groups;
         for source in file.sources {
@@ -132,7 +140,6 @@ impl Sources {
                 None => self.list.push(source),
             }
         }
-        self.index();
         Ok(())
     }
 

@@ -27,11 +27,11 @@ pub(crate) struct Group {
 pub(crate) struct File {
     pub sources: Vec<Source>,
     /// The groups that were there before, and the file's own.
-    pub groups: HashMap<String, Group>,
+    pub groups: HashMap<String, Arc<Group>>,
 }
 
 /// Reads a file. A group may be used by what stands behind it.
-pub(crate) fn file(text: &str, groups: &HashMap<String, Group>) -> Result<File, Fault> {
+pub(crate) fn file(text: &str, groups: &HashMap<String, Arc<Group>>) -> Result<File, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let documents = yaml::parse(text)?;
     if documents.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) fn file(text: &str, groups: &HashMap<String, Group>) -> Result<File, 
             if own_groups.contains(&name) {
                 return Err(twice(root, "group", &name));
             }
-            file.groups.insert(name.clone(), group);
+            file.groups.insert(name.clone(), Arc::new(group));
             own_groups.push(name);
         } else {
             let source = source(root, &file.groups)?;
@@ -66,7 +66,7 @@ fn twice(node: &Node, what: &str, name: &str) -> Fault {
 }
 
 /// The attributes `groups`, `fields` and `derive` of a group, a source, an event or a case.
-fn shared(node: &Node, groups: &HashMap<String, Group>) -> Result<Group, Fault> {
+fn shared(node: &Node, groups: &HashMap<String, Arc<Group>>) -> Result<Group, Fault> {
     let mut out = Group::default();
     if let Some(list) = node.get("groups") {
         for item in Shape::items(list) {
@@ -108,7 +108,7 @@ fn derive_all(all: &mut Vec<Derivation>, more: impl IntoIterator<Item = Derivati
     }
 }
 
-fn source(root: &Node, groups: &HashMap<String, Group>) -> Result<Source, Fault> {
+fn source(root: &Node, groups: &HashMap<String, Arc<Group>>) -> Result<Source, Fault> {
     SHAPE.only(
         root,
         "a source",
@@ -194,7 +194,7 @@ fn source(root: &Node, groups: &HashMap<String, Group>) -> Result<Source, Fault>
     Ok(source)
 }
 
-fn event(base: &EventKind, node: &Node, groups: &HashMap<String, Group>) -> Result<EventKind, Fault> {
+fn event(base: &EventKind, node: &Node, groups: &HashMap<String, Arc<Group>>) -> Result<EventKind, Fault> {
     SHAPE.only(
         node,
         "an event",
@@ -217,7 +217,11 @@ fn event(base: &EventKind, node: &Node, groups: &HashMap<String, Group>) -> Resu
 }
 
 /// Adds to `kind` what a source, event or case says further.
-fn described(mut kind: EventKind, node: &Node, groups: &HashMap<String, Group>) -> Result<EventKind, Fault> {
+fn described(
+    mut kind: EventKind,
+    node: &Node,
+    groups: &HashMap<String, Arc<Group>>,
+) -> Result<EventKind, Fault> {
     let term = |key: &str| Ok::<_, Fault>(SHAPE.text_of(node, key)?.map(|t| Cow::Borrowed(intern::term(&t))));
     if let Some(product) = term("product")? {
         kind.log_source.product = product;
