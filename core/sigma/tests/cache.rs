@@ -125,7 +125,9 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
 #[test]
 fn opened_rules_are_the_parsed_ones() {
     let mut all = Collection::default();
-    own("golden").into_iter().for_each(|collection| all.extend(collection));
+    for collection in own("golden") {
+        all.extend(collection);
+    }
     let opened = Collection::open(all.to_bytes()).unwrap();
     let [parsed, opened] = [all, opened].map(|collection| collection.link(&LinkOptions::default()));
     assert_eq!(parsed.faults, opened.faults);

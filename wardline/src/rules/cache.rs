@@ -196,7 +196,9 @@ impl Cache {
 
 fn crc32(parts: &[&[u8]]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
-    parts.iter().for_each(|part| checksum.update(part));
+    for part in parts {
+        checksum.update(part);
+    }
     checksum.finalize()
 }
 

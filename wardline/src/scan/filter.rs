@@ -23,7 +23,9 @@ impl RuleFilter {
     /// True if every rule is reported.
     pub fn wants_all(&self) -> bool {
         let Self { level, tags, not_tags, rules, not_rules } = self;
-        level.is_none() && [tags, not_tags, rules, not_rules].iter().all(|list| list.is_empty())
+        level.is_none()
+            && [tags, not_tags].iter().all(|list| list.is_empty())
+            && [rules, not_rules].iter().all(|list| list.is_empty())
     }
 
     /// True if a rule with these attributes is reported.

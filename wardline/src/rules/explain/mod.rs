@@ -157,7 +157,7 @@ fn find(
     };
     // What is made of one rule with an aggregation is that rule to its author.
     let rules = linked.rules.rules().iter().enumerate().filter(|(_, rule)| !rule.is_part_of_aggregation());
-    let rules = rules.map(|(i, rule)| (Target::Rule(i), &rule.attributes));
+    let rules = rules.map(|(i, rule)| (Target::Rule(i), &*rule.attributes));
     let correlations = linked.correlations.correlations().iter().enumerate();
     let correlations = correlations.map(|(i, c)| (Target::Correlation(i), &c.attributes));
     let found: Vec<(Target, &Attributes)> =

@@ -98,7 +98,7 @@ impl Rules {
             all.rules.retain(|rule| is_wanted(&rule.id));
             all.correlations.clear();
         }
-        let of_rules = all.rules.iter().map(|rule| &rule.attributes);
+        let of_rules = all.rules.iter().map(|rule| &*rule.attributes);
         let of_correlations = all.correlations.iter().map(|c| &c.attributes);
         let ids: Vec<(String, String)> = of_rules
             .chain(of_correlations)
