@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::ransomware::Watch;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -231,7 +232,9 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
             info!("sensor {title}: {state}{}{reason}", if reason.is_empty() { "" } else { " — " });
         }
     }
+    let ransomware = Watch::start(running.court(), boot);
     data::runtime()?.block_on(data::stop_asked(args.supervised))?;
+    drop(ransomware);
     running.stop();
     Ok(())
 }

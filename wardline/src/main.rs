@@ -7,6 +7,7 @@ mod drill;
 mod hub;
 mod logging;
 mod printable;
+mod ransomware;
 mod rules;
 mod scan;
 mod up;

@@ -16,7 +16,7 @@ use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
 use crate::courier::Courier;
-use crate::guard::{Guard, Parts, Ruleset, SharedProcesses};
+use crate::guard::{Encryptor, Guard, Parts, Ruleset, SharedProcesses};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
 use crate::spool::SpoolError;
@@ -190,7 +190,28 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     Ok(running)
 }
 
+/// What a detector beside the sensors may ask of a running agent.
+#[derive(Clone)]
+pub struct Court(Arc<Mutex<Guard>>);
+
+impl Court {
+    /// [`Guard::may_kill`].
+    pub fn may_kill(&self) -> bool {
+        lock(&self.0).may_kill()
+    }
+
+    /// [`Guard::on_encryptor`].
+    pub fn on_encryptor(&self, case: &Encryptor) -> bool {
+        lock(&self.0).on_encryptor(case)
+    }
+}
+
 impl Running {
+    /// For detectors beside the sensors.
+    pub fn court(&self) -> Court {
+        Court(Arc::clone(&self.guard))
+    }
+
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
         let thread = thread::Builder::new()
             .name(name.to_owned())

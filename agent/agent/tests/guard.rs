@@ -6,10 +6,11 @@ mod bench;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wardline_agent::enrol::store_policy;
+use wardline_agent::guard::Encryptor;
 use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::Lane;
 use wardline_agent::state::StateDir;
-use wardline_event::{ActionState, Disposition, ProcessOp, Timestamp};
+use wardline_event::{ActionState, BootId, Disposition, ProcessKey, ProcessOp, Severity, Timestamp};
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
@@ -304,5 +305,35 @@ fn the_time_served_counts_at_once_and_is_noted_once_a_minute() {
         bench.guard.tick();
         assert_eq!(served(&bench), noted, "after {seconds} s more");
         assert_eq!(bench.hands.0.lock().unwrap().isolated, isolated);
+    }
+}
+
+#[test]
+fn an_encryptor_is_killed_only_where_policy_says_so() {
+    use DeviceClass::{Clinical, Workstation};
+    for (mode, class, killed, disposition) in [
+        (Mode::Protect, Workstation, vec![30, 77], Disposition::Stopped),
+        (Mode::Monitor, Workstation, vec![], Disposition::WouldAct),
+        (Mode::Protect, Clinical, vec![], Disposition::Withheld),
+    ] {
+        let mut bench = Bench::new(&policy(mode, class));
+        bench.process(ProcessOp::Exec, 30, 10, "be quiet");
+        let key = |pid| ProcessKey::new(BootId(1), u64::from(pid) * 1_000_000_000, pid);
+        let case = Encryptor {
+            root: key(30),
+            others: vec![key(77)],
+            signs: vec!["4 files replaced".into()],
+            files: vec!["/home/a/x.docx".into()],
+            boot_ns: 0,
+        };
+        assert_eq!(bench.guard.may_kill(), !killed.is_empty());
+        assert_eq!(bench.guard.on_encryptor(&case), !killed.is_empty(), "{mode:?} {class:?}");
+        assert_eq!(bench.hands.0.lock().unwrap().killed, killed);
+        let findings = bench.findings();
+        assert_eq!(findings.len(), 1);
+        assert_eq!((findings[0].action.disposition, findings[0].severity), (disposition, Severity::Critical));
+        assert_eq!(findings[0].event.process().key, key(30));
+        let said: Vec<&str> = findings[0].matched.iter().map(|m| m.value.as_str()).collect();
+        assert_eq!(said, ["4 files replaced", "/home/a/x.docx"]);
     }
 }

@@ -17,7 +17,7 @@ use super::Guard;
 /// The id of findings about sensors, which no rule file makes.
 const SILENCE: &str = "5b0f2c9e-6a0c-4c0b-9a3e-0d6f7c1f5e21";
 /// What killing is called wherever people read it.
-const KILL: &str = "kill process tree";
+pub(super) const KILL: &str = "kill process tree";
 
 /// Rule and process pairs that already led to a finding. A process that opens a thousand connections is one
 /// finding per rule, not a thousand; each exec is a finding of its own.
@@ -93,7 +93,7 @@ impl Guard {
                 None,
             ),
             Decision::Withhold { because } => (Disposition::Withheld, (*because).to_owned(), None),
-            Decision::Kill => self.kill(&event.process().key, boot_ns),
+            Decision::Kill => self.kill(&event.process().key, &[], boot_ns),
         };
         let ancestors = self.processes().ancestors(&event.process().key);
         for reason in reasons {
@@ -198,13 +198,19 @@ impl Guard {
         self.put(RecordKind::Finding, &ocsf::finding_to_json(&finding));
     }
 
-    fn since_us(&self, boot_ns: u64) -> u64 {
+    pub(super) fn since_us(&self, boot_ns: u64) -> u64 {
         self.parts.clock.boot_ns().saturating_sub(boot_ns) / 1000
     }
 
-    /// Kills a process and all that descends from it.
-    fn kill(&mut self, target: &ProcessKey, boot_ns: u64) -> (Disposition, String, Option<u64>) {
-        let extra = self.processes().live_descendants(target);
+    /// Kills a process and all that descends from it, and others of which the caller knows that they do.
+    pub(super) fn kill(
+        &mut self,
+        target: &ProcessKey,
+        others: &[ProcessKey],
+        boot_ns: u64,
+    ) -> (Disposition, String, Option<u64>) {
+        let mut extra = self.processes().live_descendants(target);
+        extra.extend_from_slice(others);
         let result = self.parts.responder.kill_tree(target, &extra);
         let done = Some(self.since_us(boot_ns));
         let disposition = match &result {
@@ -253,7 +259,7 @@ pub(super) fn describe(result: &Result<KillReport, KillError>) -> String {
 }
 
 /// One line in the agent's own log, for whoever stands at the machine.
-fn report(finding: &Finding) {
+pub(super) fn report(finding: &Finding) {
     let process = finding.event.process();
     let line = format!(
         "{} — {} (pid {}): {}",

@@ -4,6 +4,7 @@
 //! kill; only then is anything written.
 
 mod correlate;
+mod encryptor;
 mod finding;
 mod orders;
 mod rules;
@@ -28,6 +29,7 @@ use crate::enrol::{POLICY_FILE, read_policy};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{EventAccount, Outbox};
 use crate::state::{Identity, StateDir, StateError};
+pub use encryptor::Encryptor;
 use finding::Reason;
 pub use orders::Orders;
 pub use rules::{RuleProblem, Ruleset};

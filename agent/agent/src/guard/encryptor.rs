@@ -1,0 +1,100 @@
+//! An encryptor that the ransomware guard has stopped: policy decides what becomes of it.
+
+use wardline_event::{
+    ActionTaken, Body, Disposition, Event, FileActivity, FileOp, Finding, MatchedField, Process, ProcessKey,
+    RuleRef, Severity, Technique, ocsf,
+};
+use wardline_policy::{Decision, Response, decide};
+use wardline_wire::proto::RecordKind;
+
+use super::Guard;
+use super::finding::KILL;
+
+/// Findings of the guard carry this id for a rule's.
+const RULE_ID: &str = "6d1f0f3e-3f0b-4d0e-9a57-0c4b6a2f8e11";
+
+/// A family of processes that destroys files, as the ransomware guard tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryptor {
+    /// What the family descends from; it may have ended.
+    pub root: ProcessKey,
+    /// Its other processes, as far as they are known.
+    pub others: Vec<ProcessKey>,
+    /// What speaks against it, a sentence each.
+    pub signs: Vec<String>,
+    /// Files that it destroyed.
+    pub files: Vec<String>,
+    /// When it was stopped, in nanoseconds since boot.
+    pub boot_ns: u64,
+}
+
+impl Guard {
+    /// True if policy lets a detection kill. Where it does not, nobody is so much as stopped.
+    pub fn may_kill(&self) -> bool {
+        decide(Response::Kill, &self.policy) == Decision::Kill
+    }
+
+    /// Kills an encryptor if policy says so, and records a finding. True if the family is to stay stopped, because it
+    /// was killed; else it must be let go.
+    pub fn on_encryptor(&mut self, case: &Encryptor) -> bool {
+        let decided_after_us = self.since_us(case.boot_ns);
+        let (disposition, detail, done_after_us) = match decide(Response::Kill, &self.policy) {
+            Decision::Kill => self.kill(&case.root, &case.others, case.boot_ns),
+            Decision::WouldKill => {
+                let would = "policy is monitor: the process tree would have been killed";
+                (Disposition::WouldAct, would.to_owned(), None)
+            }
+            Decision::Withhold { because } => (Disposition::Withheld, because.to_owned(), None),
+            Decision::Record => (Disposition::Recorded, "only recorded".to_owned(), None),
+        };
+        let killed = matches!(disposition, Disposition::Stopped | Disposition::Failed);
+        let (actor, ancestors) = {
+            let processes = self.processes();
+            let unknown = Process { key: case.root, ..Process::default() };
+            (processes.get(&case.root).unwrap_or(unknown), processes.ancestors(&case.root))
+        };
+        let path = case.files.first().cloned().unwrap_or_default();
+        let time = self.now();
+        let activity =
+            FileActivity { op: FileOp::Update, path, old_path: None, detail: String::new(), actor };
+        let body = Body::File(activity);
+        let event = Event { id: self.fresh_id(), time, product: "linux".into(), simulated: false, body };
+        let because = |pattern: &str, value: &String| MatchedField {
+            selection: "ransomware guard".to_owned(),
+            field: String::new(),
+            pattern: pattern.to_owned(),
+            value: value.chars().take(1000).collect(),
+        };
+        let matched = case.signs.iter().map(|sign| because("sign", sign));
+        let matched = matched.chain(case.files.iter().map(|file| because("destroyed", file))).collect();
+        let finding = Finding {
+            id: self.fresh_id(),
+            time,
+            simulated: false,
+            severity: Severity::Critical,
+            rule: RuleRef {
+                id: RULE_ID.to_owned(),
+                title: "Files are being encrypted".to_owned(),
+                description: "A program reads people's files and puts what looks random in their place."
+                    .to_owned(),
+                source: String::new(),
+            },
+            techniques: vec![Technique("T1486".to_owned())],
+            matched,
+            event,
+            ancestors,
+            action: ActionTaken {
+                disposition,
+                action: KILL.to_owned(),
+                by: "ransomware guard".to_owned(),
+                detail,
+                decided_after_us,
+                done_after_us,
+            },
+        };
+        self.findings += 1;
+        super::finding::report(&finding);
+        self.put(RecordKind::Finding, &ocsf::finding_to_json(&finding));
+        killed
+    }
+}

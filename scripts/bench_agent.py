@@ -1,0 +1,236 @@
+"""Measures what the agent's stops cost and how fast they are; called by ./bench agent [--quick]. Needs root.
+
+Trees are frozen and killed, a network namespace made for it is isolated under traffic, harmless encryptors run against
+folders made for them, and ordinary programs do their work beside the ransomware guard. Prints a table, writes
+target/bench/agent.json and the section of docs/performance.md between its markers. --quick runs less and leaves
+docs/performance.md as it is.
+"""
+
+import argparse
+import ctypes
+import datetime
+import json
+import os
+import platform
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+OUT = os.path.join(ROOT, "target", "bench")
+PAGE = os.path.join(ROOT, "docs", "performance.md")
+BEGIN, END = "<!-- ./bench agent writes this: begin -->", "<!-- ./bench agent: end -->"
+CLONE_NEWNET = 0x40000000
+WORDS = {
+    "freeze_own_ms": "a tree of 51 in a cgroup of its own stands still after the order; median of 30",
+    "freeze_own_ms_max": "the slowest of them",
+    "stop_foreign_ms": "a tree of 51 that shares its cgroup stands still; median of 30",
+    "stop_foreign_ms_max": "the slowest of them",
+    "freeze_foreign_ms": "a tree that shares its cgroup and forks all the time stands still; median of 30",
+    "freeze_foreign_ms_max": "the slowest of them",
+    "isolation_last_stray_ms": "from the order to isolate to the last packet that arrived elsewhere; the worst run",
+    "isolation_last_stray_median_ms": "the same, median",
+    "hub_gap_ms": "longest silence of the hub's stream within 100 ms of the order, less its longest in the second before;"
+                  " median",
+    "files_lost_median": "files that a harmless encryptor destroyed before it stood still; all runs of all encryptors",
+    "files_lost_max": "the most in any run",
+    "encryptor_runs": "runs of encryptors",
+    "false_stops": "ordinary programs that were stopped",
+    "ordinary_programs": "ordinary programs that ran to their end",
+}
+
+
+def freezes(figures):
+    out = subprocess.run(
+        [os.path.join(ROOT, "target/release/examples/freeze_times")], stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout
+    for line in out.splitlines():
+        name, value = line.split()
+        figures[name] = float(value)
+
+
+class Estate:
+    """Two namespaces and a cable; IPv4 and IPv6 addresses of a ward's machine, a hub, and somebody else."""
+
+    def __init__(self):
+        self.ward, self.world = (f"wl-bench-{os.getpid()}-{n}" for n in ("ward", "world"))
+        ip = self.ip
+        for name in (self.ward, self.world):
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", self.ward, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", self.world)
+        for name, addresses in ((self.ward, ("1",)), (self.world, ("2", "3"))):
+            ip("-n", name, "link", "set", "cable", "up")
+            for last in addresses:
+                ip("-n", name, "addr", "add", f"10.9.0.{last}/24", "dev", "cable")
+                ip("-n", name, "addr", "add", f"fd09::{last}/64", "dev", "cable", "nodad")
+
+    @staticmethod
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True, timeout=20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in (self.ward, self.world):
+            subprocess.run(["ip", "netns", "del", name], check=False, timeout=20)
+
+    def socket(self, name, family, kind):
+        """A socket made inside a namespace works there, whoever holds it."""
+        made = []
+
+        def make():
+            with open(f"/run/netns/{name}", "rb") as namespace:
+                # Python has it from 3.12 on.
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            made.append(socket.socket(family, kind))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        return made[0]
+
+
+def hear(sock, times, stopped):
+    sock.settimeout(0.05)
+    while not stopped.is_set():
+        try:
+            if not sock.recv(2048):
+                return
+            times.append(time.monotonic_ns())
+        except TimeoutError:
+            pass
+
+
+def isolation(figures, runs):
+    """Floods somebody else, and streams to the hub, over both families, while the order is given."""
+    strays, gaps = [], []
+    for run in range(runs):
+        family, other, hub = ((socket.AF_INET, "10.9.0.3", "10.9.0.2"), (socket.AF_INET6, "fd09::3", "fd09::2"))[run % 2]
+        with Estate() as estate:
+            far = estate.socket(estate.world, family, socket.SOCK_DGRAM)
+            far.bind((other, 5000))
+            near = estate.socket(estate.ward, family, socket.SOCK_DGRAM)
+            listener = estate.socket(estate.world, family, socket.SOCK_STREAM)
+            listener.bind((hub, 8443))
+            listener.listen()
+            stream = estate.socket(estate.ward, family, socket.SOCK_STREAM)
+            stream.connect((hub, 8443))
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            accepted = listener.accept()[0]
+            strayed, streamed, stopped = [], [], threading.Event()
+
+            def talk():
+                while not stopped.is_set():
+                    try:
+                        near.sendto(b"stray", (other, 5000))
+                    except OSError:
+                        pass  # Cut at its own filter.
+                    stream.send(b"beat")
+                    time.sleep(0.0002)
+
+            threads = [
+                threading.Thread(target=talk), threading.Thread(target=hear, args=(far, strayed, stopped)),
+                threading.Thread(target=hear, args=(accepted, streamed, stopped)),
+            ]
+            for thread in threads:
+                thread.start()
+            time.sleep(1.2)
+            address = f"[{hub}]:8443" if ":" in hub else f"{hub}:8443"
+            said = subprocess.run(
+                ["ip", "netns", "exec", estate.ward, os.path.join(ROOT, "target/release/examples/isolate_once"), address],
+                stdout=subprocess.PIPE, text=True, check=True, timeout=20,
+            ).stdout
+            time.sleep(0.5)
+            stopped.set()
+            for thread in threads:
+                thread.join()
+            ordered = int(said.split()[0])
+            if not strayed or strayed[-1] > ordered + 400_000_000:
+                sys.exit("the isolation did not cut, or nothing was heard before it")
+            strays.append(max(0, strayed[-1] - ordered) / 1e6)
+
+            def longest(begin, end):
+                beats = [t for t in streamed if begin <= t <= end]
+                return max((b - a for a, b in zip(beats, beats[1:])), default=end - begin)
+
+            usual = longest(ordered - 1_000_000_000, ordered)
+            gaps.append(max(0, longest(ordered - 1_000_000, ordered + 100_000_000) - usual) / 1e6)
+            for sock in (far, near, listener, stream, accepted):
+                sock.close()
+    figures["isolation_last_stray_ms"] = max(strays)
+    figures["isolation_last_stray_median_ms"] = statistics.median(strays)
+    figures["hub_gap_ms"] = statistics.median(gaps)
+
+
+def test(name):
+    """Runs a test of the ransomware guard and returns what it printed; it fails if a limit is broken."""
+    return subprocess.run(
+        ["cargo", "test", "--release", "--quiet", "-p", "wardline-ransomware", "--test", name, "--", "--nocapture"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    ).stdout
+
+
+def ransomware(figures, runs):
+    lost = []
+    for _ in range(runs):
+        out = test("encryptors")
+        lost += [int(n) for n in re.findall(r": (\d+) lost, ", out)]
+        lost += [int(n) for n in re.findall(r"(\d+) of \d+ lost", out)]
+    if not lost:
+        sys.exit("no encryptor ran")
+    figures["files_lost_median"], figures["files_lost_max"] = statistics.median(lost), max(lost)
+    figures["encryptor_runs"] = len(lost)
+    out = test("ordinary")
+    figures["false_stops"] = len(re.findall(r" was stopped: \[", out))
+    figures["ordinary_programs"] = len(re.findall(r": not stopped", out))
+    if not figures["ordinary_programs"]:
+        sys.exit("no ordinary program ran")
+
+
+def write_page(figures):
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        model = re.search(r"model name\s*: (.*)", f.read())
+    head = (
+        f"Measured on {datetime.date.today()}, Linux {platform.release()}, {os.cpu_count()} cores"
+        f" ({model.group(1) if model else platform.machine()}), load {os.getloadavg()[0]:.1f}."
+    )
+    rows = [f"| `{name}` | {value:,.3g} | {WORDS[name]} |" for name, value in figures.items()]
+    with open(PAGE, encoding="utf-8") as f:
+        page = f.read()
+    if BEGIN not in page:
+        page = page.rstrip() + f"\n\n## The agent's stops\n\n{BEGIN}\n{END}\n"
+    before, rest = page.split(BEGIN, 1)
+    lines = [head, "", "| figure | value | what |", "|---|---|---|", *rows]
+    with open(PAGE, "w", encoding="utf-8") as f:
+        f.write(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END, 1)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quick", action="store_true", help="fewer runs; docs/performance.md stays")
+    quick = parser.parse_args().quick
+    if os.geteuid() != 0:
+        sys.exit("./bench agent needs root: it freezes, isolates and loads eBPF")
+    figures = {}
+    freezes(figures)
+    isolation(figures, 4 if quick else 20)
+    ransomware(figures, 1 if quick else 5)
+    os.makedirs(OUT, exist_ok=True)
+    with open(os.path.join(OUT, "agent.json"), "w", encoding="utf-8") as f:
+        json.dump(figures, f, indent=2)
+    if not quick:
+        write_page(figures)
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        print(f"{name:<{width}}  {value:>10.3f}  {WORDS[name]}")
+
+
+if __name__ == "__main__":
+    main()

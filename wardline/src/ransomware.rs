@@ -1,0 +1,98 @@
+//! The ransomware guard beside a running agent: looks at what the kernel stopped, and has policy decide.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tracing::{info, warn};
+use wardline_agent::guard::Encryptor;
+use wardline_agent::running::Court;
+use wardline_event::{BootId, ProcessKey};
+use wardline_ransomware::{Alarm, Guard, Limits, ProcessId, Verdict, judge};
+use wardline_respond::linux::procfs::lineage;
+
+/// How often it is asked whether policy lets a detection kill.
+const ASK: Duration = Duration::from_millis(500);
+
+/// The guard's thread; ends with the value.
+pub struct Watch {
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts the guard. Where it cannot run the agent goes on without, and says why.
+    pub fn start(court: Court, boot: BootId) -> Self {
+        let stopping = Arc::new(AtomicBool::new(false));
+        // Neither the agent nor what it runs under is ever stopped.
+        let spared: Vec<u32> =
+            lineage(std::process::id(), boot).unwrap_or_default().iter().map(|key| key.pid).collect();
+        let thread = match Guard::open(Limits::default(), &spared) {
+            Ok(guard) => {
+                info!("ransomware guard: live");
+                let stopping = Arc::clone(&stopping);
+                let run = move || watch(guard, &court, boot, &stopping);
+                thread::Builder::new().name("ransomware".to_owned()).spawn(run).ok()
+            }
+            Err(refused) => {
+                warn!("ransomware guard: off — {refused}");
+                None
+            }
+        };
+        Self { stopping, thread }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(mut guard: Guard, court: &Court, boot: BootId, stopping: &AtomicBool) {
+    let mut stops = None;
+    while !stopping.load(Ordering::Relaxed) {
+        let may = court.may_kill();
+        if stops != Some(may) {
+            match guard.stop_families(may) {
+                Ok(()) => stops = Some(may),
+                Err(refused) => warn!("ransomware guard: {refused}"),
+            }
+        }
+        match guard.poll(ASK) {
+            Ok(alarms) => alarms.iter().for_each(|alarm| settle(&mut guard, court, boot, alarm)),
+            Err(refused) => {
+                warn!("ransomware guard: stopped working — {refused}");
+                return;
+            }
+        }
+    }
+}
+
+/// Kills a family or lets it go.
+fn settle(guard: &mut Guard, court: &Court, boot: BootId, alarm: &Alarm) {
+    let killed = match judge(&alarm.evidence) {
+        Verdict::Harmless { because } => {
+            info!(pid = alarm.root.tgid, "ransomware guard: let go, because {because}");
+            false
+        }
+        Verdict::Encryptor { signs } => {
+            let key = |p: &ProcessId| ProcessKey { boot, start_ticks: p.start_ticks(), pid: p.tgid };
+            court.on_encryptor(&Encryptor {
+                root: key(&alarm.root),
+                others: guard.stopped(alarm.family).iter().map(key).collect(),
+                signs,
+                files: alarm.evidence.iter().map(|e| e.path.clone()).collect(),
+                boot_ns: alarm.time_ns,
+            })
+        }
+    };
+    let settled = if killed { guard.killed(alarm.family) } else { guard.release(alarm.family) };
+    if let Err(refused) = settled {
+        warn!("ransomware guard: {refused}");
+    }
+}
