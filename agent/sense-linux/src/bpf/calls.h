@@ -222,14 +222,18 @@ int BPF_PROG(on_call, struct pt_regs *regs, long ret)
 	return 0;
 }
 
-/* The file behind a descriptor of the current process. */
+/* The file behind a descriptor of the current process. Read without helpers as far as the types are known. */
 static __always_inline struct file *file_of(struct task_struct *task, __u64 fd)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct files_struct *files = task->files;
 	struct file *file = NULL;
+	struct fdtable *table;
 
-	if ((__u32)fd >= BPF_CORE_READ(table, max_fds))
+	if (!files)
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + (__u32)fd);
+	table = files->fdt;
+	if (!table || (__u32)fd >= table->max_fds)
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), table->fd + (__u32)fd);
 	return file;
 }
