@@ -137,11 +137,15 @@ fn find(queue: &VecDeque<Kept>, reference: u64) -> Option<usize> {
 /// Bytes that an event takes, about. Only processes have texts that may be long.
 fn bytes_of(event: &Event) -> usize {
     let texts = |process: &Process| process.image.len() + process.command_line.len() + process.cwd.len();
-    let parent = match &event.body {
-        Body::Process(activity) => activity.parent.as_ref().map_or(0, texts),
+    let more = match &event.body {
+        Body::Process(activity) => {
+            let launch = activity.launch.iter().flat_map(|launch| &launch.args);
+            let args: usize = launch.map(|arg| size_of::<String>() + arg.len()).sum();
+            activity.parent.as_ref().map_or(0, texts) + args
+        }
         _ => 0,
     };
-    size_of::<Event>() + texts(event.process()) + parent
+    size_of::<Event>() + texts(event.process()) + more
 }
 
 /// A correlation that fired.
