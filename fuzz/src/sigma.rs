@@ -1,27 +1,10 @@
 //! Rules that somebody else wrote, and events met by them.
 
-use wardline_event::{Fields, LogRecord, LogSource, Value};
+use wardline_event::{ByName, LogRecord, LogSource};
 use wardline_sigma::{Collection, Rule, RuleError, RuleSet};
 
 /// What stands between the rule and the event in an input of [`matching`].
 const SEPARATOR: &str = "\n=== event ===\n";
-
-/// A record that is only asked for its fields by name.
-struct ByName<'a>(&'a LogRecord);
-
-impl Fields for ByName<'_> {
-    fn log_source(&self) -> LogSource<'_> {
-        self.0.log_source()
-    }
-
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.0.field(name)
-    }
-
-    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
-        self.0.each_field(visit);
-    }
-}
 
 /// A rule file: read or refused with a place, and what is read can be compiled.
 pub fn rule(data: &[u8]) {

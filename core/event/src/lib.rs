@@ -30,7 +30,7 @@ pub use activity::{
 };
 pub use audit::AuditView;
 pub use cell::Cell;
-pub use fields::{Fields, Layout, LogSource, Value};
+pub use fields::{ByName, Fields, Layout, LogSource, Value};
 pub use fill::Fill;
 pub use finding::{ActionTaken, Disposition, Finding, MatchedField, RuleRef, Severity, Technique};
 pub use hex::{hex, unhex};

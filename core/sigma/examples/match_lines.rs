@@ -16,29 +16,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde_json::{Map, Value as Json, json};
-use wardline_event::{Fields, Layouts, LogRecord, LogSource, Value};
+use wardline_event::{ByName, Layouts, LogRecord, LogSource};
 use wardline_sigma::{Collection, LinkOptions};
-
-/// An event that is only what [`Fields`] has to be.
-struct Plain<'a>(&'a LogRecord);
-
-impl Fields for Plain<'_> {
-    fn log_source(&self) -> LogSource<'_> {
-        self.0.log_source()
-    }
-
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.0.field(name)
-    }
-
-    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
-        self.0.each_field(visit);
-    }
-
-    fn also(&self) -> &'static [&'static str] {
-        self.0.also()
-    }
-}
 
 fn main() -> io::Result<()> {
     let Some(rules) = env::args().nth(1) else {
@@ -71,7 +50,7 @@ fn main() -> io::Result<()> {
         let record = event(&line, &mut layouts, &mut names)?;
         let (mut as_record, mut as_plain) = (BTreeSet::new(), BTreeSet::new());
         set.matches_in(&record, &mut scratch, &mut |rule| _ = as_record.insert(rule));
-        set.matches(&Plain(&record), &mut scratch, &mut |rule| _ = as_plain.insert(rule));
+        set.matches(&ByName(&record), &mut scratch, &mut |rule| _ = as_plain.insert(rule));
         if as_record != as_plain {
             let what = format!("{as_record:?} as a record, {as_plain:?} by name: {line}");
             return Err(io::Error::other(what));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use wardline_event::{Fields, Layout, LogRecord, LogSource, Value};
+use wardline_event::{ByName, Fields, Layout, LogRecord, LogSource, Value};
 
 use crate::{Rule, RuleSet, eval};
 
@@ -164,23 +164,6 @@ fn value() -> impl Strategy<Value = Json> {
         3 => prop::collection::vec(leaf.clone(), 0..3).prop_map(Json::from),
         1 => leaf.prop_map(|inner| json!({ "a": inner })),
     ]
-}
-
-/// A record that is asked by name.
-struct ByName<'a>(&'a LogRecord);
-
-impl Fields for ByName<'_> {
-    fn log_source(&self) -> LogSource<'_> {
-        self.0.log_source()
-    }
-
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.0.field(name)
-    }
-
-    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
-        self.0.each_field(visit);
-    }
 }
 
 /// The same record under a layout with other names or another order, with further categories.

@@ -7,26 +7,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod cases;
 
-use serde_json::{Map, Value as Json};
-use wardline_event::{LogRecord, LogSource};
+use std::fs;
+use std::path::Path;
+
+use cases::{cases, event};
 use wardline_sigma::{
     Collection, Correlation, CorrelationCondition, LinkOptions, Pipeline, Placeholders, RuleSet,
 };
-
-fn event(line: &str, default: &LogSource<'static>) -> LogRecord {
-    let mut fields: Map<String, Json> = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    let source = match fields.remove("_logsource") {
-        None => default.clone(),
-        Some(source) => {
-            let term = |name: &str| source[name].as_str().unwrap_or_default().to_owned().into();
-            LogSource { product: term("product"), category: term("category"), service: term("service") }
-        }
-    };
-    LogRecord::from_json(source, &fields)
-}
 
 fn options(base: &str) -> LinkOptions {
     let mut options = LinkOptions::default();
@@ -41,10 +30,7 @@ fn options(base: &str) -> LinkOptions {
 
 #[test]
 fn rules_match_what_pipelines_make_of_them() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipelines");
-    let mut rules: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    rules.retain(|path| path.to_str().unwrap().ends_with(".rule.yml"));
-    rules.sort();
+    let rules = cases("pipelines", ".rule.yml");
     assert!(rules.len() >= 20, "only {} cases", rules.len());
     let mut wrong = Vec::new();
     for path in rules {
@@ -92,19 +78,17 @@ fn fields_of(correlation: &Correlation) -> String {
 
 #[test]
 fn correlations_look_at_the_fields_that_pipelines_gave_their_rules() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pipeline_correlations");
-    let mut cases = 0;
-    for entry in fs::read_dir(&dir).unwrap() {
-        let path = entry.unwrap().path();
-        let Some(base) = path.to_str().unwrap().strip_suffix(".rules.yml") else { continue };
+    let mut looked_at = 0;
+    for path in cases("pipeline_correlations", ".rules.yml") {
+        let base = path.to_str().unwrap().strip_suffix(".rules.yml").unwrap();
         let read = |ending: &str| fs::read_to_string(format!("{base}{ending}")).unwrap();
         let linked = Collection::parse(&read(".rules.yml"), base).unwrap().link(&options(base));
         assert_eq!(linked.faults, [], "{base}");
         let found: String = linked.correlations.correlations().iter().map(fields_of).collect();
         assert_eq!(found, read(".expected"), "{base}");
-        cases += 1;
+        looked_at += 1;
     }
-    assert!(cases >= 10, "only {cases} cases");
+    assert!(looked_at >= 10, "only {looked_at} cases");
 }
 
 /// A pipeline that finds nothing to change takes every rule apart and puts it together again: what the golden cases
@@ -116,11 +100,9 @@ transformations:
   - {type: drop_detection_item, field_name_conditions: [{type: include_fields, fields: a field of nobody}]}
   - {type: replace_string, regex: a text of nobody, replacement: x}
 ";
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut cases = 0;
-    for entry in fs::read_dir(&dir).unwrap() {
-        let path = entry.unwrap().path();
-        let Some(base) = path.to_str().unwrap().strip_suffix(".rule.yml") else { continue };
+    let mut looked_at = 0;
+    for path in cases("golden", ".rule.yml") {
+        let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
         let read = |ending: &str| fs::read_to_string(format!("{base}{ending}"));
         let set = |pipeline: Option<&str>| {
             let mut options = LinkOptions::default();
@@ -139,7 +121,7 @@ transformations:
         if !changed.faults.is_empty() {
             continue;
         }
-        cases += 1;
+        looked_at += 1;
         for line in read(".events.jsonl").unwrap().lines() {
             let event = event(line, &plain.rules.rules()[0].log_source);
             let matches = |set: &RuleSet| {
@@ -150,5 +132,5 @@ transformations:
             assert_eq!(matches(&changed.rules), matches(&plain.rules), "{base}: {line}");
         }
     }
-    assert!(cases >= 60, "only {cases} cases");
+    assert!(looked_at >= 60, "only {looked_at} cases");
 }
