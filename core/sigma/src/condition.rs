@@ -3,11 +3,12 @@
 use crate::ast::Condition;
 use crate::error::{Fault, Pos};
 use crate::limits;
+use crate::words::{self, Word};
 
 /// Reads a condition over the selections with these names. `at` is the place of the text's first character.
 pub(crate) fn parse(text: &str, at: Pos, names: &[&str]) -> Result<Condition, Fault> {
-    let tokens = lex(text, at)?;
-    let mut parser = Parser { tokens: &tokens, next: 0, names, terms: 0, end: end_of(text, at) };
+    let tokens = words_of(text, at)?;
+    let mut parser = Parser { tokens: &tokens, next: 0, names, terms: 0, end: words::end_of(text, at) };
     let condition = parser.or(0)?;
     match parser.peek() {
         None => Ok(condition),
@@ -20,53 +21,22 @@ pub(crate) fn parse(text: &str, at: Pos, names: &[&str]) -> Result<Condition, Fa
     }
 }
 
-#[derive(Clone, Debug)]
-struct Token<'a> {
-    text: &'a str,
-    pos: Pos,
-}
-
-fn end_of(text: &str, at: Pos) -> Pos {
-    Pos { line: at.line, column: at.column + text.chars().count() }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '*' | '.' | '?')
-}
-
-fn lex(text: &str, at: Pos) -> Result<Vec<Token<'_>>, Fault> {
-    let mut tokens = Vec::new();
-    let mut chars = text.char_indices().enumerate().peekable();
-    while let Some((column, (start, c))) = chars.next() {
-        let pos = Pos { line: at.line, column: at.column + column };
-        if c.is_whitespace() {
-            continue;
-        }
-        let mut end = start + c.len_utf8();
-        if is_word(c) {
-            while let Some((_, (i, c))) = chars.next_if(|(_, (_, c))| is_word(*c)) {
-                end = i + c.len_utf8();
-            }
-        } else if c == '|' {
-            return Err(aggregation(pos));
-        } else if c != '(' && c != ')' {
-            return Err(Fault::new(
-                "S040",
-                pos,
-                format!("`{c}` cannot stand in a condition"),
-                "a condition has names, `and`, `or`, `not`, `1 of`, `all of`, `them` and brackets",
-            ));
-        }
-        let text = &text[start..end];
-        if text.eq_ignore_ascii_case("near") {
-            return Err(aggregation(pos));
-        }
-        tokens.push(Token { text, pos });
-        if tokens.len() > limits::CONDITION_TERMS {
-            return Err(too_long(pos));
-        }
+fn words_of(text: &str, at: Pos) -> Result<Vec<Word<'_>>, Fault> {
+    let is_word = |c| matches!(c, '_' | '-' | '*' | '.' | '?');
+    let odd = |c, pos| match c {
+        '|' => aggregation(pos),
+        _ => Fault::new(
+            "S040",
+            pos,
+            format!("`{c}` cannot stand in a condition"),
+            "a condition has names, `and`, `or`, `not`, `1 of`, `all of`, `them` and brackets",
+        ),
+    };
+    let words = words::split(text, at, &is_word, &odd, &too_long)?;
+    match words.iter().find(|word| word.is("near")) {
+        Some(near) => Err(aggregation(near.pos)),
+        None => Ok(words),
     }
-    Ok(tokens)
 }
 
 fn aggregation(pos: Pos) -> Fault {
@@ -88,7 +58,7 @@ fn too_long(pos: Pos) -> Fault {
 }
 
 struct Parser<'a> {
-    tokens: &'a [Token<'a>],
+    tokens: &'a [Word<'a>],
     next: usize,
     names: &'a [&'a str],
     terms: usize,
@@ -96,12 +66,12 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<&'a Token<'a>> {
+    fn peek(&self) -> Option<&'a Word<'a>> {
         self.tokens.get(self.next)
     }
 
     fn take_word(&mut self, word: &str) -> bool {
-        let found = self.peek().is_some_and(|t| t.text.eq_ignore_ascii_case(word));
+        let found = self.peek().is_some_and(|t| t.is(word));
         self.next += usize::from(found);
         found
     }
@@ -152,7 +122,7 @@ impl<'a> Parser<'a> {
                 }
             }
             text if text.eq_ignore_ascii_case("not") => Ok(Condition::Not(Box::new(self.not(depth + 1)?))),
-            _ if self.peek().is_some_and(|t| t.text.eq_ignore_ascii_case("of")) => self.of(token),
+            _ if self.peek().is_some_and(|t| t.is("of")) => self.of(token),
             text => self.selection(text, token.pos),
         }
     }
@@ -181,7 +151,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `1 of …`, `any of …`, `all of …`; the quantifier is already taken.
-    fn of(&mut self, quantifier: &Token<'_>) -> Result<Condition, Fault> {
+    fn of(&mut self, quantifier: &Word<'_>) -> Result<Condition, Fault> {
         let wrap = match quantifier.text.to_ascii_lowercase().as_str() {
             "1" | "any" => Condition::Or,
             "all" => Condition::And,
@@ -204,7 +174,7 @@ impl<'a> Parser<'a> {
             ));
         };
         self.next += 1;
-        let them = pattern.text.eq_ignore_ascii_case("them");
+        let them = pattern.is("them");
         let parts: Vec<Condition> = (0..self.names.len())
             .filter(|i| {
                 let name = self.names[*i];

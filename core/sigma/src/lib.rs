@@ -125,6 +125,7 @@ mod used;
 mod value;
 mod window;
 mod witness;
+mod words;
 mod yaml;
 
 pub use attributes::{Attributes, Related};

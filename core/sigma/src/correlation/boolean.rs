@@ -2,6 +2,7 @@
 
 use crate::error::{Fault, Pos};
 use crate::limits;
+use crate::words::{self, Word};
 
 /// A condition over the rules that a correlation refers to, by their position among them.
 #[derive(Clone, PartialEq, Debug)]
@@ -89,13 +90,12 @@ pub(crate) fn parse(
     at: Pos,
     position: &mut dyn FnMut(&str, Pos) -> Result<usize, Fault>,
 ) -> Result<Expression, Fault> {
-    let tokens = lex(text, at)?;
-    let end = Pos { line: at.line, column: at.column + text.chars().count() };
-    let mut parser = Parser { tokens: &tokens, next: 0, end, position };
+    let tokens = words_of(text, at)?;
+    let mut parser = Parser { tokens: &tokens, next: 0, end: words::end_of(text, at), position };
     let expression = parser.or(0)?;
     match parser.tokens.get(parser.next) {
         None => Ok(expression),
-        Some((word, pos)) => Err(Fault::new(
+        Some(Word { text: word, pos }) => Err(Fault::new(
             "S040",
             *pos,
             format!("`{word}` is not expected here"),
@@ -104,42 +104,25 @@ pub(crate) fn parse(
     }
 }
 
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
-}
-
-fn lex(text: &str, at: Pos) -> Result<Vec<(&str, Pos)>, Fault> {
-    let mut tokens = Vec::new();
-    let mut chars = text.char_indices().enumerate().peekable();
-    while let Some((column, (start, c))) = chars.next() {
-        let pos = Pos { line: at.line, column: at.column + column };
-        if c.is_whitespace() {
-            continue;
-        }
-        let mut end = start + c.len_utf8();
-        if is_word(c) {
-            while let Some((_, (i, c))) = chars.next_if(|(_, (_, c))| is_word(*c)) {
-                end = i + c.len_utf8();
-            }
-        } else if c != '(' && c != ')' {
-            return Err(Fault::new(
-                "S040",
-                pos,
-                format!("`{c}` cannot stand in a correlation's condition"),
-                "it has names of rules, `and`, `or`, `not` and brackets",
-            ));
-        }
-        tokens.push((&text[start..end], pos));
-        if tokens.len() > limits::CONDITION_TERMS {
-            let message = format!("the condition has more than {} words", limits::CONDITION_TERMS);
-            return Err(Fault::new("S002", pos, message, "chain several correlations"));
-        }
-    }
-    Ok(tokens)
+fn words_of(text: &str, at: Pos) -> Result<Vec<Word<'_>>, Fault> {
+    let is_word = |c| matches!(c, '_' | '-' | '.');
+    let odd = |c, pos| {
+        Fault::new(
+            "S040",
+            pos,
+            format!("`{c}` cannot stand in a correlation's condition"),
+            "it has names of rules, `and`, `or`, `not` and brackets",
+        )
+    };
+    let too_many = |pos| {
+        let message = format!("the condition has more than {} words", limits::CONDITION_TERMS);
+        Fault::new("S002", pos, message, "chain several correlations")
+    };
+    words::split(text, at, &is_word, &odd, &too_many)
 }
 
 struct Parser<'a, 'p> {
-    tokens: &'a [(&'a str, Pos)],
+    tokens: &'a [Word<'a>],
     next: usize,
     end: Pos,
     position: &'p mut dyn FnMut(&str, Pos) -> Result<usize, Fault>,
@@ -147,7 +130,7 @@ struct Parser<'a, 'p> {
 
 impl Parser<'_, '_> {
     fn take_word(&mut self, word: &str) -> bool {
-        let found = self.tokens.get(self.next).is_some_and(|(t, _)| t.eq_ignore_ascii_case(word));
+        let found = self.tokens.get(self.next).is_some_and(|t| t.is(word));
         self.next += usize::from(found);
         found
     }
@@ -169,7 +152,7 @@ impl Parser<'_, '_> {
     }
 
     fn not(&mut self, depth: usize) -> Result<Expression, Fault> {
-        let Some(&(word, pos)) = self.tokens.get(self.next) else {
+        let Some(&Word { text: word, pos }) = self.tokens.get(self.next) else {
             return Err(Fault::new(
                 "S040",
                 self.end,
