@@ -170,11 +170,14 @@ def isolation(figures, runs):
 
 
 def test(name):
-    """Runs a test of the ransomware guard and returns what it printed; it fails if a limit is broken."""
-    return subprocess.run(
+    """Runs a test of the ransomware guard and returns what it printed; says so if a limit was broken."""
+    done = subprocess.run(
         ["cargo", "test", "--release", "--quiet", "-p", "wardline-ransomware", "--test", name, "--", "--nocapture"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    ).stdout
+    )
+    if done.returncode != 0:
+        print(f"the test {name} failed:\n" + "\n".join(re.findall(r"panicked at.*\n.*", done.stdout)), file=sys.stderr)
+    return done.stdout
 
 
 def ransomware(figures, runs):

@@ -398,7 +398,11 @@ static __always_inline void stop_current(__u64 id, struct process_id *root)
 	if (!stops || !*stops)
 		return;
 	tell(KIND_STOPPED, id, root, 0);
-	bpf_send_signal(SIGSTOP);
+	/*
+	 * To this thread: when it takes the signal, the whole process stops. Sent to the process, it would wait for the one
+	 * thread that the kernel chose, and a second one would be dropped, while the others go on.
+	 */
+	bpf_send_signal_thread(SIGSTOP);
 }
 
 /* True if the process with this family is below the one that alone counts. */
