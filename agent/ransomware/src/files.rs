@@ -21,6 +21,8 @@ pub(crate) struct Texture {
     pub blocks: usize,
     /// Of those, how many look random.
     pub random: usize,
+    /// The first of them does.
+    pub head: bool,
 }
 
 /// The file of a piece of evidence, if it is still where it was.
@@ -56,8 +58,10 @@ pub(crate) fn look(path: &Path) -> io::Result<Texture> {
         let mut block = [0; BLOCK];
         file.seek(SeekFrom::Start(at))?;
         file.read_exact(&mut block)?;
+        let random = different(&block) >= RANDOM;
+        texture.head |= random && i == 0;
         texture.blocks += 1;
-        texture.random += usize::from(different(&block) >= RANDOM);
+        texture.random += usize::from(random);
     }
     Ok(texture)
 }
@@ -80,7 +84,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "A patient came in on Monday.\n".repeat(500)).unwrap();
-        assert_eq!(look(&path).unwrap(), Texture { blocks: 16, random: 0 });
+        assert_eq!(look(&path).unwrap(), Texture { blocks: 16, random: 0, head: false });
         let mut noise = vec![0; 20_000];
         File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
         fs::write(&path, noise).unwrap();

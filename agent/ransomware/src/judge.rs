@@ -60,10 +60,12 @@ fn look(evidence: &Evidence, place: Option<&Path>) -> Look {
         return Look::Unseen;
     }
     match place.map(files::look) {
-        // An encryptor may leave parts as they are, to be faster.
-        Some(Ok(Texture { blocks, random })) if blocks > 0 => {
-            if random * 4 >= blocks {
+        // It may have been stopped while it wrote the file: then no more than the beginning is changed.
+        Some(Ok(Texture { blocks, random, head })) if blocks > 0 => {
+            if head || random * 4 >= blocks {
                 Look::Random
+            } else if evidence.how == How::Patched {
+                Look::Unseen // Somewhere in between, where nobody looked.
             } else {
                 Look::Plain
             }
