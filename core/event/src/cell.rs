@@ -90,6 +90,7 @@ impl Cell {
         }
     }
 
+    #[inline]
     pub(crate) fn value<'a>(self, text: &'a str, items: &'a [Self]) -> Value<'a> {
         match self {
             Self::Null => Value::Null,

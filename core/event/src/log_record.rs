@@ -151,6 +151,7 @@ impl Fields for LogRecord {
         Some(&self.layout)
     }
 
+    #[inline]
     fn at(&self, position: usize) -> Option<Value<'_>> {
         Some(self.cells.get(position)?.value(&self.text, &self.items))
     }

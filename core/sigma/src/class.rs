@@ -13,7 +13,7 @@ use crate::index::TextIndex;
 use crate::window::WindowIndex;
 
 /// A compiled condition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Expr {
     /// True if there are no parts.
     And(Box<[Expr]>),
@@ -29,19 +29,19 @@ pub(crate) enum Expr {
     /// The same for a bit (first) that nominates no rule: its field (second) is searched for the rest of its literals
     /// only when a condition asks for one.
     Late(u32, u32),
-    /// A short literal that nominates no rule: an index into [`Class::finds`].
-    Find(u32),
+    /// One of several bits.
+    Any(Bits),
+    /// One of several bits of a field that nominate no rule.
+    LateAny(u32, Bits),
+    /// The texts of a field (first) hold a byte, which nominates no rule: most values would hold it, so it is looked
+    /// for alone.
+    Byte(u32, u8),
     /// An index into [`Class::slow`].
     Slow(u32),
 }
 
-/// A literal that is so short that most values would hold it: it is searched for alone, and only when a condition asks
-/// for it.
-#[derive(Debug)]
-pub(crate) struct Find {
-    pub field: u32,
-    pub literal: Box<str>,
-}
+/// Several bits: words of the bits seen (64 bits each, the lowest first) by their index, and the bits wanted of each.
+pub(crate) type Bits = Box<[(u32, u64)]>;
 
 /// An atom that is worked out on demand.
 #[derive(Debug)]
@@ -59,8 +59,11 @@ pub(crate) struct ClassField {
     pub name: Box<str>,
     /// The literals that nominate rules.
     pub index: TextIndex,
-    /// The other literals, but for those of [`Class::finds`].
+    /// The other literals, but for those of [`Expr::Byte`].
     pub rest: TextIndex,
+    /// Conditions that look at this field only, each with the bit that it sets: they are the witnesses of rules that
+    /// have no literal for one.
+    pub probes: Vec<(u32, Expr)>,
     /// Whether it is read for every event: one of its bits nominates a rule.
     pub eager: bool,
     /// The bits that stand for [`Expr::Has`] and [`Expr::Null`] as witnesses.
@@ -84,7 +87,6 @@ pub(crate) struct Class {
     pub fields: Vec<ClassField>,
     pub field_ids: HashMap<Box<str>, u32>,
     pub keywords: Option<Keywords>,
-    pub finds: Vec<Find>,
     pub slow: Vec<Slow>,
     /// How many bits there are.
     pub bits: usize,

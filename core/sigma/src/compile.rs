@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
-use crate::class::{Class, ClassField, Expr, Find, Keywords, Slow};
+use crate::class::{Class, ClassField, Expr, Keywords, Slow};
 use crate::commonness::Commonness;
 use crate::discriminator::Known;
 use crate::encoding::expand_dashes;
 use crate::index::IndexBuilder;
 use crate::pattern::{DASHES, TextPattern, Token, fold};
-use crate::window::SHORT;
-use crate::witness::{Scores, Witness};
+use crate::settle::{Bit, Settle};
+use crate::witness::{Probe, Scores, Witness};
 
 /// Compiles rules, given with their indices in ascending order. `known` is what the events of the class have in common:
 /// what tests of that field come to is worked out here, and rules that cannot match are left out.
@@ -23,17 +23,21 @@ pub(crate) fn compile<'a>(
         .map(|(index, detection)| (index, builder.condition(&detection.condition, detection)))
         .filter(|(_, expr)| !matches!(expr, Expr::Or(parts) if parts.is_empty()))
         .collect();
-    let bits = builder.scores.len();
-    let mut by_bit = vec![Vec::new(); bits];
+    let mut by_bit = vec![Vec::new(); builder.scores.len()];
     let mut always = Vec::new();
     for (rule, (_, expr)) in compiled.iter().enumerate() {
         match builder.witness(expr) {
             Some(witness) => {
                 witness.bits.into_iter().for_each(|bit| by_bit[bit as usize].push(rule as u32));
+                for probe in witness.probes {
+                    by_bit.push(vec![rule as u32]);
+                    builder.add_probe(probe);
+                }
             }
             None => always.push(rule as u32),
         }
     }
+    let bits = by_bit.len();
     let mut eager = vec![false; builder.fields.len()];
     for (bit, rules) in by_bit.iter().enumerate() {
         if let (false, Some(field)) = (rules.is_empty(), builder.bits[bit].field) {
@@ -41,13 +45,11 @@ pub(crate) fn compile<'a>(
         }
     }
     let witness: Vec<bool> = by_bit.iter().map(|rules| !rules.is_empty()).collect();
-    let mut settle =
-        Settle { bits: &builder.bits, witness: &witness, finds: Vec::new(), ids: HashMap::new() };
-    for (_, expr) in &mut compiled {
-        settle.expr(expr);
-    }
-    let finds = settle.finds;
-    let mut class = Class { rules: compiled, bits, always, slow: builder.slow, finds, ..Class::default() };
+    let settle = Settle { bits: &builder.bits, witness: &witness, slow: &builder.slow };
+    let probes = builder.fields.iter_mut().flat_map(|field| &mut field.probes);
+    let conditions = compiled.iter_mut().map(|(_, expr)| expr).chain(probes.map(|(_, expr)| expr));
+    conditions.for_each(|expr| settle.expr(expr));
+    let mut class = Class { rules: compiled, bits, always, slow: builder.slow, ..Class::default() };
     class.witness_starts.push(0);
     for mut rules in by_bit {
         rules.dedup();
@@ -68,7 +70,11 @@ pub(crate) fn compile<'a>(
         .map(|(f, eager)| ClassField {
             name: f.name,
             index: f.index.build(|bit| witness[bit as usize], &commonness),
-            rest: f.index.build(|bit| !witness[bit as usize] && !is_short(&builder.bits, bit), &commonness),
+            rest: f.index.build(
+                |bit| !witness[bit as usize] && builder.bits[bit as usize].byte.is_none(),
+                &commonness,
+            ),
+            probes: f.probes,
             eager,
             has: f.has,
             null: f.null,
@@ -78,72 +84,10 @@ pub(crate) fn compile<'a>(
     class
 }
 
-/// What a bit stands for.
-struct Bit {
-    /// `None` for keywords.
-    field: Option<u32>,
-    place: Part,
-    /// The literal, if it may stand anywhere and is short.
-    short: Option<Box<str>>,
-}
-
-fn is_short(bits: &[Bit], bit: u32) -> bool {
-    bits[bit as usize].short.is_some()
-}
-
-/// Gives expressions their last form, once it is known which bits are witnesses.
-struct Settle<'a> {
-    bits: &'a [Bit],
-    witness: &'a [bool],
-    finds: Vec<Find>,
-    /// The index in `finds` of a bit.
-    ids: HashMap<u32, u32>,
-}
-
-impl Settle<'_> {
-    /// Marks the bits that are looked for only on demand, and puts cheap parts first.
-    fn expr(&mut self, expr: &mut Expr) {
-        match expr {
-            Expr::And(parts) | Expr::Or(parts) => {
-                parts.iter_mut().for_each(|part| self.expr(part));
-                parts.sort_by_key(|part| self.cost(part));
-            }
-            Expr::Not(part) => self.expr(part),
-            Expr::Bit(bit) => {
-                let field = self.bits[*bit as usize].field.filter(|_| !self.witness[*bit as usize]);
-                let short = self.bits[*bit as usize].short.as_ref();
-                *expr = match (field, short) {
-                    (None, _) => return,
-                    (Some(field), None) => Expr::Late(*bit, field),
-                    (Some(field), Some(literal)) => Expr::Find(*self.ids.entry(*bit).or_insert_with(|| {
-                        self.finds.push(Find { field, literal: literal.clone() });
-                        self.finds.len() as u32 - 1
-                    })),
-                };
-            }
-            Expr::Late(..) | Expr::Find(_) | Expr::Has(_) | Expr::Null(_) | Expr::Slow(_) => {}
-        }
-    }
-
-    fn cost(&self, expr: &Expr) -> usize {
-        match expr {
-            Expr::Bit(_) => 1,
-            Expr::Has(_) | Expr::Null(_) => 2,
-            Expr::Late(bit, _) if self.bits[*bit as usize].place == Part::Anywhere => 20,
-            Expr::Late(..) => 5,
-            Expr::Find(_) => 10,
-            Expr::Slow(_) => 1000,
-            Expr::Not(part) => self.cost(part),
-            Expr::And(parts) | Expr::Or(parts) => {
-                parts.iter().map(|part| self.cost(part)).fold(1, usize::saturating_add)
-            }
-        }
-    }
-}
-
 struct FieldDraft {
     name: Box<str>,
     index: IndexBuilder,
+    probes: Vec<(u32, Expr)>,
     has: u32,
     null: u32,
 }
@@ -168,8 +112,9 @@ impl Builder<'_> {
         }
         let id = self.fields.len() as u32;
         let (has, null) = (self.scores.has(), self.scores.null());
-        self.bits.extend([Part::Whole; 2].map(|place| Bit { field: Some(id), place, short: None }));
-        self.fields.push(FieldDraft { name: name.into(), index: IndexBuilder::default(), has, null });
+        self.bits.extend([Part::Whole; 2].map(|place| Bit { field: Some(id), place, byte: None }));
+        let (index, probes) = (IndexBuilder::default(), Vec::new());
+        self.fields.push(FieldDraft { name: name.into(), index, probes, has, null });
         self.field_ids.insert(name.to_owned(), id);
         id
     }
@@ -180,8 +125,11 @@ impl Builder<'_> {
             None => &mut self.keywords,
         };
         let bit = index.bit(place, literal, || {
-            let short = place == Part::Anywhere && literal.len() <= SHORT && literal.is_ascii();
-            self.bits.push(Bit { field, place, short: short.then(|| literal.into()) });
+            let byte = match literal.as_bytes() {
+                [byte] if place == Part::Anywhere && field.is_some() => Some(*byte),
+                _ => None,
+            };
+            self.bits.push(Bit { field, place, byte });
             self.scores.literal(place, literal)
         });
         self.scores.used(bit);
@@ -275,34 +223,73 @@ impl Builder<'_> {
         gated(gate.unwrap_or_else(|| constant(false)), slow)
     }
 
-    /// Bits of which one is set whenever the expression holds; `None` if it can hold though nothing in particular was
-    /// seen.
+    /// What is seen whenever the expression holds; `None` if it can hold though nothing in particular was seen.
     fn witness(&self, expr: &Expr) -> Option<Witness> {
         match expr {
-            Expr::Bit(bit) | Expr::Late(bit, _) => {
-                Some(self.scores.witness(match &self.bits[*bit as usize] {
-                    // A single byte is in so many values that looking for it in all of them costs more than it saves.
-                    Bit { field: Some(field), short: Some(literal), .. } if literal.len() == 1 => {
-                        self.fields[*field as usize].has
-                    }
-                    _ => *bit,
-                }))
+            // A single byte is in so many values that looking for it in all of them costs more than it saves.
+            Expr::Bit(bit) | Expr::Late(bit, _) if self.bits[*bit as usize].byte.is_none() => {
+                Some(self.scores.witness(*bit))
             }
             Expr::Has(field) => Some(self.scores.witness(self.fields[*field as usize].has)),
             Expr::Null(field) => Some(self.scores.witness(self.fields[*field as usize].null)),
-            Expr::Slow(slow) => {
-                // Every slow atom needs its field to be there.
+            // Every slow atom needs its field to be there.
+            Expr::Slow(slow) if self.slow[*slow as usize].other.is_some() => {
                 let field = self.slow[*slow as usize].field?;
                 Some(self.scores.witness(self.fields[field as usize].has))
             }
-            // Finds are made only after witnesses are chosen.
-            Expr::Not(_) | Expr::Find(_) => None,
             Expr::Or(parts) => {
                 let each: Option<Vec<Witness>> = parts.iter().map(|part| self.witness(part)).collect();
                 Witness::any(each?.into_iter())
             }
-            Expr::And(parts) => Witness::rarest(parts.iter().filter_map(|part| self.witness(part))),
+            Expr::And(parts) => {
+                let best = Witness::rarest(parts.iter().filter_map(|part| self.witness(part)));
+                best.filter(|best| !best.is_common()).or_else(|| self.probe_of_all(parts))
+            }
+            expr => self.probe(expr),
         }
+    }
+
+    /// The expression as a probe, if it looks at one field only.
+    fn probe(&self, expr: &Expr) -> Option<Witness> {
+        let field = self.only_field(expr)?;
+        Some(Witness::probe(field, expr.clone(), self.fields[field as usize].null))
+    }
+
+    /// The parts that look at one field and no other as one probe: the field of the first that can be one.
+    fn probe_of_all(&self, parts: &[Expr]) -> Option<Witness> {
+        let each = || parts.iter().filter_map(|part| Some((self.only_field(part)?, part)));
+        let probes = each().map(|(field, _)| {
+            let same = each().filter(|(other, _)| *other == field).map(|(_, part)| part.clone());
+            let null = self.fields[field as usize].null;
+            Witness::probe(field, and(same.collect()), null)
+        });
+        Witness::rarest(probes.chain(parts.iter().filter_map(|part| self.witness(part))))
+    }
+
+    /// The field that an expression looks at, if there is just one.
+    fn only_field(&self, expr: &Expr) -> Option<u32> {
+        match expr {
+            Expr::Bit(bit) | Expr::Late(bit, _) => self.bits[*bit as usize].field,
+            Expr::Has(field) | Expr::Null(field) => Some(*field),
+            Expr::Slow(slow) => {
+                let slow = &self.slow[*slow as usize];
+                slow.field.filter(|_| slow.other.is_none())
+            }
+            // These are made only after witnesses are chosen.
+            Expr::Byte(..) | Expr::Any(_) | Expr::LateAny(..) => None,
+            Expr::Not(part) => self.only_field(part),
+            Expr::And(parts) | Expr::Or(parts) => {
+                let (first, rest) = parts.split_first()?;
+                let field = self.only_field(first)?;
+                rest.iter().all(|part| self.only_field(part) == Some(field)).then_some(field)
+            }
+        }
+    }
+
+    fn add_probe(&mut self, probe: Probe) {
+        let bit = self.scores.probe();
+        self.bits.push(Bit { field: Some(probe.field), place: Part::Whole, byte: None });
+        self.fields[probe.field as usize].probes.push((bit, probe.expr));
     }
 }
 

@@ -116,6 +116,7 @@ mod rule;
 mod ruleset;
 mod scratch;
 mod seen;
+mod settle;
 mod shape;
 pub mod sources;
 mod suggest;

@@ -3,11 +3,11 @@
 use wardline_event::{Fields, Value};
 
 use crate::ast::Matcher;
-use crate::class::{Class, Expr, Find, Keywords, Slow};
+use crate::class::{Class, Expr, Keywords, Slow};
 use crate::eval::{refers, value_matches};
 use crate::index::{Folded, TextIndex};
 use crate::memo::{Memo, Recall};
-use crate::pattern::{glob, holds_folded};
+use crate::pattern::{fold_char, glob};
 use crate::plan::{Plan, state};
 use crate::seen::Seen;
 use crate::text::{Span, Texts};
@@ -92,11 +92,11 @@ fn holds_null(value: &Value<'_>) -> bool {
     }
 }
 
-/// Whether the folded text of a value, or of one value of a list, holds a literal.
-fn holds_text(value: &Value<'_>, literal: &str) -> bool {
+/// Whether the folded text of a value, or of one value of a list, holds a byte.
+fn holds_byte(value: &Value<'_>, byte: u8) -> bool {
     match value {
-        Value::List(items) => items.iter().any(|item| holds_text(item, literal)),
-        value => value.as_text().is_some_and(|text| holds_folded(&text, literal)),
+        Value::List(items) => items.iter().any(|item| holds_byte(item, byte)),
+        value => value.as_text().is_some_and(|text| text.chars().any(|c| fold_char(c) == char::from(byte))),
     }
 }
 
@@ -130,7 +130,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         {
             let index = (&keywords.index, self.plan.keywords());
             self.event.each_field(&mut |_, value| {
-                self.search(&value, index);
+                self.search(&value, index, None);
             });
         }
     }
@@ -175,52 +175,51 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             known |= state::NULL;
             self.seen.nominate_all(class.witnessed(field.null));
         }
-        if !field.index.is_empty()
-            && let Some(span) = self.search(&value, (&field.index, self.plan.eager(id)))
-        {
-            self.spans[id as usize] = span;
-            known |= state::FOLDED;
-        }
         self.states[id as usize] = known;
+        if !field.index.is_empty() || !field.probes.is_empty() {
+            self.search(&value, (&field.index, self.plan.eager(id)), Some(id));
+        }
     }
 
-    /// Sets the bits of what is seen in a value. Returns where its folded text lies, if it is a single one and had to
-    /// be searched.
-    fn search(&mut self, value: &Value<'_>, (index, number): (&TextIndex, u32)) -> Option<Span> {
-        let text = match value {
-            Value::List(items) => {
-                for item in items {
-                    self.search(item, (index, number));
-                }
-                return None;
+    /// Sets the bits of what is seen in a value, and works out the probes of its field.
+    fn search(&mut self, value: &Value<'_>, (index, number): (&TextIndex, u32), field: Option<u32>) {
+        if let Value::List(items) = value {
+            for item in items {
+                self.search(item, (index, number), None);
             }
+        }
+        let text = match value {
             Value::Str(text) => Some(&**text),
             _ => None,
         };
-        let recall = text.map_or(Recall::Never, |text| self.memo.recall(number, text));
-        match (recall, text) {
-            (Recall::Known(bits), _) => {
+        let hash = match text.map(|text| self.memo.recall(number, text)) {
+            Some(Recall::Known(bits)) => {
                 for bit in bits {
                     self.seen.set(self.class, u32::from_le_bytes(*bit));
                 }
-                None
+                return;
             }
-            (Recall::New(hash), Some(text)) => {
-                let span = self.texts.push(value)?;
-                let mut found = self.memo.list();
-                index.scan(self.texts.folded(span), &mut |bit| {
-                    found.push(bit);
-                    self.seen.set(self.class, bit);
-                });
-                self.memo.learn(hash, number, text, found);
-                Some(span)
-            }
-            _ => {
-                let span = self.texts.push(value)?;
-                index.scan(self.texts.folded(span), &mut |bit| self.seen.set(self.class, bit));
-                Some(span)
+            Some(Recall::New(hash)) => Some(hash),
+            Some(Recall::Never) | None => None,
+        };
+        let mut found = self.memo.list();
+        if let Some(span) = self.texts.push(value) {
+            index.scan(self.texts.folded(span), &mut |bit| {
+                self.seen.set(self.class, bit);
+                found.push(bit);
+            });
+            if let Some(id) = field {
+                self.spans[id as usize] = span;
+                self.states[id as usize] |= state::FOLDED;
             }
         }
+        for (bit, expr) in field.iter().flat_map(|id| &self.class.fields[*id as usize].probes) {
+            if self.condition(expr) {
+                self.seen.set(self.class, *bit);
+                found.push(*bit);
+            }
+        }
+        self.memo.learn(hash.zip(text), number, found);
     }
 
     /// Where the folded text of a field lies, if it has a single one.
@@ -244,7 +243,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         if !rest.is_empty()
             && let Some(value) = self.value(id)
         {
-            self.search(&value, (rest, self.plan.rest(id)));
+            self.search(&value, (rest, self.plan.rest(id)), None);
         }
     }
 
@@ -266,16 +265,20 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
                 self.load(*field);
                 self.states[*field as usize] & state::NULL != 0
             }
-            Expr::Find(id) => self.find(*id),
+            Expr::Any(bits) => self.seen.any(bits),
+            Expr::LateAny(field, bits) => {
+                self.search_rest(*field);
+                self.seen.any(bits)
+            }
+            Expr::Byte(field, byte) => self.byte(*field, *byte),
             Expr::Slow(id) => self.slow(*id),
         }
     }
 
-    fn find(&mut self, id: u32) -> bool {
-        let Find { field, literal } = &self.class.finds[id as usize];
-        match self.folded(*field) {
-            Some(span) => self.texts.text(span).contains(&**literal),
-            None => self.value(*field).is_some_and(|value| holds_text(&value, literal)),
+    fn byte(&mut self, field: u32, byte: u8) -> bool {
+        match self.folded(field) {
+            Some(span) => self.texts.bytes(span).contains(&byte),
+            None => self.value(field).is_some_and(|value| holds_byte(&value, byte)),
         }
     }
 

@@ -37,7 +37,8 @@ pub(crate) struct Memo {
     entries: Vec<u8>,
     /// By index: how well its texts are found again.
     credits: Vec<Credit>,
-    found: Vec<u32>,
+    /// Lists for working in; a probe may search while a search goes on.
+    lists: Vec<Vec<u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,31 +99,37 @@ impl Memo {
         Recall::New(hash)
     }
 
-    /// A list for the bits that are found in a new text.
+    /// A list for the bits that are found in a text.
     pub fn list(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.found)
+        self.lists.pop().unwrap_or_default()
     }
 
-    /// Remembers what was found in a text, and takes the list back.
-    pub fn learn(&mut self, hash: u64, index: u32, text: &str, mut found: Vec<u32>) {
-        found.sort_unstable();
-        found.dedup();
-        if found.len() < MOST_BITS {
-            let size = HEAD + (found.len() + 1) * BIT + text.len();
-            if self.entries.len() + size > KEPT_BYTES {
-                self.entries.clear();
-                self.places.fill([0; 2]);
+    /// Takes a list back; what was found in a new text (with its hash) is remembered.
+    pub fn learn(&mut self, new: Option<(u64, &str)>, index: u32, mut found: Vec<u32>) {
+        if let Some((hash, text)) = new {
+            found.sort_unstable();
+            found.dedup();
+            if found.len() < MOST_BITS {
+                self.keep(hash, text, index, &found);
             }
-            self.places[place(hash)] = [hash, self.entries.len() as u64];
-            self.entries.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            self.entries.extend_from_slice(&(found.len() as u16 + 1).to_le_bytes());
-            for bit in std::iter::once(&index).chain(&found) {
-                self.entries.extend_from_slice(&bit.to_le_bytes());
-            }
-            self.entries.extend_from_slice(text.as_bytes());
         }
         found.clear();
-        self.found = found;
+        self.lists.push(found);
+    }
+
+    fn keep(&mut self, hash: u64, text: &str, index: u32, found: &[u32]) {
+        let size = HEAD + (found.len() + 1) * BIT + text.len();
+        if self.entries.len() + size > KEPT_BYTES {
+            self.entries.clear();
+            self.places.fill([0; 2]);
+        }
+        self.places[place(hash)] = [hash, self.entries.len() as u64];
+        self.entries.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        self.entries.extend_from_slice(&(found.len() as u16 + 1).to_le_bytes());
+        for bit in std::iter::once(&index).chain(found) {
+            self.entries.extend_from_slice(&bit.to_le_bytes());
+        }
+        self.entries.extend_from_slice(text.as_bytes());
     }
 }
 

@@ -71,9 +71,6 @@ pub(crate) fn push_tokens(out: &mut Vec<Token>, more: Vec<Token>) {
     }
 }
 
-/// Bytes of a literal that is compared at each place of a text.
-const SHORT: usize = 64;
-
 /// Folds one character: Unicode's simple case folding, as far as Rust's one-to-one case mappings give it.
 pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() {
@@ -110,21 +107,11 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether the folded `text` holds a literal that is folded already.
-pub(crate) fn holds_folded(text: &str, literal: &str) -> bool {
-    let short = (1..=SHORT).contains(&literal.len());
-    if !(short && text.is_ascii()) {
-        return fold(text).contains(literal);
-    }
-    // In place: of short literals no text makes this slow.
-    text.as_bytes().windows(literal.len()).any(|window| window.eq_ignore_ascii_case(literal.as_bytes()))
-}
-
 /// Appends the folded `text` to `out`.
 pub(crate) fn fold_into(text: &str, out: &mut String) {
     let mut rest = text;
     loop {
-        let ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+        let ascii = ascii_length(rest.as_bytes());
         let start = out.len();
         out.push_str(&rest[..ascii]);
         out[start..].make_ascii_lowercase();
@@ -142,6 +129,13 @@ pub(crate) fn fold_into(text: &str, out: &mut String) {
             }
         }
     }
+}
+
+/// How many bytes come before the first that is not ASCII.
+fn ascii_length(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let length = chunks.iter().take_while(|chunk| chunk.is_ascii()).count() * 16;
+    length + bytes[length..].iter().take_while(|byte| byte.is_ascii()).count()
 }
 
 /// The text that the tokens stand for, if there is just one.

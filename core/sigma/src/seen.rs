@@ -65,6 +65,11 @@ impl Seen {
         self.bits[word] & mask != 0
     }
 
+    /// Whether one of these bits is set.
+    pub fn any(&self, bits: &[(u32, u64)]) -> bool {
+        bits.iter().any(|(word, wanted)| self.bits[*word as usize] & wanted != 0)
+    }
+
     /// Puts the candidates in ascending order and says how many there are.
     pub fn sort(&mut self) -> usize {
         self.candidates.sort_unstable();

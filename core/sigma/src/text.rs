@@ -6,8 +6,6 @@ use crate::index::Folded;
 use crate::pattern::fold_into;
 use crate::window::PADDING;
 
-/// Bytes that are folded at a time.
-const CHUNK: usize = 16;
 /// Buffers longer than this are given back after the event that needed them.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -63,31 +61,23 @@ impl Texts {
         Folded { padded: &self.bytes[span.start..], len: span.len, ascii: span.ascii, number: span.number }
     }
 
+    /// The bytes of the text at a span.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start..span.start + span.len]
+    }
+
     /// The text at a span.
     pub fn text(&self, span: Span) -> &str {
         // What was folded was text and still is.
-        str::from_utf8(&self.bytes[span.start..span.start + span.len]).unwrap_or_default()
+        str::from_utf8(self.bytes(span)).unwrap_or_default()
     }
 
     /// Appends the folded text and says whether that is all ASCII.
     fn fold(&mut self, text: &str) -> bool {
-        let start = self.bytes.len();
-        let (chunks, rest) = text.as_bytes().as_chunks::<CHUNK>();
-        let mut seen = 0;
-        for chunk in chunks {
-            let (lower, or) = lower(*chunk);
-            self.bytes.extend_from_slice(&lower);
-            seen |= or;
-        }
-        let mut last = [0; CHUNK];
-        last[..rest.len()].copy_from_slice(rest);
-        let (lower, or) = lower(last);
-        self.bytes.extend_from_slice(&lower);
-        self.bytes.truncate(start + text.len());
-        if (seen | or) < 0x80 {
+        if text.is_ascii() {
+            self.bytes.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
             return true;
         }
-        self.bytes.truncate(start);
         self.folded.clear();
         fold_into(text, &mut self.folded);
         self.bytes.extend_from_slice(self.folded.as_bytes());
@@ -112,13 +102,4 @@ impl Texts {
         }
         self.bytes.extend_from_slice(&digits[at..]);
     }
-}
-
-/// ASCII letters in lower case, and all bits that any byte has.
-fn lower(mut chunk: [u8; CHUNK]) -> ([u8; CHUNK], u8) {
-    let or = chunk.iter().fold(0, |or, byte| or | byte);
-    for byte in &mut chunk {
-        *byte |= u8::from(byte.is_ascii_uppercase()) << 5;
-    }
-    (chunk, or)
 }

@@ -51,9 +51,6 @@ enum Filter {
     Many(Box<[u64; 4096]>),
 }
 
-/// Literals in ASCII that are shorter have windows of two bytes at most, which are common.
-pub(crate) const SHORT: usize = WINDOW;
-
 /// All literals of one field that may stand anywhere.
 #[derive(Debug)]
 pub(crate) struct WindowIndex {

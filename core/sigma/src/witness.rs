@@ -1,28 +1,75 @@
 //! Which bit of a rule is seen least often: the one that has to be seen before the rule is looked at.
 
 use crate::ast::Part;
+use crate::class::Expr;
 
-/// Bits of which one is set whenever an expression holds.
+/// Bits and probes of which one is set, or holds, whenever an expression holds.
 #[derive(Debug)]
 pub(crate) struct Witness {
     pub bits: Vec<u32>,
+    pub probes: Vec<Probe>,
     /// About how many of a thousand events set one of them; only good for comparing.
     often: f32,
 }
+
+/// An expression that looks at one field only. It is worked out when a value of the field comes that is not
+/// remembered, and is a bit of that value from then on.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    pub field: u32,
+    pub expr: Expr,
+}
+
+/// Working out a probe costs more than searching for any literal, so any literal is better.
+const PROBED: f32 = 950.0;
+/// The most for a witness without a probe.
+const RARE: f32 = 949.0;
 
 impl Witness {
     /// For an expression that holds if one of several does; `None` if there are none.
     pub fn any(each: impl Iterator<Item = Self>) -> Option<Self> {
         each.reduce(|mut all, one| {
-            all.often += one.often;
+            // Many literals are still better than a probe.
+            let most = if all.is_common() || one.is_common() { f32::MAX } else { RARE };
+            all.often = (all.often + one.often).min(most);
             all.bits.extend(one.bits);
+            all.probes.extend(one.probes);
             all
         })
     }
 
     /// For an expression that holds only if all of several do.
     pub fn rarest(each: impl Iterator<Item = Self>) -> Option<Self> {
-        each.min_by(|a, b| a.often.total_cmp(&b.often).then(a.bits.len().cmp(&b.bits.len())))
+        let size = |witness: &Self| witness.bits.len() + witness.probes.len();
+        each.min_by(|a, b| a.often.total_cmp(&b.often).then(size(a).cmp(&size(b))))
+    }
+
+    /// For an expression that looks at one field only; `null` is the bit for the field being missing.
+    pub fn probe(field: u32, expr: Expr, null: u32) -> Self {
+        let bits: Vec<u32> = if holds_without(&expr) { vec![null] } else { Vec::new() };
+        Self { often: PROBED + bits.len() as f32, bits, probes: vec![Probe { field, expr }] }
+    }
+
+    /// Whether events without number would nominate the rule.
+    pub fn is_common(&self) -> bool {
+        self.often >= PROBED
+    }
+}
+
+/// Whether an expression about one field holds if the field is missing.
+fn holds_without(expr: &Expr) -> bool {
+    match expr {
+        Expr::And(parts) => parts.iter().all(holds_without),
+        Expr::Or(parts) => parts.iter().any(holds_without),
+        Expr::Not(part) => !holds_without(part),
+        Expr::Null(_) => true,
+        Expr::Has(_)
+        | Expr::Bit(_)
+        | Expr::Late(..)
+        | Expr::Any(_)
+        | Expr::LateAny(..)
+        | Expr::Byte(..)
+        | Expr::Slow(_) => false,
     }
 }
 
@@ -56,6 +103,11 @@ impl Scores {
         self.push(500.0)
     }
 
+    /// A new bit for a probe.
+    pub fn probe(&mut self) -> u32 {
+        self.push(PROBED)
+    }
+
     /// A new bit for a literal: long ones are rarer, numbers (event ids) and words that are on every computer common.
     pub fn literal(&mut self, place: Part, literal: &str) -> u32 {
         let length = literal.chars().count().min(24) as f32;
@@ -84,7 +136,7 @@ impl Scores {
         let often = self.often[bit as usize];
         let uses = self.uses[bit as usize].max(1) as f32;
         // No literal is as common as the field that it stands in.
-        Witness { bits: vec![bit], often: often.max((often * uses).min(900.0)) }
+        Witness { bits: vec![bit], probes: Vec::new(), often: often.max((often * uses).min(900.0)) }
     }
 }
 
@@ -104,5 +156,7 @@ fn is_everywhere(literal: &str) -> bool {
         "windows",
         "x86",
     ];
-    literal.split(|c: char| !c.is_alphanumeric()).all(|word| word.is_empty() || WORDS.contains(&word))
+    // A path that goes up again is unusual, whatever it names.
+    !literal.contains("..")
+        && literal.split(|c: char| !c.is_alphanumeric()).all(|word| word.is_empty() || WORDS.contains(&word))
 }
