@@ -202,11 +202,15 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             Some(Recall::New(hash)) => Some(hash),
             Some(Recall::Never) | None => None,
         };
+        // What is not remembered needs no list, which may be long.
+        let remembered = hash.is_some();
         let mut found = self.memo.list();
         if let Some(span) = self.texts.push(value) {
             index.scan(self.texts.folded(span), &mut |bit| {
                 self.seen.set(self.class, bit);
-                found.push(bit);
+                if remembered {
+                    found.push(bit);
+                }
             });
             if let Some(id) = field {
                 self.spans[id as usize] = span;
