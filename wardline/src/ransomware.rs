@@ -22,24 +22,23 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts the guard. Where it cannot run the agent goes on without, and says why.
+    /// Starts the guard in a thread of its own. Where it cannot run the agent goes on without, and says why.
     pub fn start(court: Court, boot: BootId) -> Self {
         let stopping = Arc::new(AtomicBool::new(false));
         // Neither the agent nor what it runs under is ever stopped.
         let spared: Vec<u32> =
             lineage(std::process::id(), boot).unwrap_or_default().iter().map(|key| key.pid).collect();
-        let thread = match Guard::open(Limits::default(), &spared) {
+        let theirs = Arc::clone(&stopping);
+        // Loading takes a while; the agent need not wait for it.
+        let run = move || match Guard::open(Limits::default(), &spared) {
             Ok(guard) => {
                 info!("ransomware guard: live");
-                let stopping = Arc::clone(&stopping);
-                let run = move || watch(guard, &court, boot, &stopping);
-                thread::Builder::new().name("ransomware".to_owned()).spawn(run).ok()
+                watch(guard, &court, boot, &theirs);
             }
-            Err(refused) => {
-                warn!("ransomware guard: off — {refused}");
-                None
-            }
+            Err(refused) => warn!("ransomware guard: off — {refused}"),
         };
+        let thread = thread::Builder::new().name("ransomware".to_owned()).spawn(run);
+        let thread = thread.inspect_err(|error| warn!("ransomware guard: off — {error}")).ok();
         Self { stopping, thread }
     }
 }

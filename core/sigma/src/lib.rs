@@ -65,13 +65,18 @@
 //! worked out, so that rules which cannot match such an event are not there at all. Events that share a
 //! [`Layout`](wardline_event::Layout) are read by position.
 //!
-//! Each field is read once; one pass over its value finds the literals that any rule looks for and that nominate one.
-//! A rule's condition is looked at only if one of its rarest literals was seen; other literals, and regular
-//! expressions, are looked for only then. A regular expression runs only on a value that is long enough and holds one
-//! of a few texts that are in all its matches, if there are such texts.
+//! One pass over a field's value finds the literals that any rule looks for and that nominate one. A rule's condition is
+//! looked at only if one of its rarest literals was seen; other literals, and regular expressions, are looked for only
+//! then. A regular expression runs only on a value that is long enough and holds one of a few texts that are in all its
+//! matches, if there are such texts. A rule without such a literal is nominated by the part of its condition that looks
+//! at one field only.
 //!
-//! Nothing is allocated for an event that matches nothing and whose values can be borrowed, if its text is ASCII and
-//! the layout was seen before.
+//! What a pass found is remembered with the text for a while, since computers say the same things over and over: an
+//! image or a user that comes again costs a hash and a comparison. Keywords, which any field may hold, are first looked
+//! for in the text of the whole event at once.
+//!
+//! Nothing is allocated for an event that matches nothing and whose values can be borrowed, if the layout and the texts
+//! were seen before.
 #![warn(missing_docs)]
 
 mod action;

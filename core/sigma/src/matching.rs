@@ -130,7 +130,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         {
             let index = (&keywords.index, self.plan.keywords());
             self.event.each_field(&mut |_, value| {
-                self.search(&value, index, None);
+                self.search(&value, index, None, &[]);
             });
         }
     }
@@ -142,6 +142,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         let Folded { padded, len, ascii, .. } = self.texts.folded(span);
         let mut found = false;
         gate.scan(padded, len, ascii, &mut |_| found = true);
+        self.texts.cut(span);
         found
     }
 
@@ -177,15 +178,21 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         }
         self.states[id as usize] = known;
         if !field.index.is_empty() || !field.probes.is_empty() {
-            self.search(&value, (&field.index, self.plan.eager(id)), Some(id));
+            self.search(&value, (&field.index, self.plan.eager(id)), Some(id), &field.probes);
         }
     }
 
-    /// Sets the bits of what is seen in a value, and works out the probes of its field.
-    fn search(&mut self, value: &Value<'_>, (index, number): (&TextIndex, u32), field: Option<u32>) {
+    /// Sets the bits of what is seen in a value, which is the whole of `field` if that is given.
+    fn search(
+        &mut self,
+        value: &Value<'_>,
+        (index, number): (&TextIndex, u32),
+        field: Option<u32>,
+        probes: &[(u32, Expr)],
+    ) {
         if let Value::List(items) = value {
             for item in items {
-                self.search(item, (index, number), None);
+                self.search(item, (index, number), None, &[]);
             }
         }
         let text = match value {
@@ -205,19 +212,26 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         // What is not remembered needs no list, which may be long.
         let remembered = hash.is_some();
         let mut found = self.memo.list();
-        if let Some(span) = self.texts.push(value) {
+        let span = match field {
+            Some(id) if self.states[id as usize] & state::FOLDED != 0 => Some(self.spans[id as usize]),
+            _ => self.texts.push(value),
+        };
+        if let Some(span) = span {
             index.scan(self.texts.folded(span), &mut |bit| {
                 self.seen.set(self.class, bit);
                 if remembered {
                     found.push(bit);
                 }
             });
-            if let Some(id) = field {
-                self.spans[id as usize] = span;
-                self.states[id as usize] |= state::FOLDED;
+            match field {
+                Some(id) => {
+                    self.spans[id as usize] = span;
+                    self.states[id as usize] |= state::FOLDED;
+                }
+                None => self.texts.cut(span),
             }
         }
-        for (bit, expr) in field.iter().flat_map(|id| &self.class.fields[*id as usize].probes) {
+        for (bit, expr) in probes {
             if self.condition(expr) {
                 self.seen.set(self.class, *bit);
                 found.push(*bit);
@@ -247,7 +261,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         if !rest.is_empty()
             && let Some(value) = self.value(id)
         {
-            self.search(&value, (rest, self.plan.rest(id)), None);
+            self.search(&value, (rest, self.plan.rest(id)), Some(id), &[]);
         }
     }
 

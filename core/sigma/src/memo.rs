@@ -136,3 +136,54 @@ impl Memo {
 fn place(hash: u64) -> usize {
     (hash >> (64 - PLACES.ilog2())) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the memo says of a text: the bits, if it knows it.
+    fn known(memo: &mut Memo, index: u32, text: &str) -> Option<Vec<u32>> {
+        match memo.recall(index, text) {
+            Recall::Known(bits) => Some(bits.iter().map(|bit| u32::from_le_bytes(*bit)).collect()),
+            Recall::New(hash) => {
+                let list = memo.list();
+                let found = bits_of(index, text);
+                memo.learn(Some((hash, text)), index, [list, found.clone(), found].concat());
+                None
+            }
+            Recall::Never => None,
+        }
+    }
+
+    fn bits_of(index: u32, text: &str) -> Vec<u32> {
+        (0..text.len() as u32 % 5).map(|n| n * 100 + index).collect()
+    }
+
+    #[test]
+    fn a_text_that_comes_again_has_the_bits_it_had() {
+        let mut memo = Memo::default();
+        let mut hits = 0;
+        // More texts than there is room for, each soon again, and the same text in two indices.
+        for n in 0..60_000u32 {
+            for text in [format!("{n} {}", "x".repeat(n as usize % 90)), format!("often {}", n % 50)] {
+                for index in [1, 2, 1] {
+                    if let Some(bits) = known(&mut memo, index, &text) {
+                        assert_eq!(bits, bits_of(index, &text), "{index} {text}");
+                        hits += 1;
+                    }
+                }
+            }
+            assert!(memo.entries.len() <= KEPT_BYTES);
+        }
+        assert!(hits > 150_000, "{hits}");
+    }
+
+    #[test]
+    fn texts_that_never_come_again_are_hardly_looked_up() {
+        let mut memo = Memo::default();
+        let looked_up =
+            (0..1000).filter(|n| !matches!(memo.recall(0, &n.to_string()), Recall::Never)).count();
+        assert!(looked_up < 1000 / usize::from(SAMPLE) + 2 * CREDIT as usize, "{looked_up}");
+        assert!(matches!(memo.recall(0, &"x".repeat(LONGEST + 1)), Recall::Never));
+    }
+}

@@ -56,6 +56,11 @@ impl Texts {
         Some(Span { start, len, ascii, number })
     }
 
+    /// Forgets the text at a span and all that came after it.
+    pub fn cut(&mut self, span: Span) {
+        self.bytes.truncate(span.start);
+    }
+
     /// The text at a span, as the index wants it.
     pub fn folded(&self, span: Span) -> Folded<'_> {
         Folded { padded: &self.bytes[span.start..], len: span.len, ascii: span.ascii, number: span.number }

@@ -64,7 +64,7 @@ fn a_value_four_times_as_long_as_a_reader_allows_is_searched_to_its_end() {
     let (found, taken) = matches(&set, &record(&fields));
     assert!(found.iter().any(|title| title == "Last") && found.iter().any(|title| title == "Anywhere"));
     // A few copies of it, folded for one search or another, in buffers that grow by doubling.
-    assert!(taken.bytes_max < 6 * bytes, "{taken:?}");
+    assert!(taken.bytes_max < 9 * bytes, "{taken:?}");
 }
 
 #[test]
