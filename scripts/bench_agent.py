@@ -201,7 +201,7 @@ def write_page(figures):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = re.search(r"model name\s*: (.*)", f.read())
     head = (
-        f"Measured on {datetime.date.today()}, Linux {platform.release().split("-")[0]}, {os.cpu_count()} cores"
+        f"Measured on {datetime.date.today()}, Linux {platform.release().split('-')[0]}, {os.cpu_count()} cores"
         f" ({model.group(1) if model else platform.machine()}), load {os.getloadavg()[0]:.1f}."
     )
     rows = [f"| `{name}` | {value:,.3g} | {WORDS[name]} |" for name, value in figures.items()]
