@@ -54,7 +54,7 @@ pub(crate) struct Read {
 impl Plan {
     /// How many numbers the indices of a class need.
     pub fn indices_of(class: &Class) -> u32 {
-        class.fields.len() as u32 * 2 + 1
+        class.fields.len() as u32 * 3 + 1
     }
 
     /// The number of the index that is searched in every event which has the field.
@@ -65,6 +65,11 @@ impl Plan {
     /// The number of the index of the field's other literals.
     pub fn rest(&self, field: u32) -> u32 {
         self.indices + 2 + field * 2
+    }
+
+    /// The number under which the items of a list are remembered, of the number of a field's first index.
+    pub fn items(&self, eager: u32) -> u32 {
+        self.indices + 1 + self.class.fields.len() as u32 * 2 + (eager - self.indices - 1) / 2
     }
 
     /// The number of the index of keywords alone.
