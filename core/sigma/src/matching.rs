@@ -191,8 +191,11 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         probes: &[(u32, Expr)],
     ) {
         if let Value::List(items) = value {
-            // Probes look at the whole list, so what is found in an item is not what is found in such a value.
-            let number = if probes.is_empty() { number } else { self.plan.items(number) };
+            let number = match field {
+                // Probes look at the whole list, so what is found in an item is not what is found in such a value.
+                Some(id) if !probes.is_empty() => self.plan.items(id),
+                _ => number,
+            };
             for item in items {
                 self.search(item, (index, number), None, &[]);
             }

@@ -52,24 +52,24 @@ pub(crate) struct Read {
 }
 
 impl Plan {
-    /// How many numbers the indices of a class need.
+    /// How many numbers the indices of a class need, under which the memo keeps what they find.
     pub fn indices_of(class: &Class) -> u32 {
         class.fields.len() as u32 * 3 + 1
     }
 
     /// The number of the index that is searched in every event which has the field.
     pub fn eager(&self, field: u32) -> u32 {
-        self.indices + 1 + field * 2
+        self.indices + 1 + field * 3
+    }
+
+    /// The number of the same index for the items of a list: what probes come to is not known of them.
+    pub fn items(&self, field: u32) -> u32 {
+        self.indices + 2 + field * 3
     }
 
     /// The number of the index of the field's other literals.
     pub fn rest(&self, field: u32) -> u32 {
-        self.indices + 2 + field * 2
-    }
-
-    /// The number under which the items of a list are remembered, of the number of a field's first index.
-    pub fn items(&self, eager: u32) -> u32 {
-        self.indices + 1 + self.class.fields.len() as u32 * 2 + (eager - self.indices - 1) / 2
+        self.indices + 3 + field * 3
     }
 
     /// The number of the index of keywords alone.
