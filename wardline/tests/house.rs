@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const LEVELS: &[(u32, &[&str])] = &[
     (0, &["wardline-event"]),
     (1, &["wardline-sigma", "wardline-policy", "wardline-wire", "wardline-content"]),
-    (2, &["wardline-sense", "wardline-respond", "wardline-kernel"]),
+    (2, &["wardline-bpf", "wardline-sense", "wardline-respond", "wardline-kernel"]),
     (
         3,
         &[
