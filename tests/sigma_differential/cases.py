@@ -52,7 +52,7 @@ def outcomes(text, events, placeholders):
 
 
 def main():
-    agreed, known, wrong = 0, 0, 0
+    tally = explained.Tally(explained.CASES)
     for path in sorted(glob.glob(os.path.join(GOLDEN, "*.rule.yml"))):
         base = path.removesuffix(".rule.yml")
         name = os.path.basename(base)
@@ -66,12 +66,9 @@ def main():
         except (SigmaError, evaluator.NotCovered) as error:
             found = [f"refused: {type(error).__name__}: {error}".splitlines()[0]]
         if found == expected:
-            agreed += 1
+            tally.agree()
             continue
-        why = explained.CASES.get(name)
-        known += why is not None
-        wrong += why is None
-        print(f"{'explained' if why else 'DIFFERENT'}: {name}: {why or ''}")
+        tally.differ(name)
         if found[0].startswith("refused"):
             print(f"    they: {found[0]}")
             continue
@@ -79,8 +76,8 @@ def main():
         for line, ours, theirs in zip(lines, expected, found):
             if ours != theirs:
                 print(f"    we: {ours}, they: {theirs}: {line}")
-    print(f"golden cases: {agreed} agree, {known} differ for a known reason, {wrong} without an explanation")
-    sys.exit(1 if wrong else 0)
+    tally.tell("golden cases")
+    sys.exit(1 if tally.wrong else 0)
 
 
 main()

@@ -63,22 +63,17 @@ def whole(path):
 
 def readings():
     """Compares who reads which of the cases; the number of differences without an explanation."""
-    agreed, known, wrong = 0, 0, 0
+    tally = explained.Tally(explained.CORRELATIONS)
     for path in sorted(glob.glob(os.path.join(CASES, "**", "*.rules.yml"), recursive=True)):
         name = os.path.relpath(path, CASES).removesuffix(".rules.yml")
         _, theirs = read(whole(path))
         if (theirs is not None) == name.startswith("errors"):
-            agreed += 1
+            tally.agree()
             continue
-        why = explained.CORRELATIONS.get(name)
-        known += why is not None
-        wrong += why is None
-        print(f"{'explained' if why else 'DIFFERENT'}: {name}: {why or ''}")
+        tally.differ(name)
         print(f"    they: {theirs or 'read it'}")
-    if not agreed:
-        sys.exit(f"no cases in {CASES}")
-    print(f"files: {agreed} agree, {known} differ for a known reason, {wrong} without an explanation")
-    return wrong
+    tally.tell("files")
+    return tally.wrong
 
 
 def recorded(path):

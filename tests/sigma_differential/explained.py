@@ -1,6 +1,7 @@
 """The differences that are known, each by the paragraph of docs/sigma.md, "Differences", that explains it."""
 
 import re
+import sys
 
 import evaluator
 
@@ -64,6 +65,32 @@ PIPELINES = {
     "contains_field_of_a_chain": OF_RULES,
     "aliases": OF_RULES,
 }
+
+
+class Tally:
+    """Counts cases on which both sides agree, and tells of the others; `known` names the paragraphs of some."""
+
+    def __init__(self, known):
+        self.known = known
+        self.agreed = self.explained = self.wrong = 0
+
+    def agree(self):
+        self.agreed += 1
+
+    def differ(self, name):
+        why = self.known.get(name)
+        self.explained += why is not None
+        self.wrong += why is None
+        print(f"{'explained' if why else 'DIFFERENT'}: {name}: {why or ''}")
+
+    def tell(self, what):
+        """Ends the program if there was no case, so that none is not taken for all."""
+        if not self.agreed:
+            sys.exit(f"{what}: no case on which both sides agree")
+        print(
+            f"{what}: {self.agreed} agree, {self.explained} differ for a known reason, "
+            f"{self.wrong} without an explanation"
+        )
 
 
 def reason(rule, event, ours):

@@ -3,7 +3,7 @@
 //! source stands under `_logsource`; without one it is that of the rule before the pipelines.
 //!
 //! `pipeline_correlations/NAME.pipeline.yml` is applied to the correlations of `NAME.rules.yml`; `NAME.expected` has a line for
-//! each with the fields that it looks at then. pySigma is asked the same (`tests/sigma_differential/correlations.py`).
+//! each with the fields that it looks at then. pySigma is asked the same (`tests/sigma_differential/pipelines.py`).
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
