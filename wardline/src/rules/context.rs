@@ -30,16 +30,14 @@ pub struct Context {
     pub options: LinkOptions,
     /// The built-in log sources and those that were named; none if these are none.
     sources: Option<Arc<Sources>>,
-    /// What is in the files and has no effect, one sentence each.
-    pub notices: Vec<String>,
 }
 
 impl ContextArgs {
-    /// Reads the files.
+    /// Reads the files. What in them has no effect is told on standard error, by the command of this name.
     ///
     /// # Errors
     /// The first file that cannot be read, and why.
-    pub fn read(&self) -> Result<Context, String> {
+    pub fn read(&self, command: &str) -> Result<Context, String> {
         let mut options = LinkOptions::default();
         let mut notices = Vec::new();
         if let Some(path) = &self.placeholders {
@@ -52,7 +50,11 @@ impl ContextArgs {
             notices.extend(pipeline.notices.iter().map(|notice| format!("{origin}: {notice}")));
             options.pipelines.add(pipeline);
         }
-        Ok(Context { options, sources: self.sources()?, notices })
+        let sources = self.sources()?;
+        for notice in &notices {
+            eprintln!("wardline {command}: {}", printable(notice));
+        }
+        Ok(Context { options, sources })
     }
 
     fn sources(&self) -> Result<Option<Arc<Sources>>, String> {
@@ -72,13 +74,6 @@ impl Context {
     /// What records are told by.
     pub fn sources(&self) -> &Arc<Sources> {
         self.sources.as_ref().unwrap_or_else(|| Sources::builtin())
-    }
-
-    /// Tells on standard error what has no effect.
-    pub fn tell(&self, command: &str) {
-        for notice in &self.notices {
-            eprintln!("wardline {command}: {}", printable(notice));
-        }
     }
 }
 

@@ -83,14 +83,13 @@ pub const OUR_CODES: &[Code] = &[
 ];
 
 pub fn run(args: &LintArgs) -> ExitCode {
-    let context = match args.context.read() {
+    let context = match args.context.read("rules lint") {
         Ok(context) => context,
         Err(why) => {
             eprintln!("wardline rules lint: {}", printable(&why));
             return ExitCode::from(2);
         }
     };
-    context.tell("rules lint");
     let linter = Linter::new(context.sources());
     let (sources, faults) = sources(&args.paths);
     if sources.is_empty() && faults.is_empty() {

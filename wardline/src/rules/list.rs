@@ -14,20 +14,27 @@ use super::load::{self, Loaded, UseOfCache};
 use crate::printable::{printable, printable_json};
 use crate::scan::{counted, style_of};
 
-/// List rules.
+/// Which rules there are.
 #[derive(clap::Args)]
-pub struct ListArgs {
+struct SetArgs {
     /// Rule files or folders; may be given several times [default: Wardline's own rules]
     #[arg(short, long, value_name = "PATH")]
     rules: Vec<PathBuf>,
     #[command(flatten)]
     context: ContextArgs,
-    /// One JSON object per rule
-    #[arg(long)]
-    json: bool,
     /// Parse the rules anew: neither use nor keep what was parsed before
     #[arg(long)]
     no_cache: bool,
+}
+
+/// List rules.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    set: SetArgs,
+    /// One JSON object per rule
+    #[arg(long)]
+    json: bool,
 }
 
 /// Print a rule.
@@ -35,14 +42,8 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// The rule: its id, or words of its title
     rule: String,
-    /// Rule files or folders; may be given several times [default: Wardline's own rules]
-    #[arg(short, long, value_name = "PATH")]
-    rules: Vec<PathBuf>,
     #[command(flatten)]
-    context: ContextArgs,
-    /// Parse the rules anew: neither use nor keep what was parsed before
-    #[arg(long)]
-    no_cache: bool,
+    set: SetArgs,
 }
 
 /// The exit code if nothing can be looked at.
@@ -66,11 +67,15 @@ struct Entry<'a> {
     asked: Option<String>,
 }
 
-/// The rules at the paths, or Wardline's own; what does not load is told on standard error.
-fn rules(paths: &[PathBuf], context: &ContextArgs, no_cache: bool) -> Result<Loaded, String> {
-    let context = context.read()?;
-    context.tell("rules");
-    let loaded = load::load(paths, UseOfCache::whole(no_cache), Severity::Informational, &context.options);
+/// The rules that are asked for; what does not load is told on standard error. Without what they need from outside, the
+/// command of this name says why, and ends with the exit code.
+fn rules(args: &SetArgs, command: &str) -> Result<Loaded, ExitCode> {
+    let context = args.context.read("rules").map_err(|why| {
+        eprintln!("wardline rules {command}: {}", printable(&why));
+        ExitCode::from(NOTHING)
+    })?;
+    let use_of_cache = UseOfCache::whole(args.no_cache);
+    let loaded = load::load(&args.rules, use_of_cache, Severity::Informational, &context.options);
     for fault in loaded.faults.iter().chain(&loaded.warnings) {
         eprintln!("wardline rules: {}", printable(fault));
     }
@@ -129,12 +134,9 @@ fn of_correlation<'a>(loaded: &'a Loaded, index: usize, correlation: &'a Correla
 
 /// A line for each rule.
 pub fn list(args: &ListArgs) -> ExitCode {
-    let loaded = match rules(&args.rules, &args.context, args.no_cache) {
+    let loaded = match rules(&args.set, "list") {
         Ok(loaded) => loaded,
-        Err(why) => {
-            eprintln!("wardline rules list: {}", printable(&why));
-            return ExitCode::from(NOTHING);
-        }
+        Err(refused) => return refused,
     };
     match write(args, &entries(&loaded)) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
@@ -186,12 +188,9 @@ fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
 
 /// The text of the rules with this id or these words in their title.
 pub fn show(args: &ShowArgs) -> ExitCode {
-    let loaded = match rules(&args.rules, &args.context, args.no_cache) {
+    let loaded = match rules(&args.set, "show") {
         Ok(loaded) => loaded,
-        Err(why) => {
-            eprintln!("wardline rules show: {}", printable(&why));
-            return ExitCode::from(NOTHING);
-        }
+        Err(refused) => return refused,
     };
     let lower = args.rule.to_lowercase();
     let wanted =

@@ -98,11 +98,10 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     }
     // They are read at the same time as the rules; whoever needs them first waits for them.
     thread::spawn(Sources::builtin);
-    let context = match args.context.read() {
+    let context = match args.context.read("scan") {
         Ok(context) => context,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
-    context.tell("scan");
     let use_of_cache = if args.no_cache { UseOfCache::None } else { UseOfCache::AsNeeded };
     // The process ends with the scan: to free the rules one by one would only take time.
     let loaded = load::load(&args.rules, use_of_cache, Severity::Informational, &context.options);

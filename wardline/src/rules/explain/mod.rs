@@ -81,8 +81,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 
 /// Whether the rule matches; nothing is asked of it without an event.
 fn explain(args: &ExplainArgs) -> Result<bool, String> {
-    let context = args.context.read()?;
-    context.tell("rules explain");
+    let context = args.context.read("rules explain")?;
     let file = fs::canonicalize(&args.rule).ok().filter(|path| path.is_file());
     let mut paths = args.rules.clone();
     if let Some(file) = &file {

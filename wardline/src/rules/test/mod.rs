@@ -113,14 +113,13 @@ pub fn tested_ids(paths: &[PathBuf]) -> BTreeSet<String> {
 }
 
 pub fn run(args: &TestArgs) -> ExitCode {
-    let context = match args.context.read() {
+    let context = match args.context.read("rules test") {
         Ok(context) => context,
         Err(why) => {
             eprintln!("wardline rules test: {}", printable(&why));
             return ExitCode::from(2);
         }
     };
-    context.tell("rules test");
     let (infos, faults) = infos(&args.paths);
     for fault in &faults {
         eprintln!("wardline rules test: {}", printable(fault));
