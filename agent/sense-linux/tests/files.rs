@@ -18,16 +18,6 @@ use wardline_event::{Body, FileActivity, FileOp, ProcessOp, SensorKind, SensorSt
 use wardline_sense::Sensor;
 use wardline_sense_linux::{EbpfSensor, Watch, Watches};
 
-const ALL: [FileOp; 7] = [
-    FileOp::Create,
-    FileOp::Update,
-    FileOp::Delete,
-    FileOp::Rename,
-    FileOp::Link,
-    FileOp::Change,
-    FileOp::Read,
-];
-
 /// Not a test: a process that does to files whatever the sensor tells, from a folder `work`.
 #[test]
 #[ignore = "a role that another test plays"]
@@ -126,7 +116,7 @@ fn what_a_process_does_to_files_is_told() {
     let work = folder.join("work");
     fs::create_dir_all(work.join("sub")).unwrap();
     let watches = Watches {
-        folders: vec![watch(&folder, &[]), watch(&work, &ALL)],
+        folders: vec![watch(&folder, &[]), watch(&work, &FileOp::ALL)],
         reads: vec!["secret".into()],
         ..Watches::none()
     };
@@ -191,7 +181,7 @@ fn a_storm_of_files_leaves_room_for_processes() {
     }
     let folder = tempfile::Builder::new().prefix("w").tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
-    let watches = Watches { folders: vec![watch(&folder, &ALL)], ..Watches::none() };
+    let watches = Watches { folders: vec![watch(&folder, &FileOp::ALL)], ..Watches::none() };
     // A ring that the files overflow.
     let mut sensor = EbpfSensor::open(&options(512 << 10, watches), table()).unwrap();
     let script = "for i in $(seq 5000); do : > $i; done; exec /bin/true told";

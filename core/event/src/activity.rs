@@ -131,6 +131,12 @@ pub enum FileOp {
     Read,
 }
 
+impl FileOp {
+    /// Each of them.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Delete, Self::Rename, Self::Link, Self::Change, Self::Read];
+}
+
 /// A process touched a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileActivity {

@@ -42,16 +42,6 @@ fn file_id(op: FileOp) -> u64 {
     }
 }
 
-const FILE_OPS: [FileOp; 7] = [
-    FileOp::Create,
-    FileOp::Update,
-    FileOp::Delete,
-    FileOp::Rename,
-    FileOp::Link,
-    FileOp::Change,
-    FileOp::Read,
-];
-
 fn network_id(op: NetworkOp) -> u64 {
     match op {
         NetworkOp::Open => 1,
@@ -181,7 +171,7 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
             })
         }
         FILE => {
-            let op = FILE_OPS.into_iter().find(|op| file_id(*op) == activity).ok_or_else(unknown)?;
+            let op = FileOp::ALL.into_iter().find(|op| file_id(*op) == activity).ok_or_else(unknown)?;
             let path = str_at(json, "/file/path", "file.path")?.to_owned();
             let result = json.pointer("/file_result/path").and_then(Value::as_str).map(str::to_owned);
             let (path, old_path) = match result {
