@@ -4,10 +4,13 @@
 //!
 //! Prints one `name value` pair a line; times are the best of ten, in milliseconds.
 
+mod rule_files;
+
 use std::path::Path;
 use std::time::Instant;
-use std::{env, fs, io};
+use std::{env, io};
 
+use rule_files::rule_files;
 use wardline_sigma::{Collection, LinkOptions};
 
 fn main() -> io::Result<()> {
@@ -15,12 +18,11 @@ fn main() -> io::Result<()> {
         eprintln!("usage: load RULES-DIR");
         std::process::exit(2);
     };
-    let mut files = Vec::new();
-    collect(Path::new(&rules), &mut files)?;
+    let files = rule_files(Path::new(&rules))?;
     let parse = || {
         let mut all = Collection::default();
         for (origin, text) in &files {
-            if let Ok(parsed) = Collection::parse(text, origin) {
+            if let Ok(parsed) = Collection::parse(text, &origin.display().to_string()) {
                 all.extend(parsed);
             }
         }
@@ -39,17 +41,6 @@ fn main() -> io::Result<()> {
     assert_eq!(parsed_linked.rules.rules().len(), linked.rules.rules().len());
     println!("bytes {}", bytes.len());
     println!("rules {}", linked.rules.rules().len());
-    Ok(())
-}
-
-fn collect(path: &Path, out: &mut Vec<(String, String)>) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            collect(&entry?.path(), out)?;
-        }
-    } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-        out.push((path.display().to_string(), fs::read_to_string(path)?));
-    }
     Ok(())
 }
 

@@ -10,11 +10,14 @@
 //! Each event is matched twice, as the record that readers make and as something that answers only when asked for a
 //! field by name. It is an error if that makes a difference.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+mod rule_files;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::Path;
+
+use rule_files::rule_files;
 use serde_json::{Map, Value as Json, json};
 use wardline_event::{ByName, Layouts, LogRecord, LogSource};
 use wardline_sigma::{Collection, LinkOptions};
@@ -62,30 +65,18 @@ fn main() -> io::Result<()> {
 
 /// All rule files at a path, and why files were refused.
 fn read(path: &Path) -> io::Result<(Collection, Map<String, Json>)> {
-    let mut files = Vec::new();
-    collect(path, &mut files)?;
+    let mut files = rule_files(path)?;
     files.sort();
     let (mut collection, mut refused) = (Collection::default(), Map::new());
-    for file in &files {
+    for (file, text) in &files {
         let below = file.strip_prefix(path).ok().filter(|below| !below.as_os_str().is_empty());
         let origin = below.unwrap_or(file).display().to_string();
-        match Collection::parse(&fs::read_to_string(file)?, &origin) {
+        match Collection::parse(text, &origin) {
             Ok(found) => collection.extend(found),
             Err(error) => drop(refused.insert(origin, error.to_string().into())),
         }
     }
     Ok((collection, refused))
-}
-
-fn collect(path: &Path, out: &mut Vec<PathBuf>) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            collect(&entry?.path(), out)?;
-        }
-    } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-        out.push(path.to_owned());
-    }
-    Ok(())
 }
 
 fn event(line: &str, layouts: &mut Layouts, names: &mut Names) -> io::Result<LogRecord> {

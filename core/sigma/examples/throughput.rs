@@ -11,10 +11,13 @@
 //! `ROUNDS`, each with a new scratch), and one for the same events again and again (`looped`). Events are matched when
 //! they have just been written, a few at a time, as a reader hands them over.
 
+mod rule_files;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
+use rule_files::rule_files;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value as Json;
 use wardline_event::{
@@ -35,13 +38,12 @@ fn main() -> io::Result<()> {
         std::process::exit(2);
     };
     let started = Instant::now();
-    let mut texts = Vec::new();
-    collect(Path::new(&rules), &mut texts)?;
+    let texts = rule_files(Path::new(&rules))?;
     let read = started.elapsed();
     let mut parsed = Vec::new();
     let mut refused = 0;
     for (origin, text) in &texts {
-        match Rule::parse(text, origin) {
+        match Rule::parse(text, &origin.display().to_string()) {
             Ok(rules) => parsed.extend(rules),
             Err(_) => refused += 1,
         }
@@ -105,17 +107,6 @@ fn measure_all<E: Fields + Clone>(rules: &[Rule], counts: &[usize], events: &[E]
         let chosen = (0..*count).map(|i| rules[i * rules.len() / count].clone()).collect();
         measure(&RuleSet::compile_lossy(chosen).0, events, rounds);
     }
-}
-
-fn collect(path: &Path, out: &mut Vec<(String, String)>) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            collect(&entry?.path(), out)?;
-        }
-    } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-        out.push((path.display().to_string(), fs::read_to_string(path)?));
-    }
-    Ok(())
 }
 
 fn measure<E: Fields + Clone>(set: &RuleSet, events: &[E], rounds: usize) {
