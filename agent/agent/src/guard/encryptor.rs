@@ -2,10 +2,9 @@
 
 use wardline_event::{
     ActionTaken, Body, Disposition, Event, FileActivity, FileOp, Finding, MatchedField, Process, ProcessKey,
-    RuleRef, Severity, Technique, ocsf,
+    RuleRef, Severity, Technique,
 };
 use wardline_policy::{Decision, Response, decide};
-use wardline_wire::proto::RecordKind;
 
 use super::Guard;
 use super::finding::KILL;
@@ -38,15 +37,9 @@ impl Guard {
     /// was killed; else it must be let go.
     pub fn on_encryptor(&mut self, case: &Encryptor) -> bool {
         let decided_after_us = self.since_us(case.boot_ns);
-        let (disposition, detail, done_after_us) = match decide(Response::Kill, &self.policy) {
-            Decision::Kill => self.kill(&case.root, &case.others, case.boot_ns),
-            Decision::WouldKill => {
-                let would = "policy is monitor: the process tree would have been killed";
-                (Disposition::WouldAct, would.to_owned(), None)
-            }
-            Decision::Withhold { because } => (Disposition::Withheld, because.to_owned(), None),
-            Decision::Record => (Disposition::Recorded, "only recorded".to_owned(), None),
-        };
+        let decision = decide(Response::Kill, &self.policy);
+        let (disposition, detail, done_after_us) =
+            self.respond(&decision, &case.root, &case.others, case.boot_ns);
         let killed = matches!(disposition, Disposition::Stopped | Disposition::Failed);
         let (actor, ancestors) = {
             let processes = self.processes();
@@ -92,9 +85,7 @@ impl Guard {
                 done_after_us,
             },
         };
-        self.findings += 1;
-        super::finding::report(&finding);
-        self.put(RecordKind::Finding, &ocsf::finding_to_json(&finding));
+        self.record(&finding);
         killed
     }
 }

@@ -85,16 +85,8 @@ impl Guard {
         let response = if author.is_some() { Response::Kill } else { Response::Record };
         let decision = decide(response, &self.policy);
         let decided_after_us = self.since_us(boot_ns);
-        let (disposition, detail, done_after_us) = match &decision {
-            Decision::Record => (Disposition::Recorded, "the rule only records".to_owned(), None),
-            Decision::WouldKill => (
-                Disposition::WouldAct,
-                "policy is monitor: the process tree would have been killed".to_owned(),
-                None,
-            ),
-            Decision::Withhold { because } => (Disposition::Withheld, (*because).to_owned(), None),
-            Decision::Kill => self.kill(&event.process().key, &[], boot_ns),
-        };
+        let (disposition, detail, done_after_us) =
+            self.respond(&decision, &event.process().key, &[], boot_ns);
         let ancestors = self.processes().ancestors(&event.process().key);
         for reason in reasons {
             // Correlations repeat themselves no more often than their timespan says.
@@ -145,9 +137,7 @@ impl Guard {
                 ancestors: ancestors.clone(),
                 action,
             };
-            self.findings += 1;
-            report(&finding);
-            self.put(RecordKind::Finding, &ocsf::finding_to_json(&finding));
+            self.record(&finding);
         }
     }
 
@@ -193,17 +183,42 @@ impl Guard {
                 done_after_us: None,
             },
         };
+        self.record(&finding);
+    }
+
+    /// Tells of a finding: in the agent's own log, and to the hub.
+    pub(super) fn record(&mut self, finding: &Finding) {
         self.findings += 1;
-        report(&finding);
-        self.put(RecordKind::Finding, &ocsf::finding_to_json(&finding));
+        report(finding);
+        self.put(RecordKind::Finding, &ocsf::finding_to_json(finding));
     }
 
     pub(super) fn since_us(&self, boot_ns: u64) -> u64 {
         self.parts.clock.boot_ns().saturating_sub(boot_ns) / 1000
     }
 
+    /// Does what policy decided about a process tree: what was done, in words, and after how many microseconds.
+    pub(super) fn respond(
+        &mut self,
+        decision: &Decision,
+        target: &ProcessKey,
+        others: &[ProcessKey],
+        boot_ns: u64,
+    ) -> (Disposition, String, Option<u64>) {
+        match decision {
+            Decision::Record => (Disposition::Recorded, "the rule only records".to_owned(), None),
+            Decision::WouldKill => (
+                Disposition::WouldAct,
+                "policy is monitor: the process tree would have been killed".to_owned(),
+                None,
+            ),
+            Decision::Withhold { because } => (Disposition::Withheld, (*because).to_owned(), None),
+            Decision::Kill => self.kill(target, others, boot_ns),
+        }
+    }
+
     /// Kills a process and all that descends from it, and others of which the caller knows that they do.
-    pub(super) fn kill(
+    fn kill(
         &mut self,
         target: &ProcessKey,
         others: &[ProcessKey],
@@ -259,7 +274,7 @@ pub(super) fn describe(result: &Result<KillReport, KillError>) -> String {
 }
 
 /// One line in the agent's own log, for whoever stands at the machine.
-pub(super) fn report(finding: &Finding) {
+fn report(finding: &Finding) {
     let process = finding.event.process();
     let line = format!(
         "{} — {} (pid {}): {}",
