@@ -1,13 +1,14 @@
 //! Loads the kernel half, hears of what it stopped, and settles it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
+use wardline_respond::linux::procfs::Stat;
 
 use crate::record::{Evidence, ProcessId, Record, What, decode};
 
@@ -322,15 +323,9 @@ impl Drop for Guard {
 fn wake(process: &ProcessId) {
     let Some(pid) = i32::try_from(process.tgid).ok().and_then(Pid::from_raw) else { return };
     let Ok(fd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
-    if is_same(process, &fd) {
+    // The start is read while the pidfd is open: the number cannot pass to another meanwhile.
+    let same = matches!(Stat::of(process.tgid), Ok(Some(stat)) if stat.start_ticks == process.start_ticks());
+    if same {
         let _ = rustix::process::pidfd_send_signal(fd.as_fd(), Signal::CONT);
     }
-}
-
-/// Compares the start, read while the pidfd is open. `/proc` tells it in hundredths of a second (`USER_HZ`).
-fn is_same(process: &ProcessId, _held: &OwnedFd) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.tgid)).unwrap_or_default();
-    let start =
-        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
-    start == Some(process.start_ticks())
 }

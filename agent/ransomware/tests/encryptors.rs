@@ -4,8 +4,11 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,7 +40,14 @@ fn attack(name: &str, command: impl FnOnce(&Path) -> Command) -> Option<usize> {
 
 /// This test's binary as an encryptor.
 fn encryptor(how: &str, folder: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    encryptor_in(&std::env::current_exe().unwrap(), how, folder)
+}
+
+/// The same as a copy of this test's binary.
+fn encryptor_in(program: &Path, how: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    // The harness wants arguments in UTF-8; what the kernel calls the process comes from the file's name.
+    command.arg0("encryptor");
     command.args(["--exact", "helper_that_encrypts", "--nocapture"]);
     command.env("WARDLINE_ENCRYPT", how).env("WARDLINE_FOLDER", folder);
     command
@@ -224,13 +234,15 @@ fn who_is_let_go_goes_on() {
     assert!((2..=4).contains(&alarms), "{alarms} alarms: 4, 8, 16 files, in threads that are not yet still");
 }
 
-/// Dropping the guard sets everybody free.
+/// Dropping the guard sets everybody free, also one whose name is no UTF-8: the kernel cuts names at 15 bytes.
 #[test]
 fn nobody_is_left_standing() {
     let Some(mut watch) = watch() else { return };
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, programs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     documents(folder.path(), 40);
-    let mut culprit = Culprit::start(&mut encryptor("in place", folder.path()));
+    let program = programs.path().join(OsStr::from_bytes(b"b\xfcro) Z 1"));
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut culprit = Culprit::start(&mut encryptor_in(&program, "in place", folder.path()));
     alarm(&mut watch, &mut culprit).expect("an alarm");
     assert!(!culprit.ended());
     drop(watch);

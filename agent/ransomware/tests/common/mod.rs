@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use wardline_event::ProcessKey;
 use wardline_ransomware::{Alarm, Guard, Limits, ProcessId};
+use wardline_respond::linux::procfs::Stat;
 use wardline_respond::{KillReport, LinuxResponder, Protected, Responder};
 
 /// The guard, and the turn of the test that has it: what one test does must not count against another.
@@ -99,10 +100,9 @@ impl Drop for Culprit {
     fn drop(&mut self) {
         if !self.ended() {
             let mut responder = LinuxResponder::new(Protected::default()).unwrap();
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
-            let start = stat.rsplit_once(')').and_then(|(_, r)| r.split_whitespace().nth(19)?.parse().ok());
-            if let Some(start_ticks) = start {
-                let key = ProcessKey { boot: responder.boot(), start_ticks, pid: self.0.id() };
+            if let Some(stat) = Stat::of(self.0.id()).unwrap() {
+                let key =
+                    ProcessKey { boot: responder.boot(), start_ticks: stat.start_ticks, pid: self.0.id() };
                 let _ = responder.kill_tree(&key, &[]);
             }
             let _ = self.0.kill();
