@@ -5,9 +5,13 @@
 //! - [`permit`] answers a person's order. The hub asks before it signs; the agent asks again before it acts.
 
 mod device;
+mod flow;
 mod order;
 mod response;
+mod rung;
 
-pub use device::{DeviceClass, DevicePolicy, Mode, PolicyError};
+pub use device::{DeviceClass, DevicePolicy, MAX_ISOLATION_S, Mode, PolicyError};
+pub use flow::{Direction, KeptFlow, MAX_KEPT_FLOWS, Network, NetworkError, Ports, PortsError, Transport};
 pub use order::{Order, Prohibition, permit};
 pub use response::{Decision, Response, decide};
+pub use rung::{Rung, RungError};
