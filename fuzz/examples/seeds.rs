@@ -7,6 +7,7 @@ use std::path::Path;
 use prost::Message;
 use wardline_agent::spool::Spool;
 use wardline_event::DeviceId;
+use wardline_fuzz::classes_seed;
 use wardline_wire::make_batch;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{
@@ -71,4 +72,5 @@ fn main() {
     damaged[20] ^= 1;
     put("spool/damaged", &damaged);
     put("spool/empty", b"WLSPOOL1");
+    put("sigma_classes/whole", &classes_seed());
 }

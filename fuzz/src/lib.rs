@@ -10,10 +10,13 @@ mod netlink;
 mod ocsf;
 mod policy;
 mod sigma;
+mod sigma_cache;
 mod sigma_files;
 mod spool;
 mod state;
 mod wire;
+
+pub use sigma_cache::{classes_seed, rules_seed};
 
 /// Takes one input; panics if a promise is broken.
 pub type Target = fn(&[u8]);
@@ -31,7 +34,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("netlink", netlink::messages),
     ("ocsf", ocsf::objects),
     ("policy", policy::read),
-    ("sigma_cache", sigma_files::cache),
+    ("sigma_cache", sigma_cache::rules),
+    ("sigma_classes", sigma_cache::classes),
     ("sigma_condition", sigma::condition),
     ("sigma_files", sigma_files::collection),
     ("sigma_format", sigma::format),

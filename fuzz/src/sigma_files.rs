@@ -49,22 +49,8 @@ pub fn collection(data: &[u8]) {
     feed(collection).iter().for_each(check);
 }
 
-/// Parsed rules as bytes, without what stands before them: the first line and the checksum are always right. The places
-/// in them are whatever the bytes say.
-pub fn cache(data: &[u8]) {
-    /// The checksum, the length of the index, that of its text, and the numbers of rules, correlations and filters.
-    const AFTER_FIRST_LINE: usize = 4 + 8 + 4 + 3;
-    let mut bytes = Collection::default().to_bytes();
-    bytes.truncate(bytes.len() - AFTER_FIRST_LINE);
-    bytes.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
-    bytes.extend_from_slice(data);
-    let Ok(collection) = Collection::from_bytes(&bytes) else { return };
-    assert!(collection.to_bytes() == bytes, "written again it is another one");
-    feed(collection);
-}
-
 /// Links the rules and uses them: matched, explained, correlated. The faults of linking.
-fn feed(collection: Collection) -> Vec<RuleError> {
+pub(crate) fn feed(collection: Collection) -> Vec<RuleError> {
     let linked = collection.link(&LinkOptions::default());
     let mut scratch = linked.rules.scratch();
     for (index, rule) in linked.rules.rules().iter().enumerate() {

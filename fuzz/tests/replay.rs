@@ -11,8 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wardline_fuzz::TARGETS;
-use wardline_sigma::Collection;
+use wardline_fuzz::{TARGETS, classes_seed, rules_seed};
 
 /// Changed inputs for each target, unless time is up before.
 const MUTATIONS: usize = 3000;
@@ -58,6 +57,7 @@ replay!(
     ocsf,
     policy,
     sigma_cache,
+    sigma_classes,
     sigma_condition,
     sigma_files,
     sigma_format,
@@ -95,6 +95,11 @@ fn replay(name: &str) {
                 engine_files(name, "tests/correlation", ".rules.yml").iter().filter_map(|text| stored(text)),
             );
         }
+        "sigma_classes" => {
+            let seed = classes_seed();
+            try_one(name, "the compiled rules", &seed);
+            seeds.push(seed);
+        }
         "sigma_files" => {
             seeds.extend(engine_files(name, "tests/golden", ".rule.yml"));
             seeds.extend(engine_files(name, "tests/correlation", ".rules.yml"));
@@ -116,11 +121,9 @@ fn replay(name: &str) {
     println!("{name}: {} seeds, {tried} mutations", seeds.len());
 }
 
-/// The rules of a file as bytes, from behind the checksum on.
+/// The rules of a file as bytes.
 fn stored(text: &[u8]) -> Option<Vec<u8>> {
-    let bytes = Collection::parse(std::str::from_utf8(text).ok()?, "fuzz").ok()?.to_bytes();
-    let line = bytes.iter().position(|b| *b == b'\n')?;
-    Some(bytes[line + 1 + 4..].to_vec())
+    rules_seed(std::str::from_utf8(text).ok()?)
 }
 
 /// Runs the target; an input that breaks it is kept for whoever looks into it.

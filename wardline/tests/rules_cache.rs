@@ -173,3 +173,68 @@ fn what_is_damaged_is_written_anew_and_what_others_can_write_is_not_read() {
     assert_eq!(out, wanted);
     assert!(!log.contains(USED) && !log.contains(WRITTEN), "{log}");
 }
+
+/// A scan keeps what it compiled, and the next one takes that; whatever happens to the file, the findings are the same.
+#[test]
+fn compiled_rules_are_kept_and_made_anew_where_they_are_damaged() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(
+        folder.join("log.jsonl"),
+        "{\"EventID\": 1, \"Channel\": \"System\", \"Image\": \"xxRule 42\"}\n",
+    )
+    .unwrap();
+    let scan = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_wardline"))
+            .args(["scan", "log.jsonl", "--rules", "rules", "--json", "--quiet"])
+            .current_dir(folder)
+            .env("XDG_CACHE_HOME", folder.join("cache"))
+            .env("WARDLINE_LOG", "wardline=debug")
+            .output()
+            .expect("the binary starts");
+        let (out, log) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(out.contains("Rule 42") && out.lines().count() == 2, "{out}\n{log}");
+        (out, log.contains("compiled rules written"))
+    };
+    let (wanted, written) = scan();
+    assert!(written);
+    assert_eq!(scan(), (wanted.clone(), false), "nothing was compiled anew");
+    let of_ending = |ending: &str| -> Vec<PathBuf> {
+        caches(folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == ending)).collect()
+    };
+    let ([classes], [rules]) = (&of_ending("classes")[..], &of_ending("rules")[..]) else {
+        panic!("{:?}", caches(folder))
+    };
+    assert_eq!(mode(classes), 0o600);
+    let bytes = fs::read(classes).unwrap();
+    for at in [0, 40, 60, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        fs::write(classes, damaged).unwrap();
+        assert_eq!(scan(), (wanted.clone(), true), "changed at {at}");
+        assert_eq!(fs::read(classes).unwrap(), bytes);
+        fs::write(classes, &bytes[..at]).unwrap();
+        assert_eq!(scan(), (wanted.clone(), true), "cut to {at}");
+    }
+    fs::set_permissions(classes, Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(scan(), (wanted.clone(), true), "others could write it");
+    assert_eq!(mode(classes), 0o600);
+
+    // A rule that is needed and damaged: the scan says so, and the next one reads the rule files again.
+    let mut damaged = fs::read(rules).unwrap();
+    let at = damaged.windows(7).position(|part| part == b"Rule 42").unwrap();
+    damaged[at] ^= 0x10;
+    fs::write(rules, damaged).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wardline"))
+        .args(["scan", "log.jsonl", "--rules", "rules", "--json", "--quiet"])
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .output()
+        .expect("the binary starts");
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("set aside"), "{err}");
+    assert!(!rules.exists());
+    assert_eq!(scan(), (wanted, false));
+    assert!(rules.exists());
+}

@@ -7,11 +7,13 @@
 mod rule_files;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use std::{env, io};
 
 use rule_files::rule_files;
-use wardline_sigma::{Collection, LinkOptions};
+use wardline_event::{LogRecord, LogSource, Value};
+use wardline_sigma::{Collection, KeptBytes, LinkOptions};
 
 fn main() -> io::Result<()> {
     let Some(rules) = env::args().nth(1) else {
@@ -30,7 +32,8 @@ fn main() -> io::Result<()> {
     };
     let all = best("parse_ms", parse);
     let bytes = best("to_bytes_ms", || all.to_bytes());
-    let _ = best("from_bytes_ms", || Collection::from_bytes(&bytes));
+    let bytes: Arc<dyn KeptBytes> = Arc::new(bytes);
+    let _ = best_of("from_bytes_ms", &bytes, Collection::from_bytes);
     let Ok(read) = best_of("open_ms", &bytes, Collection::open) else {
         eprintln!("what was written cannot be read");
         std::process::exit(1);
@@ -39,7 +42,22 @@ fn main() -> io::Result<()> {
     // What has been taken apart once is not taken apart again.
     let parsed_linked = best_of("link_parsed_ms", &all, |all| all.link(&LinkOptions::default()));
     assert_eq!(parsed_linked.rules.rules().len(), linked.rules.rules().len());
-    println!("bytes {}", bytes.len());
+    // A set that has seen no event yet, and the first one: a process that starts, as Sysmon tells it.
+    let first = |classes: Option<Arc<dyn KeptBytes>>| {
+        let set = read.clone().link(&LinkOptions::default()).rules;
+        assert!(set.keep_compiled(classes).is_ok());
+        let mut event = LogRecord::new(LogSource::new("windows", "process_creation", "sysmon"));
+        event.set("EventID", Value::Int(1));
+        event.set("Image", r"C:\a.exe");
+        set.matches(&event, &mut set.scratch(), &mut |_| {});
+        set
+    };
+    let compiled = best("link_and_first_event_ms", || first(None));
+    let classes = best("compiled_ms", || compiled.compiled()).unwrap_or_default();
+    println!("class_bytes {}", classes.len());
+    let classes: Arc<dyn KeptBytes> = Arc::new(classes);
+    best_of("link_and_first_event_kept_ms", &classes, |classes| first(Some(classes)));
+    println!("bytes {}", bytes.length());
     println!("rules {}", linked.rules.rules().len());
     Ok(())
 }

@@ -8,6 +8,7 @@ const NONE: u32 = u32::MAX;
 const SEARCHED: usize = 8;
 
 /// A literal and its bit.
+#[derive(Clone, Copy)]
 pub(crate) struct Affix<'a> {
     pub literal: &'a str,
     /// It hits only where it is the whole text.
@@ -41,16 +42,29 @@ struct Node {
 }
 
 impl<const BACK: bool> AffixTree<BACK> {
-    /// The tree, or `None` without literals. No two of them may be equal in both literal and `whole`.
-    pub fn build(mut affixes: Vec<Affix<'_>>) -> Option<Self> {
+    /// Puts literals in the order of their tree.
+    pub fn sort(affixes: &mut [Affix<'_>]) {
+        let order = |a: &Affix<'_>, b: &Affix<'_>| order::<BACK>(a.literal.as_bytes(), b.literal.as_bytes());
+        affixes.sort_unstable_by(|a, b| order(a, b).then(a.whole.cmp(&b.whole)));
+    }
+
+    /// Whether they are in the order of their tree, and no two of them equal in both literal and `whole`.
+    pub fn is_sorted(affixes: &[Affix<'_>]) -> bool {
+        affixes.array_windows().all(|[a, b]| {
+            let order = order::<BACK>(a.literal.as_bytes(), b.literal.as_bytes());
+            order.then(a.whole.cmp(&b.whole)) == Ordering::Less
+        })
+    }
+
+    /// The tree of sorted literals, or `None` without any. No two of them may be equal in both literal and `whole`.
+    pub fn build(affixes: &[Affix<'_>]) -> Option<Self> {
         if affixes.is_empty() {
             return None;
         }
-        affixes.sort_unstable_by(|a, b| order::<BACK>(a.literal.as_bytes(), b.literal.as_bytes()));
         let mut tree = Self { nodes: Vec::new(), labels: Vec::new(), edges: Vec::new(), tables: Vec::new() };
         tree.nodes.push(Node { label: 0, len: 0, partial: NONE, whole: NONE, first: 0, count: 0 });
         // Nodes whose literals, all with the same first `depth` bytes, still have to be put below them.
-        let mut open = vec![(0, 0, affixes.as_slice())];
+        let mut open = vec![(0, 0, affixes)];
         while let Some((node, depth, affixes)) = open.pop() {
             tree.grow(node, depth, affixes, &mut open);
         }
@@ -72,7 +86,7 @@ impl<const BACK: bool> AffixTree<BACK> {
             *(if first.whole { &mut node.whole } else { &mut node.partial }) = first.bit;
             affixes = rest;
         }
-        let mut children = Vec::new();
+        let first_edge = self.edges.len();
         for group in affixes.chunk_by(|a, b| at::<BACK>(a, depth) == at::<BACK>(b, depth)) {
             let (first, last) = (group[0].literal.as_bytes(), group[group.len() - 1].literal.as_bytes());
             let mut end = depth + 1;
@@ -80,7 +94,7 @@ impl<const BACK: bool> AffixTree<BACK> {
                 end += 1;
             }
             let child = self.nodes.len();
-            children.push((byte::<BACK>(first, depth), child as u32));
+            self.edges.push((byte::<BACK>(first, depth), child as u32));
             self.nodes.push(Node {
                 label: self.labels.len() as u32,
                 len: (end - depth) as u32,
@@ -93,17 +107,16 @@ impl<const BACK: bool> AffixTree<BACK> {
             self.labels.extend_from_slice(&first[label]);
             open.push((child, end, group));
         }
-        self.nodes[node].count = children.len() as u32;
-        if children.len() > SEARCHED {
+        let count = self.edges.len() - first_edge;
+        self.nodes[node].count = count as u32;
+        self.nodes[node].first = first_edge as u32;
+        if count > SEARCHED {
             self.nodes[node].first = self.tables.len() as u32;
             let mut table = [NONE; 256];
-            for (byte, child) in children {
+            for (byte, child) in self.edges.drain(first_edge..) {
                 table[usize::from(byte)] = child;
             }
             self.tables.push(table);
-        } else {
-            self.nodes[node].first = self.edges.len() as u32;
-            self.edges.extend(children);
         }
     }
 

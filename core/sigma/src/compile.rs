@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
-use crate::class::{Class, ClassField, Expr, Keywords, Slow};
+use crate::class::{Class, Expr, Slow};
 use crate::commonness::Commonness;
 use crate::discriminator::Known;
+use crate::draft::{Draft, DraftField};
 use crate::encoding::expand_dashes;
 use crate::index::IndexBuilder;
 use crate::pattern::{DASHES, TextPattern, Token, fold};
@@ -13,10 +14,12 @@ use crate::settle::{Bit, Settle};
 use crate::witness::{Probe, Scores, Witness};
 
 /// Compiles rules, given with their indices in ascending order. `known` is what the events of the class have in common:
-/// what tests of that field come to is worked out here, and rules that cannot match are left out.
+/// what tests of that field come to is worked out here, and rules that cannot match are left out. `see` is shown what
+/// the class is made of.
 pub(crate) fn compile<'a>(
     rules: impl Iterator<Item = (usize, &'a Detection)>,
     known: Option<Known<'_>>,
+    see: impl FnOnce(&Draft<'_>),
 ) -> Class {
     let mut builder = Builder { known, ..Builder::default() };
     let mut compiled: Vec<(usize, Expr)> = rules
@@ -37,7 +40,6 @@ pub(crate) fn compile<'a>(
             None => always.push(rule as u32),
         }
     }
-    let bits = by_bit.len();
     let mut eager = vec![false; builder.fields.len()];
     for (bit, rules) in by_bit.iter().enumerate() {
         if let (false, Some(field)) = (rules.is_empty(), builder.bits[bit].field) {
@@ -49,38 +51,39 @@ pub(crate) fn compile<'a>(
     let probes = builder.fields.iter_mut().flat_map(|field| &mut field.probes);
     let conditions = compiled.iter_mut().map(|(_, expr)| expr).chain(probes.map(|(_, expr)| expr));
     conditions.for_each(|expr| settle.expr(expr));
-    let mut class = Class { rules: compiled, bits, always, slow: builder.slow, ..Class::default() };
-    class.witness_starts.push(0);
+    let (mut witness_starts, mut witness_rules) = (vec![0], Vec::new());
     for mut rules in by_bit {
         rules.dedup();
-        class.witness_rules.extend(rules);
-        class.witness_starts.push(class.witness_rules.len() as u32);
+        witness_rules.extend(rules);
+        witness_starts.push(witness_rules.len() as u32);
     }
     let indices = || builder.fields.iter().map(|field| &field.index).chain([&builder.keywords]);
     let commonness = Commonness::learn(indices().flat_map(IndexBuilder::literals));
-    let keywords = builder.keywords.build(|_| true, &commonness);
-    if !keywords.is_empty() {
-        let gate = builder.keywords.build_gate(&commonness);
-        class.keywords = Some(Keywords { index: keywords, gate });
-    }
-    class.fields = builder
-        .fields
-        .into_iter()
-        .zip(eager)
-        .map(|(f, eager)| ClassField {
-            name: f.name,
-            index: f.index.build(|bit| witness[bit as usize], &commonness),
-            rest: f.index.build(
-                |bit| !witness[bit as usize] && builder.bits[bit as usize].byte.is_none(),
-                &commonness,
-            ),
-            probes: f.probes,
-            eager,
-            has: f.has,
-            null: f.null,
-        })
-        .collect();
-    class.field_ids = class.fields.iter().zip(0..).map(|(field, id)| (field.name.clone(), id)).collect();
+    let keywords = builder.keywords.of(|_| true, &commonness);
+    let gate = builder.keywords.gate(&commonness);
+    let nominates = |bit: u32| witness[bit as usize];
+    let is_other = |bit: u32| !nominates(bit) && builder.bits[bit as usize].byte.is_none();
+    let fields = builder.fields.iter().zip(eager).map(|(field, eager)| DraftField {
+        name: field.name.clone(),
+        index: field.index.of(nominates, &commonness),
+        rest: field.index.of(is_other, &commonness),
+        probes: field.probes.clone(),
+        eager,
+        has: field.has,
+        null: field.null,
+    });
+    let draft = Draft {
+        rules: compiled,
+        fields: fields.collect(),
+        keywords,
+        gate,
+        slow: builder.slow,
+        always,
+        witness_starts,
+        witness_rules,
+    };
+    see(&draft);
+    let Some(class) = draft.build() else { unreachable!("windows that were chosen in their literals") };
     class
 }
 

@@ -75,10 +75,10 @@ fn literal(matcher: &Matcher) -> Option<&str> {
 pub(crate) struct Discriminator {
     pub field: Box<str>,
     /// One value of each outcome from [`NAMED`] on. Values that the same tests ask for have one outcome.
-    examples: Vec<Box<str>>,
-    outcomes: HashMap<Box<str>, u32>,
+    pub examples: Vec<Box<str>>,
+    pub outcomes: BTreeMap<Box<str>, u32>,
     /// The same for values that are whole numbers, sorted.
-    numbers: Vec<(i64, u32)>,
+    pub numbers: Vec<(i64, u32)>,
 }
 
 /// Nothing is known of the field: it is missing, null or a list.
@@ -106,8 +106,12 @@ impl Discriminator {
             return None;
         }
         let values = Named::collect(rules.clone(), field)?;
-        let mut found =
-            Self { field: field.into(), examples: Vec::new(), outcomes: HashMap::new(), numbers: Vec::new() };
+        let mut found = Self {
+            field: field.into(),
+            examples: Vec::new(),
+            outcomes: BTreeMap::new(),
+            numbers: Vec::new(),
+        };
         let groups = values.groups(rules, field);
         for (values, outcome) in &groups {
             if *outcome != UNKNOWN {
@@ -124,6 +128,14 @@ impl Discriminator {
         }
         found.numbers.sort_unstable();
         Some(found)
+    }
+
+    /// Whether every value has an outcome that there is, and can be found: so it is with one that was chosen.
+    pub fn is_sound(&self) -> bool {
+        let outcomes = self.outcomes.values().chain(self.numbers.iter().map(|(_, outcome)| outcome));
+        self.examples.len() <= limits::OUTCOMES as usize
+            && outcomes.into_iter().all(|outcome| (*outcome as usize) < self.outcomes())
+            && self.numbers.is_sorted()
     }
 
     /// How many outcomes there are.

@@ -243,13 +243,27 @@ fn check(texts: &[String], events: &[LogRecord]) -> Result<(), TestCaseError> {
         .iter()
         .flat_map(|text| Rule::parse(text, "random").unwrap_or_else(|e| panic!("{e}\n{text}")))
         .collect();
-    let set = RuleSet::compile(rules).unwrap();
+    let set = RuleSet::compile(rules.clone()).unwrap();
+    set.keep_compiled(None).unwrap();
+    compare_all(&set, texts, events)?;
+    // And once more with what was compiled, from its bytes.
+    let again = RuleSet::compile(rules).unwrap();
+    let compiled = set.compiled().unwrap_or_default();
+    if !compiled.is_empty() {
+        again.keep_compiled(Some(Arc::new(compiled))).unwrap();
+        compare_all(&again, texts, events)?;
+        prop_assert!(again.compiled().is_none(), "compiled again: {:?}", texts);
+    }
+    Ok(())
+}
+
+fn compare_all(set: &RuleSet, texts: &[String], events: &[LogRecord]) -> Result<(), TestCaseError> {
     let mut scratch = set.scratch();
     let layouts = layouts();
     let mut compare = |event: &dyn Fields, shown: &LogRecord| {
         let mut found = Vec::new();
         set.matches(event, &mut scratch, &mut |i| found.push(i));
-        prop_assert_eq!(found, plain(&set, event), "{:?}\n{:?}\n{:?}", event.layout(), shown, texts);
+        prop_assert_eq!(found, plain(set, event), "{:?}\n{:?}\n{:?}", event.layout(), shown, texts);
         Ok(())
     };
     for record in events {

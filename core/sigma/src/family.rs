@@ -1,8 +1,10 @@
 //! The rules that can see one log source, compiled once for each kind of event that they tell apart.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::ast::Detection;
+use crate::cache::{Compiled, CompiledWriter, Outcome, store_class};
 use crate::class::Class;
 use crate::compile::compile;
 use crate::discriminator::{Discriminator, UNKNOWN};
@@ -10,20 +12,42 @@ use crate::discriminator::{Discriminator, UNKNOWN};
 /// The rules of a log source.
 #[derive(Debug)]
 pub(crate) struct Family {
+    /// The groups that they came from.
+    groups: Vec<usize>,
     /// Their indices in the rule set, ascending.
     rules: Vec<usize>,
     pub discriminator: Option<Discriminator>,
     /// By outcome of the discriminator; compiled when the first such event comes.
     classes: Box<[OnceLock<Arc<Class>>]>,
+    /// Those that were compiled and are to be kept.
+    compiled: Mutex<BTreeMap<Outcome, Vec<u8>>>,
+}
+
+/// What is done with compiled rules beside matching.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeping<'a> {
+    /// Those that an earlier run kept.
+    pub earlier: Option<&'a Compiled>,
+    /// What is compiled now is kept.
+    pub keep: bool,
 }
 
 impl Family {
     /// A family of rules, none compiled yet; `detection` gives the detection of the rule with an index.
-    pub fn new<'a>(mut rules: Vec<usize>, detection: impl Fn(usize) -> &'a Detection) -> Self {
+    pub fn new<'a>(
+        groups: Vec<usize>,
+        mut rules: Vec<usize>,
+        detection: impl Fn(usize) -> &'a Detection,
+        earlier: Option<&Compiled>,
+    ) -> Self {
         rules.sort_unstable();
-        let discriminator = Discriminator::choose(rules.iter().map(|index| detection(*index)));
+        let discriminator = match earlier.map(|earlier| earlier.discriminator(&groups)) {
+            Some(Ok(kept)) => kept,
+            _ => Discriminator::choose(rules.iter().map(|index| detection(*index))),
+        };
         let outcomes = discriminator.as_ref().map_or(1, Discriminator::outcomes);
-        Self { rules, discriminator, classes: (0..outcomes).map(|_| OnceLock::new()).collect() }
+        let classes = (0..outcomes).map(|_| OnceLock::new()).collect();
+        Self { groups, rules, discriminator, classes, compiled: Mutex::default() }
     }
 
     /// How many kinds of events there are.
@@ -31,13 +55,42 @@ impl Family {
         self.classes.len()
     }
 
-    /// The rules compiled for events with this outcome.
-    pub fn class<'a>(&self, outcome: u32, detection: impl Fn(usize) -> &'a Detection) -> Arc<Class> {
+    /// The rules compiled for events with this outcome; `rules` is the number of all rules of the set.
+    pub fn class<'a>(
+        &self,
+        outcome: Outcome,
+        rules: usize,
+        detection: impl Fn(usize) -> &'a Detection,
+        keeping: Keeping<'_>,
+    ) -> Arc<Class> {
         let class = self.classes[outcome as usize].get_or_init(|| {
-            let known = self.discriminator.as_ref().and_then(|discriminator| discriminator.known(outcome));
-            Arc::new(compile(self.rules.iter().map(|index| (*index, detection(*index))), known))
+            let kept = keeping.earlier.and_then(|earlier| earlier.class(&self.groups, outcome, rules));
+            Arc::new(kept.unwrap_or_else(|| {
+                let known =
+                    self.discriminator.as_ref().and_then(|discriminator| discriminator.known(outcome));
+                compile(self.rules.iter().map(|index| (*index, detection(*index))), known, |draft| {
+                    if keeping.keep {
+                        self.compiled().insert(outcome, store_class(draft));
+                    }
+                })
+            }))
         });
         Arc::clone(class)
+    }
+
+    /// Whether something was compiled that is to be kept.
+    pub fn has_compiled(&self) -> bool {
+        !self.compiled().is_empty()
+    }
+
+    /// Adds what was compiled.
+    pub fn copy_to(&self, out: &mut CompiledWriter) {
+        out.family(self.groups.clone(), self.discriminator.as_ref(), self.compiled().clone());
+    }
+
+    fn compiled(&self) -> std::sync::MutexGuard<'_, BTreeMap<Outcome, Vec<u8>>> {
+        // A class is stored before it is in the map.
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The outcome for events of which nothing is known.
@@ -143,12 +196,16 @@ mod tests {
     #[test]
     fn past_all_limits_rules_are_compiled_once() {
         let rule = rule(0..5000, "");
-        let family = Family::new((0..5000).collect(), |_| &rule.detection);
+        let family = Family::new(vec![0], (0..5000).collect(), |_| &rule.detection, None);
         assert_eq!(family.outcomes(), 1);
         let rule = self::rule(0..50_000, "");
         let other = self::rule(50_000..90_000, "");
-        let family =
-            Family::new(vec![0, 1], |index| if index == 0 { &rule.detection } else { &other.detection });
+        let family = Family::new(
+            vec![0],
+            vec![0, 1],
+            |index| if index == 0 { &rule.detection } else { &other.detection },
+            None,
+        );
         assert_eq!(family.outcomes(), 1, "{} values", limits::NAMED_VALUES);
     }
 }

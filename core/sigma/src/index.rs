@@ -5,17 +5,17 @@ use std::collections::HashMap;
 use crate::affix::{Affix, AffixTree};
 use crate::ast::Part;
 use crate::commonness::Commonness;
-use crate::window::WindowIndex;
+use crate::window::{Inner, WindowIndex, choose};
 
 /// Collects literals; each (place, literal) pair has one bit.
 #[derive(Default)]
 pub(crate) struct IndexBuilder {
     /// By place.
-    literals: [HashMap<Box<str>, u32>; PLACES.len()],
+    literals: [HashMap<Box<str>, u32>; PLACES],
 }
 
-/// In the order of their numbers.
-const PLACES: [Part; 4] = [Part::Whole, Part::Start, Part::End, Part::Anywhere];
+/// How many places there are, which are numbered from 0.
+const PLACES: usize = Part::Anywhere as usize + 1;
 
 impl IndexBuilder {
     /// The bit of a folded literal; `fresh` makes one for a new literal.
@@ -34,37 +34,33 @@ impl IndexBuilder {
         self.literals.iter().flat_map(HashMap::keys).map(|literal| &**literal)
     }
 
-    /// The index of the literals whose bits are `wanted`.
-    pub fn build(&self, wanted: impl Fn(u32) -> bool, commonness: &Commonness) -> TextIndex {
-        let of_places = PLACES.iter().zip(&self.literals);
-        let all =
-            of_places.flat_map(|(place, of)| of.iter().map(|(literal, bit)| (*place, &**literal, *bit)));
-        let mut literals: Vec<(Part, &str, u32)> = all.filter(|(_, _, bit)| wanted(*bit)).collect();
-        literals.sort_unstable_by_key(|(_, _, bit)| *bit);
-        let (mut front, mut back, mut inner) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, literal, bit) in literals {
-            match place {
-                Part::Whole => front.push(Affix { literal, whole: true, bit }),
-                Part::Start => front.push(Affix { literal, whole: false, bit }),
-                Part::End => back.push(Affix { literal, whole: false, bit }),
-                Part::Anywhere => inner.push((literal, bit)),
-            }
-        }
-        let inner = if inner.is_empty() { None } else { Some(WindowIndex::build(&inner, commonness)) };
-        TextIndex { front: AffixTree::build(front), back: AffixTree::build(back), inner }
+    /// The literals whose bits are `wanted`, ready to be made an index of.
+    pub fn of(&self, wanted: impl Fn(u32) -> bool, commonness: &Commonness) -> Literals<'_> {
+        let of_place = |place: Part| {
+            let all = self.literals[place as usize].iter().map(|(literal, bit)| (&**literal, *bit));
+            all.filter(|(_, bit)| wanted(*bit))
+        };
+        let affixes = |place, whole| of_place(place).map(move |(literal, bit)| Affix { literal, whole, bit });
+        let mut front: Vec<_> = affixes(Part::Whole, true).chain(affixes(Part::Start, false)).collect();
+        let mut back: Vec<_> = affixes(Part::End, false).collect();
+        AffixTree::<false>::sort(&mut front);
+        AffixTree::<true>::sort(&mut back);
+        let mut inner: Vec<_> = of_place(Part::Anywhere).collect();
+        inner.sort_unstable_by_key(|(_, bit)| *bit);
+        Literals { front, back, inner: choose(&inner, commonness) }
     }
 
-    /// What finds out whether a text holds any of the literals anywhere; `None` without literals, or if one may stand
-    /// in a value that is no text.
-    pub fn build_gate(&self, commonness: &Commonness) -> Option<WindowIndex> {
+    /// What finds out whether a text holds any of the literals anywhere: none without literals, or if one may stand in
+    /// a value that is no text.
+    pub fn gate(&self, commonness: &Commonness) -> Vec<Inner<'_>> {
         if self.literals().any(in_a_number) {
-            return None;
+            return Vec::new();
         }
         let mut literals: Vec<&str> = self.literals().collect();
         literals.sort_unstable();
         literals.dedup();
         let literals: Vec<(&str, u32)> = literals.into_iter().map(|literal| (literal, 0)).collect();
-        if literals.is_empty() { None } else { Some(WindowIndex::build(&literals, commonness)) }
+        choose(&literals, commonness)
     }
 }
 
@@ -83,6 +79,36 @@ pub(crate) struct Folded<'a> {
     pub ascii: bool,
     /// It was a number.
     pub number: bool,
+}
+
+/// Literals of one field by where they stand, with what was found out about them.
+pub(crate) struct Literals<'a> {
+    /// Beginnings and whole texts, in the order of their tree.
+    pub front: Vec<Affix<'a>>,
+    /// Ends, likewise.
+    pub back: Vec<Affix<'a>>,
+    pub inner: Vec<Inner<'a>>,
+}
+
+impl Literals<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.back.is_empty() && self.inner.is_empty()
+    }
+
+    /// The bits of all literals.
+    pub fn bits(&self) -> impl Iterator<Item = u32> {
+        let affixes = self.front.iter().chain(&self.back).map(|affix| affix.bit);
+        affixes.chain(self.inner.iter().map(|inner| inner.bit))
+    }
+
+    /// The index; `None` if a literal does not have the windows that are said to be in it.
+    pub fn build(&self) -> Option<TextIndex> {
+        let inner = WindowIndex::build(&self.inner);
+        if inner.is_none() && !self.inner.is_empty() {
+            return None;
+        }
+        Some(TextIndex { front: AffixTree::build(&self.front), back: AffixTree::build(&self.back), inner })
+    }
 }
 
 /// Literals of one field, ready to be searched for.
@@ -151,7 +177,8 @@ mod tests {
                 }
             }
             let all = Commonness::learn(builder.literals());
-            let (even, odd) = (builder.build(|bit| bit % 2 == 0, &all), builder.build(|bit| bit % 2 == 1, &all));
+            let even = builder.of(|bit| bit % 2 == 0, &all).build().unwrap();
+            let odd = builder.of(|bit| bit % 2 == 1, &all).build().unwrap();
             let mut found = Vec::new();
             prop_assert_eq!(behind.len(), PADDING);
             let number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);

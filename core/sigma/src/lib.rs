@@ -94,6 +94,7 @@ mod correlation;
 mod could;
 mod detection;
 mod discriminator;
+mod draft;
 mod encoding;
 #[cfg(test)]
 mod equivalence;
@@ -135,7 +136,7 @@ mod words;
 mod yaml;
 
 pub use attributes::{Attributes, Related};
-pub use cache::{CacheError, Deferred};
+pub use cache::{CacheError, Deferred, KeptBytes};
 pub use collection::Collection;
 pub use correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,

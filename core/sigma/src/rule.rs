@@ -9,7 +9,7 @@ use wardline_event::{LogSource, Severity};
 use crate::aggregation::Aggregation;
 use crate::ast::Detection;
 use crate::attributes::{Attributes, log_source, missing};
-use crate::cache::Deferred;
+use crate::cache::{Deferred, print_of};
 use crate::collection::Collection;
 use crate::detection;
 use crate::error::{Fault, Pos, RuleError};
@@ -77,6 +77,12 @@ impl Rule {
             }
             _ => Cow::Owned(Brief::of(&self.attributes, &self.detection)),
         }
+    }
+
+    /// A number that is another for another detection. A rule from a cache is not taken apart for it, as long as nobody
+    /// changed it.
+    pub(crate) fn print(&self) -> u64 {
+        self.detection.digest().unwrap_or_else(|| print_of(&self.detection))
     }
 
     /// Whether it came from a cache that turned out to be damaged: then it may say less than it did.

@@ -1,14 +1,16 @@
 //! Many rules, compiled for matching.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use wardline_event::{Fields, LogSource, MatchedField};
 
+use crate::cache::{CacheError, Compiled, CompiledWriter, KeptBytes, digest};
 use crate::class::Class;
 use crate::error::RuleError;
 use crate::eval;
-use crate::family::Family;
+use crate::family::{Family, Keeping};
 use crate::limits;
 use crate::placeholder;
 use crate::rule::Rule;
@@ -18,12 +20,11 @@ use crate::scratch::Scratch;
 ///
 /// Cheap to clone; clones share everything. The rules that can see a log source are compiled together when the
 /// first event of that source comes, or by [`RuleSet::prepare`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuleSet {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     rules: Vec<Rule>,
     /// The rules (ascending indices) of each log source that a rule names.
@@ -31,6 +32,8 @@ struct Inner {
     /// Families by the groups that they came from, so that log sources with the same rules share them. There are no
     /// more than there are ways to combine the rules' own log sources, whatever events say of themselves.
     families: RwLock<HashMap<Vec<usize>, Arc<Family>>>,
+    /// Set if compiled rules are kept: those of an earlier run.
+    earlier: OnceLock<Option<Compiled>>,
 }
 
 impl RuleSet {
@@ -100,7 +103,9 @@ impl RuleSet {
         let mut groups: Vec<_> =
             by_source.into_iter().map(|(source, rules)| (source.clone(), rules)).collect();
         groups.sort();
-        Self { inner: Arc::new(Inner { rules, groups, families: RwLock::default() }) }
+        Self {
+            inner: Arc::new(Inner { rules, groups, families: RwLock::default(), earlier: OnceLock::new() }),
+        }
     }
 
     /// The rules, in the order of the indices that [`RuleSet::matches`] gives.
@@ -159,14 +164,69 @@ impl RuleSet {
             return Arc::clone(family);
         }
         let indices = groups.iter().flat_map(|i| self.inner.groups[*i].1.iter().copied()).collect();
-        let family = Arc::new(Family::new(indices, |index| &self.inner.rules[index].detection));
+        let detection = |index: usize| &*self.inner.rules[index].detection;
+        let family = Arc::new(Family::new(groups.clone(), indices, detection, self.keeping().earlier));
         let mut families = self.inner.families.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(families.entry(groups).or_insert(family))
     }
 
     /// The rules of a family compiled for an outcome of its discriminator.
     pub(crate) fn class(&self, family: &Family, outcome: u32) -> Arc<Class> {
-        family.class(outcome, |index| &self.inner.rules[index].detection)
+        let rules = &self.inner.rules;
+        family.class(outcome, rules.len(), |index| &rules[index].detection, self.keeping())
+    }
+
+    fn keeping(&self) -> Keeping<'_> {
+        let earlier = self.inner.earlier.get();
+        Keeping { earlier: earlier.and_then(Option::as_ref), keep: earlier.is_some() }
+    }
+
+    /// A name for the rules as far as they are compiled: other rules, or the same in another order, have another.
+    pub fn print(&self) -> [u8; 16] {
+        let mut bytes = Vec::with_capacity(self.rules().len() * 64);
+        for rule in self.rules() {
+            let LogSource { product, category, service } = &rule.log_source;
+            for term in [product, category, service] {
+                bytes.extend_from_slice(&(term.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(term.as_bytes());
+            }
+            bytes.extend_from_slice(&rule.print().to_le_bytes());
+        }
+        let (one, other) = (digest(1, &bytes), digest(2, &bytes));
+        (u128::from(one) << 64 | u128::from(other)).to_be_bytes()
+    }
+
+    /// Keeps what is compiled from now on for [`RuleSet::compiled`], and takes what such bytes of an earlier run hold
+    /// instead of compiling it again. To be called before the first event; a second call changes nothing.
+    ///
+    /// # Errors
+    /// The bytes are damaged, of another version, or of other rules; they are not used then. Where a part of them turns
+    /// out to be damaged later on, the rules are compiled.
+    pub fn keep_compiled(&self, earlier: Option<Arc<dyn KeptBytes>>) -> Result<(), CacheError> {
+        let opened = earlier.map(|bytes| Compiled::open(bytes, self.print())).transpose();
+        let (earlier, result) = match opened {
+            Ok(earlier) => (earlier, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let _ = self.inner.earlier.set(earlier);
+        result
+    }
+
+    /// What was compiled, and what an earlier run kept, for [`RuleSet::keep_compiled`] in the next one; `None` if there
+    /// is nothing new, or more than is worth to be kept.
+    pub fn compiled(&self) -> Option<Vec<u8>> {
+        let earlier = self.inner.earlier.get()?;
+        let families = self.inner.families.read().unwrap_or_else(PoisonError::into_inner);
+        let damaged = earlier.as_ref().is_some_and(Compiled::is_damaged);
+        if !damaged && !families.values().any(|family| family.has_compiled()) {
+            return None;
+        }
+        let mut out = CompiledWriter::default();
+        families.values().for_each(|family| family.copy_to(&mut out));
+        if let Some(earlier) = earlier {
+            earlier.copy_to(&mut out);
+        }
+        out.finish(self.print())
     }
 
     /// Why a rule matches an event; empty if it does not.
@@ -179,6 +239,12 @@ impl RuleSet {
     /// If there is no rule with this index.
     pub fn explain(&self, rule: usize, event: &dyn Fields) -> Vec<MatchedField> {
         eval::explain(&self.inner.rules[rule].detection, event)
+    }
+}
+
+impl fmt::Debug for RuleSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleSet").field("rules", &self.inner.rules).finish_non_exhaustive()
     }
 }
 

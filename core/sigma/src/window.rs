@@ -15,7 +15,7 @@ const BLOCK: usize = 16;
 pub(crate) const PADDING: usize = BLOCK + WINDOW;
 
 /// One window of one literal.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     /// The window as a number; bytes past a shorter one are zero.
     window: u32,
@@ -63,39 +63,65 @@ pub(crate) struct WindowIndex {
     numeric: bool,
 }
 
+/// A literal with its bit, and where the windows begin by which it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inner<'a> {
+    pub literal: &'a str,
+    pub bit: u32,
+    pub first: u32,
+}
+
+/// Chooses the windows of literals, which are not empty: those that are thought to be the rarest in texts.
+pub(crate) fn choose<'a>(literals: &[(&'a str, u32)], commonness: &Commonness) -> Vec<Inner<'a>> {
+    let longest_step = longest_step(literals.iter().map(|(literal, _)| *literal));
+    let mut each = Vec::new();
+    let choose = |(literal, bit): &(&'a str, u32)| {
+        let (length, step) = Kind::of(literal).windows(longest_step);
+        let first = rarest(literal.as_bytes(), length, step, commonness, &mut each);
+        Inner { literal, bit: *bit, first: first as u32 }
+    };
+    literals.iter().map(choose).collect()
+}
+
 impl WindowIndex {
-    /// The index of these literals, which are not empty, with their bits.
-    pub fn build(literals: &[(&str, u32)], commonness: &Commonness) -> Self {
+    /// The index of these literals; `None` if there are none, or one does not have the windows that are said to be in
+    /// it.
+    pub fn build(literals: &[Inner<'_>]) -> Option<Self> {
+        if literals.is_empty() {
+            return None;
+        }
         let mut index = Self { ascii: Vec::new(), others: Vec::new(), text: Vec::new(), numeric: false };
-        let mut by_kind: Vec<(Kind, u32, &str, u32)> = Vec::with_capacity(literals.len());
-        let mut longest_step = 4;
-        let mut each = Vec::new();
-        for (literal, bit) in literals {
+        let mut by_kind: Vec<(Kind, u32, &Inner<'_>)> = Vec::with_capacity(literals.len());
+        for inner in literals {
+            let literal = inner.literal;
             index.numeric |= literal.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-            let kind = Kind::of(literal);
-            if kind.length == WINDOW {
-                longest_step = longest_step.min(if literal.len() < WINDOW + 3 { 2 } else { 4 });
-            }
-            by_kind.push((kind, index.text.len() as u32, literal, *bit));
+            by_kind.push((Kind::of(literal), index.text.len() as u32, inner));
             index.text.extend_from_slice(literal.as_bytes());
         }
+        let longest_step = longest_step(literals.iter().map(|inner| inner.literal));
         by_kind.sort_by_key(|(kind, ..)| *kind);
         for group in by_kind.chunk_by(|a, b| a.0 == b.0) {
-            let Kind { ascii, length } = group[0].0;
-            let step = if length == WINDOW { longest_step } else { 1 };
+            let (length, step) = group[0].0.windows(longest_step);
             let mut entries = Vec::with_capacity(group.len() * step);
-            for (_, start, literal, bit) in group {
-                let len = literal.len() as u32;
-                let first = rarest(literal.as_bytes(), length, step, commonness, &mut each);
-                for offset in first..first + step {
-                    let window = window(&literal.as_bytes()[offset..offset + length]);
-                    entries.push(Entry { window, offset: offset as u32, start: *start, len, bit: *bit });
+            for (_, start, inner) in group {
+                let (literal, first) = (inner.literal.as_bytes(), inner.first as usize);
+                let windows = literal.get(first..)?.windows(length);
+                if length == 0 || windows.len() < step {
+                    return None;
                 }
+                let (len, bit) = (literal.len() as u32, inner.bit);
+                entries.extend(windows.zip(inner.first..).take(step).map(|(bytes, offset)| Entry {
+                    window: window(bytes),
+                    offset,
+                    start: *start,
+                    len,
+                    bit,
+                }));
             }
-            let built = Group::build(length, step, entries);
-            if ascii { index.ascii.push(built) } else { index.others.push(built) }
+            let built = Group::build(length, step, &entries);
+            if group[0].0.ascii { index.ascii.push(built) } else { index.others.push(built) }
         }
-        index
+        Some(index)
     }
 
     /// Whether a number can hold one of the literals.
@@ -137,6 +163,17 @@ impl Kind {
         };
         Self { ascii, length }
     }
+
+    /// The length of the windows, and how many a literal has.
+    fn windows(self, longest_step: usize) -> (usize, usize) {
+        (self.length, if self.length == WINDOW { longest_step } else { 1 })
+    }
+}
+
+/// How many of the longest windows each literal has that is long enough for such.
+fn longest_step<'a>(mut literals: impl Iterator<Item = &'a str>) -> usize {
+    let short = |literal: &str| Kind::of(literal).length == WINDOW && literal.len() < WINDOW + 3;
+    if literals.any(short) { 2 } else { 4 }
 }
 
 /// Where the windows of a literal begin that are thought to be the rarest in texts; `each` is for working in.
@@ -153,15 +190,21 @@ fn window(bytes: &[u8]) -> u32 {
 }
 
 impl Group {
-    fn build(length: usize, step: usize, mut entries: Vec<Entry>) -> Self {
-        let shift = 64 - entries.len().next_power_of_two().ilog2().max(1);
-        entries.sort_by_key(|entry| bucket(hash(entry.window), shift));
+    fn build(length: usize, step: usize, unsorted: &[Entry]) -> Self {
+        let shift = 64 - unsorted.len().next_power_of_two().ilog2().max(1);
         let mut buckets = vec![0; (1 << (64 - shift)) + 1];
-        for entry in &entries {
+        for entry in unsorted {
             buckets[bucket(hash(entry.window), shift) + 1] += 1;
         }
         for i in 1..buckets.len() {
             buckets[i] += buckets[i - 1];
+        }
+        let mut next = buckets.clone();
+        let mut entries = unsorted.to_vec();
+        for entry in unsorted {
+            let at = &mut next[bucket(hash(entry.window), shift)];
+            entries[*at as usize] = *entry;
+            *at += 1;
         }
         let hashes = || entries.iter().map(|entry| hash(entry.window));
         let filter = match entries.len() {

@@ -1,41 +1,32 @@
-//! Parsed rules kept between runs, in `$XDG_CACHE_HOME/wardline` or `~/.cache/wardline`.
+//! Parsed rules kept between runs, in the [folder of caches](super::kept).
 //!
 //! A cache belongs to some paths, seen from one folder, and to one build of the program. It says of which rule files its
 //! rules are, each with its path, size, times, inode and device, and is used where the files are the same in all of
 //! these; none is opened for that. What it says is believed, so it is read only where nobody but the user can have written it. That a cache
 //! cannot be used or written is no fault: the rules are parsed then.
 
-use std::fs::{self, File, Permissions};
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::geteuid;
 use tracing::debug;
-use wardline_sigma::Collection;
+use wardline_sigma::{Collection, KeptBytes};
 
 use super::files::RuleFile;
+use super::kept::{Place, hash_of_program};
 use super::parallel;
 
 /// Fewer files are parsed sooner than it is worth to keep them.
 const FEWEST_FILES: usize = 100;
 /// Files whose rules are one piece of the cache, so that pieces can be read on several cores.
 pub const PIECE_FILES: usize = 500;
-/// The longest cache that is read.
-const MOST_BYTES: u64 = 256 << 20;
-/// Caches that are kept: the newest ones.
-const KEPT: usize = 4;
 /// A file that was changed so shortly ago may be changed again without another time: the clock of file systems has
 /// ticks of up to 10 ms.
 const TICK_NS: i128 = 20_000_000;
-/// A temporary file as old as this was left behind.
-const LEFT_BEHIND_S: u64 = 3600;
 
-const MAGIC: &[u8] = b"wardline rule cache 2\n";
+const MAGIC: &[u8] = b"wardline rule cache 3\n";
 const ENDING: &str = ".rules";
 
 type Key = [u8; SHA256_OUTPUT_LEN];
@@ -48,7 +39,7 @@ pub struct Parsed {
 
 /// What a cache holds, and of which files.
 pub struct Kept {
-    path: PathBuf,
+    place: Place,
     files: Vec<u8>,
     parsed: Parsed,
 }
@@ -57,17 +48,17 @@ impl Kept {
     /// What was parsed, if it was parsed of these very files.
     pub fn of_files(self, files: &[RuleFile]) -> Option<Parsed> {
         if self.files != listed(files) {
-            debug!("the cache {} is not used: the rule files have changed", self.path.display());
+            debug!("the cache {} is not used: the rule files have changed", self.place);
             return None;
         }
-        debug!("rules from the cache {}", self.path.display());
+        debug!("rules from the cache {}", self.place);
         Some(self.parsed)
     }
 }
 
 /// The place of the cache for some paths.
 pub struct Cache {
-    folder: PathBuf,
+    place: Place,
     key: Key,
     /// When it was asked for, in nanoseconds since 1970.
     asked: i128,
@@ -78,42 +69,29 @@ impl Cache {
     /// place for one.
     pub fn of(paths: &[PathBuf]) -> Option<Self> {
         let asked = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
-        Some(Self { folder: folder()?, key: key(paths)?, asked })
-    }
-
-    fn path(&self) -> PathBuf {
-        let (start, _) = self.key.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-        self.folder.join(format!("{:032x}{ENDING}", u128::from_be_bytes(*start)))
+        let key = key(paths)?;
+        let (start, _) = key.split_first_chunk::<16>()?;
+        Some(Self { place: Place::of(*start, ENDING)?, key, asked })
     }
 
     /// What was kept, if it is there and can be trusted; `as_needed`: see [`Collection::open`].
     pub fn read(&self, as_needed: bool) -> Option<Kept> {
-        let path = self.path();
-        match self.read_file(&path, as_needed) {
-            Ok((files, parsed)) => Some(Kept { path, files, parsed }),
+        match self.read_file(as_needed) {
+            Ok((files, parsed)) => Some(Kept { place: self.place.clone(), files, parsed }),
             Err(why) => {
-                debug!("the cache {} is not used: {why}", path.display());
+                debug!("the cache {} is not used: {why}", self.place);
                 None
             }
         }
     }
 
-    fn read_file(&self, path: &Path, as_needed: bool) -> Result<(Vec<u8>, Parsed), String> {
+    fn read_file(&self, as_needed: bool) -> Result<(Vec<u8>, Parsed), String> {
         let damaged = || "it is damaged, or of another version".to_owned();
-        let said = |e: std::io::Error| e.to_string();
-        trusted(&File::open(&self.folder).map_err(said)?)?;
-        // Not through a link, and without waiting if it is no file.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| e.to_string())?);
-        trusted(&file)?;
-        let length = file.metadata().map_err(said)?.len();
-        if length > MOST_BYTES {
-            return Err("it is too long".to_owned());
-        }
+        let whole = self.place.open()?;
+        let length = whole.length();
         let part = |at: u64, length: u64| {
-            let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
-            file.read_exact_at(&mut bytes, at).map_err(said)?;
-            Ok::<_, String>(bytes)
+            let bytes = whole.range(at..at.saturating_add(length)).ok_or_else(damaged)?;
+            Ok::<_, String>(bytes.into_owned())
         };
         let head_bytes = (MAGIC.len() + self.key.len() + 4 + 4) as u64;
         let head = part(0, head_bytes.min(length))?;
@@ -141,13 +119,25 @@ impl Cache {
         if crc32(&[&lengths, &files, &faults]).to_le_bytes() != *checksum {
             return Err(damaged());
         }
-        let pieces = parallel::map_each(pieces, |(at, length)| {
-            let bytes = part(*at, *length).ok()?;
-            if as_needed { Collection::open(bytes) } else { Collection::from_bytes(&bytes) }.ok()
-        });
-        let pieces = pieces.into_iter().collect::<Option<_>>().ok_or_else(damaged)?;
+        let piece = |(at, length): &(u64, u64)| {
+            if as_needed {
+                Collection::open(Arc::new(whole.part(*at, *length))).ok()
+            } else {
+                Collection::from_bytes(Arc::new(part(*at, *length).ok()?)).ok()
+            }
+        };
+        let pieces: Option<_> = if as_needed {
+            pieces.iter().map(piece).collect()
+        } else {
+            parallel::map_each(pieces, piece).into_iter().collect()
+        };
         let faults = serde_json::from_slice(&faults).map_err(|_| damaged())?;
-        Ok((files, Parsed { pieces, faults }))
+        Ok((files, Parsed { pieces: pieces.ok_or_else(damaged)?, faults }))
+    }
+
+    /// Removes what was kept, since it turned out to be damaged.
+    pub fn set_aside(&self) {
+        self.place.remove();
     }
 
     /// Keeps what was parsed, if the files cannot have changed unseen since they were listed.
@@ -155,28 +145,13 @@ impl Cache {
         if files.len() < FEWEST_FILES {
             return;
         }
-        let path = self.path();
         if files.iter().any(|file| file.changed > self.asked - TICK_NS) {
-            debug!("the cache {} is not written: a rule file was changed just now", path.display());
+            debug!("the cache {} is not written: a rule file was changed just now", self.place);
             return;
         }
-        let write = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            trusted(&File::open(&self.folder)?).map_err(std::io::Error::other)?;
-            let mut temporary = tempfile::Builder::new()
-                .permissions(Permissions::from_mode(0o600))
-                .tempfile_in(&self.folder)?;
-            for part in self.encode(files, parsed) {
-                temporary.write_all(&part)?;
-            }
-            temporary.persist(&path).map_err(std::io::Error::from)
-        };
-        match write() {
-            Ok(_) => {
-                debug!("rules written to the cache {}", path.display());
-                prune(&self.folder);
-            }
-            Err(e) => debug!("the cache {} is not written: {e}", path.display()),
+        match self.place.write(&self.encode(files, parsed)) {
+            Ok(()) => debug!("rules written to the cache {}", self.place),
+            Err(e) => debug!("the cache {} is not written: {e}", self.place),
         }
     }
 
@@ -218,22 +193,10 @@ fn listed(files: &[RuleFile]) -> Vec<u8> {
     out
 }
 
-/// Where caches are kept. A relative `XDG_CACHE_HOME` is to be ignored (XDG Base Directory Specification).
-fn folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(base.join("wardline"))
-}
-
 /// What tells these paths, seen from here, and the program from all others.
 fn key(paths: &[PathBuf]) -> Option<Key> {
     let mut hash = Context::new(&SHA256);
-    // Another build may read rules otherwise, whatever its version says.
-    let program = fs::metadata(std::env::current_exe().ok()?).ok()?;
-    hash.update(env!("CARGO_PKG_VERSION").as_bytes());
-    for n in [program.len() as i64, program.mtime(), program.mtime_nsec()] {
-        hash.update(&n.to_le_bytes());
-    }
+    hash_of_program(&mut hash)?;
     let here = std::env::current_dir().ok()?;
     for path in [&here].into_iter().chain(paths) {
         let path = path.as_os_str().as_bytes();
@@ -241,37 +204,4 @@ fn key(paths: &[PathBuf]) -> Option<Key> {
         hash.update(path);
     }
     hash.finish().as_ref().try_into().ok()
-}
-
-/// Whether only the user can have written it.
-fn trusted(file: &File) -> Result<(), String> {
-    let meta = file.metadata().map_err(|e| e.to_string())?;
-    if meta.uid() != geteuid().as_raw() {
-        return Err("it belongs to another user".to_owned());
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err("others can write it".to_owned());
-    }
-    if meta.is_dir() || meta.is_file() { Ok(()) } else { Err("it is not a file".to_owned()) }
-}
-
-/// Removes all but the newest caches, and what was left behind.
-fn prune(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut caches = Vec::new();
-    for entry in entries.flatten() {
-        let (name, Ok(meta)) = (entry.file_name(), entry.metadata()) else { continue };
-        let Ok(modified) = meta.modified() else { continue };
-        if name.as_bytes().ends_with(ENDING.as_bytes()) {
-            caches.push((modified, entry.path()));
-        } else if name.as_bytes().starts_with(b".tmp")
-            && modified.elapsed().is_ok_and(|age| age.as_secs() > LEFT_BEHIND_S)
-        {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-    caches.sort_unstable();
-    for (_, path) in caches.iter().rev().skip(KEPT) {
-        let _ = fs::remove_file(path);
-    }
 }

@@ -8,8 +8,12 @@ use wardline_event::Severity;
 use wardline_sigma::{Collection, Correlations, LinkOptions, RuleSet};
 
 use super::cache::{Cache, PIECE_FILES, Parsed};
+use super::classes::Classes;
 use super::files::{Files, RuleFile};
 use super::parallel;
+
+/// Fewer rules are not kept compiled.
+const FEWEST_RULES: usize = 100;
 
 /// Rules that loaded, and what is wrong with the others.
 pub struct Loaded {
@@ -21,6 +25,17 @@ pub struct Loaded {
     pub faults: Vec<String>,
     /// What is doubtful in what loaded, likewise.
     pub warnings: Vec<String>,
+    /// Where they are kept compiled.
+    classes: Option<Classes>,
+}
+
+impl Loaded {
+    /// Keeps for the next run what was compiled in this one.
+    pub fn keep_compiled(&self) {
+        if let Some(classes) = &self.classes {
+            classes.write(&self.rules);
+        }
+    }
 }
 
 /// A rule file's text and the name that stands for it in messages.
@@ -132,6 +147,13 @@ pub fn collection(paths: &[PathBuf], use_of_cache: UseOfCache) -> (Collection, V
     (all, faults)
 }
 
+/// Removes what was kept of the rules at `paths`, since it turned out to be damaged.
+pub fn set_aside(paths: &[PathBuf]) {
+    if let Some(cache) = Cache::of(paths) {
+        cache.set_aside();
+    }
+}
+
 /// Loads the rules at `paths`, or Wardline's own if there are none, of this level and above. Where there are
 /// correlations all rules are kept, since a correlation may count what is harmless alone.
 pub fn load(paths: &[PathBuf], use_of_cache: UseOfCache, level: Severity, options: &LinkOptions) -> Loaded {
@@ -143,5 +165,8 @@ pub fn load(paths: &[PathBuf], use_of_cache: UseOfCache, level: Severity, option
     let (warnings, refused): (Vec<_>, Vec<_>) = linked.faults.iter().partition(|fault| fault.is_warning());
     faults.extend(refused.into_iter().map(ToString::to_string));
     let warnings = warnings.into_iter().map(ToString::to_string).collect();
-    Loaded { rules: linked.rules, correlations: linked.correlations, faults, warnings }
+    // Few rules are compiled sooner than it is worth to keep them; other commands match one event or none.
+    let kept = use_of_cache == UseOfCache::AsNeeded && linked.rules.rules().len() >= FEWEST_RULES;
+    let classes = if kept { Classes::of(&linked.rules) } else { None };
+    Loaded { rules: linked.rules, correlations: linked.correlations, faults, warnings, classes }
 }

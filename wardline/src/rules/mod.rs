@@ -1,12 +1,14 @@
 //! `wardline rules`: what a person does with rules before they run.
 
 mod cache;
+mod classes;
 pub mod context;
 mod correlated;
 mod events;
 mod explain;
 pub mod files;
 mod fmt;
+mod kept;
 mod lint;
 mod list;
 pub mod load;

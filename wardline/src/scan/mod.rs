@@ -217,14 +217,18 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
             if n == 1 { "it finds" } else { "they find" }
         ));
     }
+    if !loaded.rules.is_damaged() {
+        loaded.keep_compiled();
+    }
     if stop.load(Ordering::Relaxed) {
         complain("interrupted: the results are those of what was read until then");
         return Ok(INTERRUPTED);
     }
     if loaded.rules.is_damaged() {
+        load::set_aside(&args.rules);
         complain(
-            "the rules kept from an earlier run are damaged, and matches may be missing: scan again with --no-cache, \
-             and empty ~/.cache/wardline",
+            "the rules kept from an earlier run are damaged, and matches may be missing: they are set aside now, scan \
+             again",
         );
         return Ok(FAILED);
     }

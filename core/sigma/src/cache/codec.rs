@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::cache::CacheError;
@@ -176,6 +176,16 @@ impl Stored for Cow<'static, str> {
     }
 }
 
+impl Stored for Box<str> {
+    fn store(&self, out: &mut Writer) {
+        out.text(self);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        from.text().map(Self::from)
+    }
+}
+
 impl Stored for bool {
     fn store(&self, out: &mut Writer) {
         out.byte(u8::from(*self));
@@ -187,6 +197,36 @@ impl Stored for bool {
             1 => Ok(true),
             _ => Err(CacheError::Senseless),
         }
+    }
+}
+
+impl Stored for u8 {
+    fn store(&self, out: &mut Writer) {
+        out.byte(*self);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        from.byte()
+    }
+}
+
+impl Stored for u64 {
+    fn store(&self, out: &mut Writer) {
+        out.number(*self);
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        from.number()
+    }
+}
+
+impl Stored for i64 {
+    fn store(&self, out: &mut Writer) {
+        out.bytes(&self.to_le_bytes());
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        from.bytes().map(Self::from_le_bytes)
     }
 }
 
@@ -270,6 +310,34 @@ impl<T: Stored> Stored for Vec<T> {
             out.push(T::load(from)?);
         }
         Ok(out)
+    }
+}
+
+impl<T: Stored> Stored for Box<[T]> {
+    fn store(&self, out: &mut Writer) {
+        self.len().store(out);
+        for item in self {
+            item.store(out);
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        Vec::load(from).map(Vec::into_boxed_slice)
+    }
+}
+
+/// In the order of the keys.
+impl<K: Stored + Ord, V: Stored> Stored for BTreeMap<K, V> {
+    fn store(&self, out: &mut Writer) {
+        self.len().store(out);
+        for (key, value) in self {
+            key.store(out);
+            value.store(out);
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        Vec::<(K, V)>::load(from).map(Self::from_iter)
     }
 }
 

@@ -4,29 +4,30 @@
 //! match. Taking the others apart would cost more than everything else that a short run does.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::cache::CacheError;
 use crate::cache::codec::{Stored, read_section};
+use crate::cache::container::Container;
 
-/// The bytes of a cache, as long as a part of a rule is needed from them.
+/// What a cache holds, as long as a part of a rule is needed from it.
 pub(crate) struct Blob {
-    pub(super) bytes: Vec<u8>,
+    parts: Container,
     /// A part could not be taken apart.
     damaged: AtomicBool,
 }
 
 impl Blob {
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, damaged: AtomicBool::new(false) }
+    pub(super) fn new(parts: Container) -> Self {
+        Self { parts, damaged: AtomicBool::new(false) }
     }
 }
 
 /// A part of a rule. It is used like a `&T`; one that came from a cache is taken apart when it is first used.
 ///
-/// A part that is damaged under a right checksum is an empty one, and its rule
+/// A part that is damaged is an empty one, and its rule
 /// [says so](crate::Rule::is_damaged).
 pub struct Deferred<T> {
     value: OnceLock<Box<T>>,
@@ -36,36 +37,41 @@ pub struct Deferred<T> {
 /// Where a part lies, and how it is taken apart.
 struct Kept<T> {
     blob: Arc<Blob>,
-    at: Range<usize>,
+    part: u32,
     load: fn(&[u8]) -> Result<T, CacheError>,
     empty: fn() -> T,
 }
 
 impl<T> Clone for Kept<T> {
     fn clone(&self) -> Self {
-        Self { blob: Arc::clone(&self.blob), at: self.at.clone(), load: self.load, empty: self.empty }
+        Self { blob: Arc::clone(&self.blob), part: self.part, load: self.load, empty: self.empty }
     }
 }
 
 impl<T> Kept<T> {
     fn read(&self) -> Result<T, CacheError> {
-        (self.load)(self.blob.bytes.get(self.at.clone()).ok_or(CacheError::Damaged)?)
+        (self.load)(&self.blob.parts.part(self.part)?)
     }
 }
 
 impl<T> Deferred<T> {
-    /// The part that lies there; `empty` makes what stands for a damaged one.
-    pub(super) fn kept(blob: &Arc<Blob>, at: Range<usize>, empty: fn() -> T) -> Self
+    /// The part of this number; `empty` makes what stands for a damaged one.
+    pub(super) fn kept(blob: &Arc<Blob>, part: u32, empty: fn() -> T) -> Self
     where
         T: Stored,
     {
-        let kept = Kept { blob: Arc::clone(blob), at, load: read_section::<T>, empty };
+        let kept = Kept { blob: Arc::clone(blob), part, load: read_section::<T>, empty };
         Self { value: OnceLock::new(), kept: Some(kept) }
     }
 
     /// Whether it is what the cache says, and nobody could change it since.
     pub(crate) fn is_as_kept(&self) -> bool {
         self.kept.is_some()
+    }
+
+    /// The digest of the bytes that the cache keeps of it, as long as nobody could change it.
+    pub(crate) fn digest(&self) -> Option<u64> {
+        self.kept.as_ref().and_then(|kept| kept.blob.parts.digest(kept.part))
     }
 
     /// Takes it apart if it is not yet, and says what is wrong.

@@ -1,20 +1,20 @@
-//! Parsed [`Collection`]s as bytes, so that they need not be parsed again.
+//! Parsed [`Collection`]s as bytes, so that they need not be parsed again, and [compiled rules](compiled).
 //!
 //! # Format
 //!
-//! A line that names the format and the crate's version; the CRC-32 of everything after it (4 bytes, little-endian);
-//! the length of the index (8 bytes, little-endian); the index; the parts of the rules. The index and each part are
-//! sections: the text holds all strings one after the other, so that it is checked for UTF-8 once; the structure holds
-//! their lengths, numbers and marks (see [`codec`]). The index says of each rule what is needed to sort it in, and how
-//! long its two parts are, its attributes and its detection; these are taken apart when they are first needed
-//! ([`Deferred`]). Correlations and filters stand in the index as they are. There is no compatibility between versions:
-//! another first line is [`CacheError::Version`].
+//! Both are a [`container`] of parts. Each part is a section: the text holds all strings one after the other, so that it
+//! is checked for UTF-8 once; the structure holds their lengths, numbers and marks (see [`codec`]). Of a collection the
+//! first part is an index, which says of each rule what is needed to sort it in, and holds correlations and filters as
+//! they are. Two parts for each rule follow, its attributes and its detection; these are taken apart when they are first
+//! needed ([`Deferred`]). There is no compatibility between versions: another first line is [`CacheError::Version`].
 //!
 //! Whoever reads a cache believes it as far as what the rules say; it is to be kept where only the user writes. Bytes
 //! that were not written by [`Collection::to_bytes`] give an error, or a collection that is as safe to use as a parsed
 //! one.
 
 mod codec;
+mod compiled;
+mod container;
 mod deferred;
 #[cfg(test)]
 mod tests;
@@ -27,14 +27,18 @@ use crate::attributes::Attributes;
 use crate::collection::Collection;
 use crate::rule::{Brief, Rule};
 use codec::{Reader, Stored, open_section, write_section};
+pub(crate) use compiled::{Compiled, CompiledWriter, Outcome, store_class};
+pub use container::KeptBytes;
+pub(crate) use container::digest;
+use container::{Container, ContainerWriter};
 use deferred::Blob;
 pub use deferred::Deferred;
 
 /// The first line. The number is raised whenever what is stored changes.
-const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " rules 2\n").as_bytes();
+const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " rules 3\n").as_bytes();
 
 /// The longest cache that is read: ten times what the public rules take.
-const MOST_BYTES: usize = 128 << 20;
+const MOST_BYTES: u64 = 128 << 20;
 
 /// Why bytes are not read as a collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,6 +52,9 @@ pub enum CacheError {
     /// Right by its checksum, but it says what no parsed rule says.
     #[error("it holds what no rule says")]
     Senseless,
+    /// It is of other rules than those that it was asked for.
+    #[error("it is of other rules")]
+    OtherRules,
     /// Longer or nested deeper than any honest rules.
     #[error("it is past a limit")]
     Limit,
@@ -57,37 +64,32 @@ impl Collection {
     /// Everything that it holds, for [`Collection::from_bytes`] of the same version.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self { rules, correlations, filters } = self;
-        let (mut index, mut parts) = (Vec::new(), Vec::new());
+        let mut index = Vec::new();
         write_section(&mut index, |out| {
             rules.len().store(out);
             for rule in rules {
-                let mut length = parts.len();
                 rule.log_source.store(out);
                 rule.stands_for.store(out);
                 rule.brief().store(out);
-                write_section(&mut parts, |part| rule.attributes.store(part));
-                (parts.len() - length).store(out);
-                length = parts.len();
-                write_section(&mut parts, |part| rule.detection.store(part));
-                (parts.len() - length).store(out);
             }
             correlations.store(out);
             filters.store(out);
         });
-        let length = (index.len() as u64).to_le_bytes();
-        let mut checksum = crc32fast::Hasher::new();
-        for part in [&length[..], &index, &parts] {
-            checksum.update(part);
+        let mut out = ContainerWriter::new(HEADER);
+        out.part(|out| *out = index);
+        for rule in rules {
+            out.part(|out| write_section(out, |out| rule.attributes.store(out)));
+            out.part(|out| write_section(out, |out| rule.detection.store(out)));
         }
-        [HEADER, &checksum.finalize().to_le_bytes(), &length, &index, &parts].concat()
+        out.finish()
     }
 
     /// Reads what [`Collection::to_bytes`] wrote, all of it.
     ///
     /// # Errors
     /// The bytes are damaged, of another version, or none of these at all.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CacheError> {
-        let out = Self::open(bytes.to_vec())?;
+    pub fn from_bytes(bytes: Arc<dyn KeptBytes>) -> Result<Self, CacheError> {
+        let out = Self::open(bytes)?;
         for rule in &out.rules {
             rule.attributes.check()?;
             rule.detection.check()?;
@@ -98,51 +100,42 @@ impl Collection {
         Ok(out)
     }
 
-    /// The same for bytes that nobody else can have written: checked as a whole, and taken apart as far as it is
-    /// needed. Where such a part turns out to be damaged, its rule is none that matches, and
-    /// [`RuleSet::is_damaged`](crate::RuleSet::is_damaged) says so.
+    /// The same for bytes that nobody else can have written: only what is needed to sort the rules in is read; their
+    /// parts are read, checked and taken apart as they are needed. Where such a part turns out to be damaged, its rule
+    /// is none that matches, and [`RuleSet::is_damaged`](crate::RuleSet::is_damaged) says so.
     ///
     /// # Errors
     /// The bytes are damaged, of another version, or none of these at all.
-    pub fn open(bytes: Vec<u8>) -> Result<Self, CacheError> {
-        let rest = bytes.strip_prefix(HEADER).ok_or(CacheError::Version)?;
-        if rest.len() > MOST_BYTES {
-            return Err(CacheError::Limit);
-        }
-        let (checksum, rest) = rest.split_first_chunk::<4>().ok_or(CacheError::Damaged)?;
-        if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
+    pub fn open(bytes: Arc<dyn KeptBytes>) -> Result<Self, CacheError> {
+        let parts = Container::open(HEADER, MOST_BYTES, bytes)?;
+        let count = parts.count();
+        let index = parts.part(0)?.into_owned();
+        let blob = Arc::new(Blob::new(parts));
+        let mut from = open_section(&index)?;
+        let rules = from.list()?;
+        if count as usize != 1 + 2 * rules {
             return Err(CacheError::Damaged);
         }
-        let (length, rest) = rest.split_first_chunk::<8>().ok_or(CacheError::Damaged)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| CacheError::Damaged)?;
-        let (_, parts) = rest.split_at_checked(length).ok_or(CacheError::Damaged)?;
-        let mut next = bytes.len() - parts.len();
-        let index = next - length..next;
-        let blob = Arc::new(Blob::new(bytes));
-        let mut from = open_section(&blob.bytes[index])?;
-        let mut out = Self { rules: Vec::with_capacity(from.list()?), ..Self::default() };
-        for _ in 0..out.rules.capacity() {
-            out.rules.push(open_rule(&mut from, &blob, &mut next)?);
-        }
-        out.correlations = Stored::load(&mut from)?;
-        out.filters = Stored::load(&mut from)?;
-        if from.is_at_end() && next == blob.bytes.len() { Ok(out) } else { Err(CacheError::Damaged) }
+        let rules: Result<_, _> =
+            (1..count).step_by(2).map(|part| open_rule(&mut from, &blob, part)).collect();
+        let out =
+            Self { rules: rules?, correlations: Stored::load(&mut from)?, filters: Stored::load(&mut from)? };
+        if from.is_at_end() { Ok(out) } else { Err(CacheError::Damaged) }
     }
 }
 
-/// The next rule of the index, whose parts begin at `next`.
-fn open_rule(from: &mut Reader<'_>, blob: &Arc<Blob>, next: &mut usize) -> Result<Rule, CacheError> {
+/// The next rule of the index, whose parts have this number and the next.
+fn open_rule(from: &mut Reader<'_>, blob: &Arc<Blob>, part: u32) -> Result<Rule, CacheError> {
     let (log_source, stands_for, brief) = (Stored::load(from)?, Stored::load(from)?, Stored::load(from)?);
-    let mut part = || {
-        let start = *next;
-        *next = start
-            .checked_add(from.size()?)
-            .filter(|end| *end <= blob.bytes.len())
-            .ok_or(CacheError::Damaged)?;
-        Ok(start..*next)
-    };
-    let attributes = Deferred::kept(blob, part()?, Attributes::default);
+    let attributes = Deferred::kept(blob, part, Attributes::default);
     let never = || Detection { selections: Vec::new(), condition: Condition::Or(Vec::new()) };
-    let detection = Deferred::kept(blob, part()?, never);
+    let detection = Deferred::kept(blob, part + 1, never);
     Ok(Rule::kept(attributes, log_source, detection, stands_for, brief))
+}
+
+/// A number that is another for another detection: the digest of what would be kept of it.
+pub(crate) fn print_of(detection: &Detection) -> u64 {
+    let mut section = Vec::new();
+    write_section(&mut section, |out| detection.store(out));
+    digest(0, &section)
 }

@@ -8,29 +8,32 @@ fn rules(text: &str) -> Collection {
     Collection::parse(text, "x").unwrap()
 }
 
-/// A collection's bytes with an index, parts and the checksum that fits them.
-fn sealed(index: &[u8], parts: &[u8]) -> Vec<u8> {
-    let body = [&(index.len() as u64).to_le_bytes(), index, parts].concat();
-    [HEADER, &crc32fast::hash(&body).to_le_bytes(), &body].concat()
+fn from_bytes(bytes: Vec<u8>) -> Result<Collection, CacheError> {
+    Collection::from_bytes(Arc::new(bytes))
 }
 
-/// The index and the parts.
-fn taken_apart(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let body = &bytes[HEADER.len() + 4..];
-    let (length, rest) = body.split_first_chunk::<8>().unwrap();
-    rest.split_at(u64::from_le_bytes(*length) as usize)
+/// Parts with the table that fits them.
+fn sealed<P: AsRef<[u8]>>(parts: &[P]) -> Vec<u8> {
+    let mut out = ContainerWriter::new(HEADER);
+    for part in parts {
+        out.part(|out| out.extend_from_slice(part.as_ref()));
+    }
+    out.finish()
+}
+
+/// The parts.
+fn taken_apart(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let parts = Container::open(HEADER, MOST_BYTES, Arc::new(bytes.to_vec())).unwrap();
+    (0..parts.count()).map(|part| parts.part(part).unwrap().into_owned()).collect()
 }
 
 #[test]
 fn what_lies_about_lengths_is_refused() {
-    let empty = Collection::default().to_bytes();
-    let (index, _) = taken_apart(&empty);
-    assert_eq!(index, [0; 7], "no text; no rules, correlations, filters");
-    assert!(Collection::from_bytes(&sealed(index, &[])).is_ok());
-    let with = |structure: &[u8]| {
-        let bytes = sealed(&[&index[..4], structure].concat(), &[]);
-        Collection::from_bytes(&bytes).unwrap_err()
-    };
+    let parts = taken_apart(&Collection::default().to_bytes());
+    let [index] = &parts[..] else { panic!("{parts:?}") };
+    assert_eq!(*index, [0; 7], "no text; no rules, correlations, filters");
+    assert!(from_bytes(sealed(&[index])).is_ok());
+    let with = |structure: &[u8]| from_bytes(sealed(&[[&index[..4], structure].concat()])).unwrap_err();
     // A list longer than what is left, up to the longest that can be said.
     assert_eq!(with(&[0x7f]), CacheError::Damaged);
     assert_eq!(with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), CacheError::Damaged);
@@ -38,11 +41,28 @@ fn what_lies_about_lengths_is_refused() {
     assert_eq!(with(&[0x80, 0, 0, 0]), CacheError::Senseless);
     assert_eq!(with(&[0xff; 20]), CacheError::Senseless);
     // Parts that nothing in the index asks for, and too few.
-    assert_eq!(Collection::from_bytes(&sealed(index, &[0])).unwrap_err(), CacheError::Damaged);
-    let bytes = rules(RULE).to_bytes();
-    let (index, parts) = taken_apart(&bytes);
-    let cut = sealed(index, &parts[..parts.len() - 1]);
-    assert_eq!(Collection::open(cut).unwrap_err(), CacheError::Damaged);
+    assert_eq!(from_bytes(sealed(&[&index[..], &[0]])).unwrap_err(), CacheError::Damaged);
+    assert_eq!(from_bytes(sealed::<Vec<u8>>(&[])).unwrap_err(), CacheError::Damaged);
+    let parts = taken_apart(&rules(RULE).to_bytes());
+    let cut = sealed(&parts[..parts.len() - 1]);
+    assert_eq!(Collection::open(Arc::new(cut)).unwrap_err(), CacheError::Damaged);
+}
+
+/// The table says how many parts there are and how long each is, and may lie about both.
+#[test]
+fn what_lies_about_parts_is_refused() {
+    let with = |table: &[u8], parts: &[u8]| {
+        let digest = digest(0, table).to_le_bytes();
+        from_bytes([HEADER, &digest, table, parts].concat()).unwrap_err()
+    };
+    assert_eq!(with(&[], &[]), CacheError::Damaged);
+    assert_eq!(with(&[1, 0, 0], &[]), CacheError::Damaged);
+    assert_eq!(with(&[0xff; 4], &[]), CacheError::Damaged);
+    let entry = |length: u32| [&1u32.to_le_bytes()[..], &length.to_le_bytes(), &[0; 8]].concat();
+    assert_eq!(with(&entry(u32::MAX), &[0; 7]), CacheError::Damaged);
+    assert_eq!(with(&entry(8), &[0; 7]), CacheError::Damaged);
+    assert_eq!(with(&entry(6), &[0; 7]), CacheError::Damaged);
+    assert_eq!(with(&entry(7), &[0; 7]), CacheError::Damaged, "another digest");
 }
 
 #[test]
@@ -60,18 +80,15 @@ fn conditions_have_a_depth_and_name_what_is_there() {
     assert_eq!(read_section::<Detection>(&section).unwrap_err(), CacheError::Senseless);
 }
 
-/// Damage that the checksum does not tell: it is seen when the part is needed, and the rule is none then.
+/// Damage that is seen when the part is needed: the rule is none then.
 #[test]
 fn a_damaged_part_is_no_wrong_rule() {
-    let bytes = rules(RULE).to_bytes();
-    let (index, parts) = taken_apart(&bytes);
-    let mut parts = parts.to_vec();
-    let last = parts.len() - 1;
-    parts[last] = 1;
-    let bytes = sealed(index, &parts);
-    assert_eq!(Collection::from_bytes(&bytes).unwrap_err(), CacheError::Senseless);
+    let mut parts = taken_apart(&rules(RULE).to_bytes());
+    *parts[2].last_mut().unwrap() = 1;
+    let bytes = sealed(&parts);
+    assert_eq!(from_bytes(bytes.clone()).unwrap_err(), CacheError::Senseless);
 
-    let set = Collection::open(bytes).unwrap().link(&crate::LinkOptions::default()).rules;
+    let set = Collection::open(Arc::new(bytes)).unwrap().link(&crate::LinkOptions::default()).rules;
     assert!(!set.is_damaged(), "nothing was needed yet");
     assert_eq!(set.rules()[0].title, "t");
     let event = wardline_event::LogRecord::new(wardline_event::LogSource::new("p", "", ""));
@@ -83,17 +100,19 @@ fn a_damaged_part_is_no_wrong_rule() {
 #[test]
 fn the_index_says_what_the_rules_say() {
     let (one, other) = (rules(RULE).to_bytes(), rules(&RULE.replace("b: c", "b: d")).to_bytes());
-    let mixed = sealed(taken_apart(&one).0, taken_apart(&other).1);
-    assert!(Collection::from_bytes(&mixed).is_ok(), "the same as far as the index goes");
+    let mixed = |other: &[u8]| {
+        let (index, parts) = (taken_apart(&one).remove(0), taken_apart(other).split_off(1));
+        from_bytes(sealed(&[vec![index], parts].concat()))
+    };
+    assert!(mixed(&other).is_ok(), "the same as far as the index goes");
     let other = rules(&RULE.replace("level: high", "level: low ")).to_bytes();
-    let mixed = sealed(taken_apart(&one).0, taken_apart(&other).1);
-    assert_eq!(Collection::from_bytes(&mixed).unwrap_err(), CacheError::Senseless);
+    assert_eq!(mixed(&other).unwrap_err(), CacheError::Senseless);
 }
 
 /// A rule is as it was kept until somebody changes it.
 #[test]
 fn a_changed_rule_is_asked_itself() {
-    let mut rules = Collection::open(rules(RULE).to_bytes()).unwrap().rules;
+    let mut rules = Collection::open(Arc::new(rules(RULE).to_bytes())).unwrap().rules;
     let [rule] = &mut rules[..] else { panic!("one rule") };
     assert_eq!(rule.brief().level, wardline_event::Severity::High);
     rule.attributes.id = "new".to_owned();

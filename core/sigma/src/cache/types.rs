@@ -11,10 +11,12 @@ use crate::ast::{Cidr, Condition, Detection, Expand, Item, Matcher, Node, Order,
 use crate::attributes::{Attributes, Related};
 use crate::cache::CacheError;
 use crate::cache::codec::{Reader, Stored, Writer};
+use crate::class::{Expr, Slow};
 use crate::correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationType, Expression, Operator, RuleExpression,
     Threshold, Timespan,
 };
+use crate::discriminator::Discriminator;
 use crate::error::{Pos, Span};
 use crate::filter::{Filter, FilterRules};
 use crate::literal::Required;
@@ -131,6 +133,22 @@ fields!(TextPattern { tokens, cased } where |p| p.tokens.iter().all(|t| !matches
 variants!(Token { 0 Lit(text), 1 One, 2 Many, 3 Dash });
 fields!(Required { any, length });
 fields!(Flags { case_insensitive, multi_line, dot_all });
+
+fields!(Discriminator { field, examples, outcomes, numbers } where Discriminator::is_sound);
+fields!(Slow { field, other, matcher });
+variants!(Expr {
+    0 And(parts),
+    1 Or(parts),
+    2 Not(part),
+    3 Has(field),
+    4 Null(field),
+    5 Bit(bit),
+    6 Late(bit, field),
+    7 Any(bits),
+    8 LateAny(field, bits),
+    9 Byte(field, byte),
+    10 Slow(index),
+});
 
 fields!(Alias { name, fields });
 variants!(CorrelationType {
