@@ -5,13 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
+use wardline_agent::link::{Enrolled, ToCourier, ToGuard, VERSION};
+use wardline_agent::outbox::Lane;
 use wardline_agent::spool::Spool;
 use wardline_event::DeviceId;
 use wardline_fuzz::classes_seed;
 use wardline_wire::make_batch;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{
-    AgentMessage, Batch, Command, Isolate, KillProcess, Record, RecordKind, Release, SetPolicy, agent_message,
+    AgentMessage, Batch, Command, Isolate, KillProcess, Record, RecordKind, Release, SetPolicy,
+    SignedCommand, agent_message,
 };
 
 fn main() {
@@ -73,4 +76,29 @@ fn main() {
     put("spool/damaged", &damaged);
     put("spool/empty", b"WLSPOOL1");
     put("sigma_classes/whole", &classes_seed());
+
+    let signed = SignedCommand { command: vec![1, 2, 3], signature: vec![4; 64] };
+    let words = [
+        ToGuard::Hello { version: VERSION, unconfined: "no Landlock".into() },
+        ToGuard::Beat,
+        ToGuard::Read { lane: Lane::Telemetry, from: 7 },
+        ToGuard::Ack { spool: [9; 16], up_to: 7 },
+        ToGuard::Command(signed.clone()),
+        ToGuard::Hubs(vec!["10.0.0.1:8701".parse().unwrap(), "[fd00::1]:8701".parse().unwrap()]),
+        ToGuard::Certificate { key_der: vec![1; 9], certificate_der: vec![2; 9] },
+        ToGuard::Connected(true),
+        ToGuard::NotEnrolled("no".into()),
+    ];
+    put("link/conversation", &words.iter().flat_map(ToGuard::encode).collect::<Vec<u8>>());
+    let enrolled = Enrolled {
+        device: DeviceId(77),
+        command_key: [3; 32],
+        key_der: vec![1; 9],
+        certificate_der: vec![2; 9],
+        authority_der: vec![3; 9],
+        policy: signed,
+    };
+    put("link/enrolled", &ToGuard::Enrolled(Box::new(enrolled)).encode());
+    put("link/to_courier", &ToCourier::Stored(true).encode()[4..]);
+    put("link/longest", &[0xff; 4]);
 }

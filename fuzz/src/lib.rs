@@ -5,6 +5,7 @@
 //! committed corpus on every test run (`tests/replay.rs`).
 
 mod commands;
+mod link;
 mod logs;
 mod netlink;
 mod ocsf;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("command", commands::verify),
     ("enrolment_token", wire::token),
     ("isolation_record", state::isolation_record),
+    ("link", link::to_guard),
     ("log_evtx", logs::evtx),
     ("log_json", logs::json),
     ("log_lines", logs::lines),

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use wardline_actions::Wish;
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::{Ruleset, SharedProcesses};
+use wardline_agent::keeper::CourierHost;
 use wardline_agent::outbox::Budget;
 use wardline_agent::running::{Running, Setup, start};
 use wardline_agent::state::StateDir;
@@ -103,6 +104,7 @@ impl Exercise {
                 clock,
                 random,
                 budget: Budget { findings: 4 << 20, telemetry: 16 << 20 },
+                courier: CourierHost::Thread,
             })?;
             devices.insert(spec.host, Device { machine, agent, id: identity.device.to_string() });
         }

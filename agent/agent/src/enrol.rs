@@ -1,6 +1,7 @@
 //! Enrolment: a key made here, a certificate from the hub, and the hub's word on what to obey.
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use ring::digest;
 use tonic::Code;
 use wardline_event::{DeviceId, Timestamp};
 use wardline_policy::DevicePolicy;
@@ -9,6 +10,7 @@ use wardline_wire::proto::{DeviceFacts, EnrolRequest, RenewRequest, command::Kin
 use wardline_wire::{CommandKey, EnrolmentToken, Refusal};
 
 use crate::known_hubs::KnownHubs;
+use crate::link::Enrolled;
 use crate::state::{Identity, StateDir, StateError};
 use crate::tls;
 
@@ -47,7 +49,8 @@ fn key_and_request() -> Result<(KeyPair, Vec<u8>), EnrolError> {
     Ok((key, der))
 }
 
-/// Enrols this machine with the hub at `hub` (`host:port`) and stores its identity and first policy.
+/// Enrols this machine with the hub at `hub` (`host:port`) and stores its identity and first policy, all in this process:
+/// for tests and exercises. A machine's own agent has a courier [`ask`].
 pub async fn enrol(
     hub: &str,
     token: &EnrolmentToken,
@@ -55,12 +58,23 @@ pub async fn enrol(
     state: &StateDir,
     now: Timestamp,
 ) -> Result<Identity, EnrolError> {
+    let enrolled = ask(hub, &token.secret_text(), token.authority, facts).await?;
+    accept(hub, token, enrolled, state, now)
+}
+
+/// Asks the hub to enrol this machine. Speaks to the network, so a courier does it.
+pub async fn ask(
+    hub: &str,
+    secret: &str,
+    authority: [u8; 32],
+    facts: DeviceFacts,
+) -> Result<Enrolled, EnrolError> {
     let (key, csr_der) = key_and_request()?;
-    let config = tls::for_enrolment(token.authority).map_err(|e| EnrolError::Connect(e.to_string()))?;
+    let config = tls::for_enrolment(authority).map_err(|e| EnrolError::Connect(e.to_string()))?;
     let channel = tls::connect(hub, config, KnownHubs::default())
         .await
         .map_err(|e| EnrolError::Connect(tls::explain(hub, &e)))?;
-    let request = EnrolRequest { secret: token.secret_text(), csr_der, facts: Some(facts) };
+    let request = EnrolRequest { secret: secret.to_owned(), csr_der, facts: Some(facts) };
     let reply = HubClient::new(channel)
         .enrol(request)
         .await
@@ -76,42 +90,59 @@ pub async fn enrol(
     let [certificate, authority] = reply.certificate_chain.as_slice() else {
         return Err(answer("certificate chain"));
     };
-    let identity = Identity {
+    let policy = reply.policy.ok_or_else(|| answer("policy"))?;
+    Ok(Enrolled {
         device: DeviceId::from_bytes(id),
-        hub: hub.to_owned(),
-        command_key: CommandKey(command_key),
-        enrolled: now,
+        command_key,
         key_der: key.serialize_der(),
         certificate_der: certificate.clone(),
         authority_der: authority.clone(),
+        policy,
+    })
+}
+
+/// Stores what a hub gave, if it is from the hub that the token names.
+pub fn accept(
+    hub: &str,
+    token: &EnrolmentToken,
+    enrolled: Enrolled,
+    state: &StateDir,
+    now: Timestamp,
+) -> Result<Identity, EnrolError> {
+    let Enrolled { device, command_key, key_der, certificate_der, authority_der, policy } = enrolled;
+    if digest::digest(&digest::SHA256, &authority_der).as_ref() != token.authority {
+        return Err(EnrolError::Answer("the authority is not the one that the token names".to_owned()));
+    }
+    let identity = Identity {
+        device,
+        hub: hub.to_owned(),
+        command_key: CommandKey(command_key),
+        enrolled: now,
+        key_der,
+        certificate_der,
+        authority_der,
     };
-    let policy = reply.policy.ok_or_else(|| answer("policy"))?;
     read_policy(&identity, &policy, now).map_err(|e| EnrolError::Answer(e.to_string()))?;
     store_policy(state, &policy)?;
     state.set_identity(&identity)?;
     Ok(identity)
 }
 
-/// Gets a fresh certificate with a fresh key, while the old one is still valid.
+/// Gets a fresh certificate with a fresh key, while the old one is still valid: key and certificate, DER.
 pub async fn renew(
-    identity: &Identity,
+    hub: &str,
     client: &mut HubClient<tonic::transport::Channel>,
-    state: &StateDir,
-) -> Result<Identity, EnrolError> {
+) -> Result<(Vec<u8>, Vec<u8>), EnrolError> {
     let (key, csr_der) = key_and_request()?;
-    let hub = &identity.hub;
     let refused = |status: tonic::Status| match status.code() {
         Code::Unavailable | Code::Unknown => EnrolError::Connect(tls::explain(hub, &status)),
-        _ => EnrolError::Refused { hub: hub.clone(), why: status.message().to_owned() },
+        _ => EnrolError::Refused { hub: hub.to_owned(), why: status.message().to_owned() },
     };
     let reply = client.renew(RenewRequest { csr_der }).await.map_err(refused)?.into_inner();
-    let Some(certificate) = reply.certificate_chain.first() else {
+    let Some(certificate) = reply.certificate_chain.into_iter().next() else {
         return Err(EnrolError::Answer("certificate chain".into()));
     };
-    let renewed =
-        Identity { key_der: key.serialize_der(), certificate_der: certificate.clone(), ..identity.clone() };
-    state.set_identity(&renewed)?;
-    Ok(renewed)
+    Ok((key.serialize_der(), certificate))
 }
 
 /// A policy command was not accepted; the one before stays in force.

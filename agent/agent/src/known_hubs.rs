@@ -11,7 +11,7 @@ struct Known {
     reached: Option<SocketAddr>,
 }
 
-/// The hub's addresses, shared between the courier, which learns them, and the guard, which must not ask anybody.
+/// The hub's addresses: at the courier, which learns them, and at the guard, which is told and must not ask anybody.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHubs(Arc<Mutex<Known>>);
 
@@ -38,6 +38,11 @@ impl KnownHubs {
     /// The hub proved at this address who it is.
     pub fn reached(&self, address: SocketAddr) {
         self.known().reached = Some(address);
+    }
+
+    /// These are the addresses now, the surest first.
+    pub fn replace(&self, addresses: Vec<SocketAddr>) {
+        *self.known() = Known { reached: None, before: addresses };
     }
 
     /// All known addresses, the surest first. Never waits for the network.

@@ -1,15 +1,22 @@
 //! The agent: the detection loop, the spool, enrolment, and the stream to the hub.
 //!
-//! Two halves that share nothing but the [`outbox`] and a queue of commands:
+//! Two halves that share nothing but a [`link`] with few words:
 //!
-//! - the [`guard`] sees, decides and acts. It opens no socket and goes on alone when the hub is gone;
-//! - the [`courier`] talks to the hub. It touches neither processes nor the packet filter.
+//! - the [`guard`] sees, decides, acts and keeps the records. It opens no socket to the network, reads nothing that came
+//!   from there but signed commands, and goes on alone when the courier or the hub is gone;
+//! - the [`courier`] talks to the hub. It needs neither rights nor files, and runs as a process that has none.
+//!
+//! The [`desk`] is where the guard serves the courier; the [`keeper`] starts the courier again when it ends.
 
+mod bell;
 pub mod clock;
 pub mod courier;
+pub mod desk;
 pub mod enrol;
 pub mod guard;
+pub mod keeper;
 pub mod known_hubs;
+pub mod link;
 pub mod outbox;
 pub mod running;
 pub mod spool;

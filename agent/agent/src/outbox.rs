@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tracing::warn;
 use wardline_wire::MAX_RECORD_BYTES;
 use wardline_wire::proto::RecordKind;
 
+use crate::bell::Bell;
 use crate::spool::{OpenReport, Run, Spool, SpoolError};
 
 /// The two spools. Findings and action updates are few and precious; telemetry is plenty.
@@ -77,7 +77,7 @@ struct Queue {
     written: u64,
 }
 
-/// Both spools, shared between the guard, which fills them, and the courier, which empties them.
+/// Both spools, shared between the guard, which fills them, and the desk, which empties them for the courier.
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
@@ -86,7 +86,7 @@ pub struct Outbox {
     /// How often the log was told of a failing disk.
     failures: AtomicU64,
     /// Rings when there is something new in a spool.
-    pub wake: Notify,
+    pub bell: Bell,
 }
 
 impl Outbox {
@@ -109,7 +109,7 @@ impl Outbox {
             queued: Condvar::new(),
             lanes,
             failures: AtomicU64::new(0),
-            wake: Notify::new(),
+            bell: Bell::new().map_err(SpoolError::io("making the bell of", dir))?,
         })
     }
 
@@ -161,7 +161,7 @@ impl Outbox {
         queue.in_hand = 0;
         queue.written += events + overflowed[Lane::Telemetry as usize];
         drop(queue);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Appends a record to its spool. What cannot be kept is counted there and named in the log.

@@ -1,4 +1,4 @@
-//! A running agent: a thread per sensor, one for orders, one for the courier.
+//! A running agent: a thread per sensor, one for orders, one that serves the courier.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tracing::error;
 use wardline_event::{BootId, SensorState, SensorStatus};
 use wardline_respond::{Responder, record};
@@ -15,8 +14,9 @@ use wardline_sense::{Sensed, Sensor};
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
-use crate::courier::Courier;
+use crate::desk::Desk;
 use crate::guard::{Encryptor, Guard, Parts, Ruleset, SharedProcesses};
+use crate::keeper::{self, CourierHost, Means};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
 use crate::spool::SpoolError;
@@ -70,6 +70,8 @@ pub struct Setup {
     pub random: fn() -> [u8; 16],
     /// How much disk the spool may use.
     pub budget: Budget,
+    /// Where the courier runs.
+    pub courier: CourierHost,
 }
 
 /// A running agent. [`Running::stop`] ends it cleanly.
@@ -77,17 +79,17 @@ pub struct Running {
     guard: Arc<Mutex<Guard>>,
     outbox: Arc<Outbox>,
     stopping: Arc<AtomicBool>,
-    stop_courier: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    courier: Option<JoinHandle<()>>,
-    /// True while the hub listens.
-    connected: Arc<AtomicBool>,
+    desk: Arc<Desk>,
+    keeper: Option<JoinHandle<()>>,
     /// Keeps other agents out of the folder for as long as this one runs.
     _lock: std::fs::File,
 }
 
 /// How long a sensor may wait for events, and stopping for a sensor.
 const POLL: Duration = Duration::from_millis(250);
+/// Commands that may wait to be looked at.
+const COMMANDS: usize = 64;
 /// How long a hub that listens may take for what still waits when the agent stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -96,7 +98,7 @@ fn lock(guard: &Mutex<Guard>) -> std::sync::MutexGuard<'_, Guard> {
 }
 
 /// The outbox may wait for the disk; the guard is not kept waiting with it.
-fn heartbeat(guard: &Mutex<Guard>, outbox: &Outbox) -> Heartbeat {
+pub(crate) fn heartbeat(guard: &Mutex<Guard>, outbox: &Outbox) -> Heartbeat {
     let events = outbox.events();
     lock(guard).heartbeat(events)
 }
@@ -109,7 +111,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     }
     let held = setup.state.lock()?;
     let outbox = Arc::new(Outbox::open(&setup.state.path().join("spool"), setup.budget, setup.random)?);
-    let hubs = known_hubs(&identity.hub, &setup.state)?;
+    let hubs = known_hubs(&identity.hub, &setup.state);
     let mut guard = Guard::new(Parts {
         state: setup.state.clone(),
         identity: identity.clone(),
@@ -130,15 +132,27 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
     }
     let guard = Arc::new(Mutex::new(guard));
     let stopping = Arc::new(AtomicBool::new(false));
-    let (stop_courier, stopped) = watch::channel(false);
+    let (commands, orders) = mpsc::sync_channel(COMMANDS);
+    let desk = Arc::new(Desk {
+        guard: Arc::clone(&guard),
+        outbox: Arc::clone(&outbox),
+        state: setup.state,
+        identity: Mutex::new(identity),
+        facts: setup.facts,
+        boot: setup.boot,
+        hubs,
+        commands,
+        connected: AtomicBool::new(false),
+        closing: AtomicBool::new(false),
+        courier: Mutex::default(),
+    });
     let mut running = Running {
         guard: Arc::clone(&guard),
         outbox: Arc::clone(&outbox),
         stopping: Arc::clone(&stopping),
-        stop_courier,
         threads: Vec::new(),
-        courier: None,
-        connected: Arc::default(),
+        desk: Arc::clone(&desk),
+        keeper: None,
         _lock: held,
     };
 
@@ -158,35 +172,14 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
             }
         })?;
     }
-    let (commands, orders) = mpsc::channel();
     {
         let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
         running.spawn("orders", move || take_orders(&orders, &guard, &stopping))?;
     }
-    let courier = Courier {
-        state: setup.state,
-        identity,
-        facts: setup.facts,
-        boot: setup.boot,
-        outbox: Arc::clone(&outbox),
-        hubs,
-        commands,
-        heartbeat: {
-            let guard = Arc::clone(&guard);
-            let outbox = Arc::clone(&outbox);
-            Arc::new(move || heartbeat(&guard, &outbox))
-        },
-        clock: setup.clock,
-        random: setup.random,
-        connected: Arc::clone(&running.connected),
-        renewal_tried: None,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::Os { doing: "starting the courier's runtime", source })?;
-    running.spawn("courier", move || runtime.block_on(courier.run(stopped)))?;
-    running.courier = running.threads.pop();
+    let means = Means { clock: setup.clock, random: setup.random };
+    let host = setup.courier;
+    running.spawn("keeper", move || keeper::keep(&desk, host, &means))?;
+    running.keeper = running.threads.pop();
     Ok(running)
 }
 
@@ -243,11 +236,12 @@ impl Running {
         // Nobody adds any more: what came since the scribe's last round.
         self.outbox.write(Duration::ZERO);
         let until = Instant::now() + LAST_WORDS;
-        while self.connected.load(Ordering::Relaxed) && self.outbox.waiting() > 0 && Instant::now() < until {
+        let connected = || self.desk.connected.load(Ordering::Relaxed);
+        while connected() && self.outbox.waiting() > 0 && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
         }
-        let _ = self.stop_courier.send(true);
-        self.courier.take().into_iter().for_each(join);
+        self.desk.closing.store(true, Ordering::Relaxed);
+        self.keeper.take().into_iter().for_each(join);
     }
 }
 
@@ -282,24 +276,16 @@ fn take_orders(orders: &mpsc::Receiver<SignedCommand>, guard: &Mutex<Guard>, sto
 }
 
 /// What is known of the hub's addresses before it has been reached. In isolation names cannot be resolved: then it is
-/// what the isolation keeps open. Asking for a name may take long, and the guard does not wait for it.
-fn known_hubs(hub: &str, state: &StateDir) -> Result<KnownHubs, StartError> {
+/// what the isolation keeps open. Names are the courier's to ask for.
+fn known_hubs(hub: &str, state: &StateDir) -> KnownHubs {
     let hubs = KnownHubs::default();
     if let Ok(Some(isolation)) = record::load(state.path())
         && isolation.released.is_none()
     {
         hubs.expect(isolation.hubs);
     }
-    if let Ok(address) = hub.parse() {
-        hubs.expect([address]);
-    } else {
-        let (hubs, hub) = (hubs.clone(), hub.to_owned());
-        thread::Builder::new()
-            .name("resolve".to_owned())
-            .spawn(move || hubs.resolve(&hub))
-            .map_err(|source| StartError::Os { doing: "starting a thread", source })?;
-    }
-    Ok(hubs)
+    hubs.expect(hub.parse());
+    hubs
 }
 
 /// What this machine says about itself.

@@ -27,7 +27,6 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use wardline_wire::HUB_TLS_NAME;
 
 use crate::known_hubs::KnownHubs;
-use crate::state::Identity;
 
 /// How long a hub may take to say its first word. One that waits for ours instead is spoken to after that.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -50,8 +49,20 @@ pub fn for_enrolment(authority: [u8; 32]) -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
+/// What an enrolled device shows, and whom it trusts.
+#[derive(Clone)]
+#[allow(clippy::struct_field_names, reason = "as the identity, the protocol and rustls call them")]
+pub struct Credentials {
+    /// Its private key, PKCS #8.
+    pub key_der: Vec<u8>,
+    /// Its certificate, X.509.
+    pub certificate_der: Vec<u8>,
+    /// The hub's authority, X.509.
+    pub authority_der: Vec<u8>,
+}
+
 /// For an enrolled device: trusts its hub's authority, shows its own certificate.
-pub fn for_device(identity: &Identity) -> Result<ClientConfig, TlsError> {
+pub fn for_device(identity: &Credentials) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from(identity.authority_der.clone());
     roots.add(authority.clone())?;

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::{Ruleset, SharedProcesses};
+use wardline_agent::keeper::CourierHost;
 use wardline_agent::outbox::Budget;
 use wardline_agent::running::{Running, Setup, facts, start};
 use wardline_agent::state::StateDir;
@@ -129,6 +132,10 @@ async fn enrol(hub: &RunningHub, folder: &Path) -> StateDir {
 }
 
 fn agent(state: &StateDir, machine: &Machine, clock: Arc<dyn Clock>) -> Running {
+    agent_with(state, machine, clock, CourierHost::Thread)
+}
+
+fn agent_with(state: &StateDir, machine: &Machine, clock: Arc<dyn Clock>, courier: CourierHost) -> Running {
     start(Setup {
         hub: None,
         state: state.clone(),
@@ -143,6 +150,7 @@ fn agent(state: &StateDir, machine: &Machine, clock: Arc<dyn Clock>) -> Running 
         clock,
         random: random_bytes::<16>,
         budget: Budget::default(),
+        courier,
     })
     .unwrap()
 }
@@ -232,5 +240,55 @@ async fn a_certificate_is_renewed_after_two_thirds_of_its_life_and_not_before() 
             "it stays the same device"
         );
     }
+    hub.stop().await;
+}
+
+/// Couriers that an attacker has turned: what each says to the guard as shell commands, with the line as its standard input
+/// and output.
+const HOSTILE: &[&str] = &[
+    "head -c 300000 /dev/urandom >&0",
+    // A frame that is longer than any, announced.
+    "printf '\\377\\377\\377\\377' >&0; exec sleep 60",
+    // A question before it has said hello.
+    "printf '\\001\\000\\000\\000\\004' >&0; exec sleep 60",
+    // Hello, and then for ever a question whose answers it does not take.
+    "printf '\\007\\000\\000\\000\\001\\001\\000\\000\\000\\000\\000' >&0; \
+     while printf '\\001\\000\\000\\000\\004'; do :; done >&0",
+    "exit 3",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_courier_that_speaks_nonsense_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = hub(dir.path(), SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let state = enrol(&hub, dir.path()).await;
+    let (machine, clock): (_, Arc<dyn Clock>) = (Machine::default(), Arc::new(SystemClock));
+    let started = Arc::new(AtomicU64::new(0));
+    let launch = {
+        let started = Arc::clone(&started);
+        move |line: OwnedFd| {
+            let n = started.fetch_add(1, Ordering::Relaxed) as usize;
+            Command::new("/bin/sh").arg("-c").arg(HOSTILE[n % HOSTILE.len()]).stdin(Stdio::from(line)).spawn()
+        }
+    };
+    let running = agent_with(&state, &machine, clock.clone(), CourierHost::Process(Box::new(launch)));
+    let mut sent = 0;
+    until("each had its turn", async || {
+        machine.starts(sent + 1..=sent + 20);
+        sent += 20;
+        started.load(Ordering::Relaxed) >= HOSTILE.len() as u64
+    })
+    .await;
+    // The guard goes on, and says what happened; an honest courier then brings all of it.
+    let beat = running.heartbeat();
+    assert!(beat.counters.unwrap().findings >= HOSTILE.len() as u64 - 2, "{beat:?}");
+    until("it takes in events all the while", async || {
+        running.heartbeat().counters.is_some_and(|c| c.spooled == u64::from(sent))
+    })
+    .await;
+    stop(running).await;
+    let running = agent(&state, &machine, clock);
+    until("nothing was lost", async || stored(&hub).await == i64::from(sent)).await;
+    stop(running).await;
     hub.stop().await;
 }

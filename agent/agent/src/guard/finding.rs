@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use tracing::{info, warn};
 use wardline_event::{
-    ActionTaken, AuditView, Body, Disposition, Event, Finding, MatchedField, ProcessKey, RuleRef, SensorKind,
-    SensorLoss, Severity, Technique, ocsf,
+    ActionTaken, AuditView, Body, Disposition, Event, Finding, MatchedField, ProcessKey, RuleRef, Severity,
+    ocsf,
 };
 use wardline_policy::{Decision, Response, decide};
 use wardline_respond::{KillError, KillReport};
@@ -14,8 +14,6 @@ use wardline_wire::proto::RecordKind;
 
 use super::Guard;
 
-/// The id of findings about sensors, which no rule file makes.
-const SILENCE: &str = "5b0f2c9e-6a0c-4c0b-9a3e-0d6f7c1f5e21";
 /// What killing is called wherever people read it.
 pub(super) const KILL: &str = "kill process tree";
 
@@ -139,51 +137,6 @@ impl Guard {
             };
             self.record(&finding);
         }
-    }
-
-    /// A sensor that saw sees no more, or not for certain: somebody may have blinded it.
-    pub(super) fn fell_silent(&mut self, sensor: SensorKind, total: u64, reason: &str) {
-        let agent = self.own_process();
-        let event = Event {
-            id: self.fresh_id(),
-            time: self.now(),
-            product: "linux".into(),
-            simulated: sensor == SensorKind::Simulated,
-            body: Body::Loss(SensorLoss { sensor, lost: 0, total, agent }),
-        };
-        let finding = Finding {
-            id: self.fresh_id(),
-            time: event.time,
-            simulated: event.simulated,
-            severity: Severity::High,
-            rule: RuleRef {
-                id: SILENCE.to_owned(),
-                title: "A sensor of this device no longer sees".to_owned(),
-                description:
-                    "What happens on the device may go unseen since then. Find out whether somebody did it."
-                        .to_owned(),
-                source: String::new(),
-            },
-            // Impair Defenses: Disable or Modify Tools.
-            techniques: vec![Technique("T1562.001".to_owned())],
-            matched: vec![MatchedField {
-                selection: "sensor".to_owned(),
-                field: sensor.title().to_owned(),
-                pattern: "was live".to_owned(),
-                value: reason.to_owned(),
-            }],
-            event,
-            ancestors: Vec::new(),
-            action: ActionTaken {
-                disposition: Disposition::Recorded,
-                action: String::new(),
-                by: "the agent itself".to_owned(),
-                detail: format!("{}: {reason}", sensor.title()),
-                decided_after_us: 0,
-                done_after_us: None,
-            },
-        };
-        self.record(&finding);
     }
 
     /// Tells of a finding: in the agent's own log, and to the hub.

@@ -6,6 +6,7 @@
 mod correlate;
 mod encryptor;
 mod finding;
+mod itself;
 mod orders;
 mod rules;
 
@@ -31,6 +32,7 @@ use crate::outbox::{EventAccount, Outbox};
 use crate::state::{Identity, StateDir, StateError};
 pub use encryptor::Encryptor;
 use finding::Reason;
+pub use itself::OwnFinding;
 pub use orders::Orders;
 pub use rules::{RuleProblem, Ruleset};
 
@@ -204,7 +206,7 @@ impl Guard {
                 if known.state == SensorState::Live
                     && let SensorState::Degraded { reason } | SensorState::Off { reason } = &state
                 {
-                    self.fell_silent(kind, total, reason);
+                    self.fell_silent(kind, reason);
                 }
                 known.lost
             }
@@ -313,7 +315,7 @@ impl Guard {
             isolation,
             mode: self.policy.mode.as_str().to_owned(),
             rules_loaded: self.parts.rules.len() as u64,
-            rss_bytes: rss_bytes(),
+            rss_bytes: rss_bytes("/proc/self/statm"),
             policy_digest: self.policy_digest.clone(),
         }
     }
@@ -339,9 +341,9 @@ fn kind_name(kind: SensorKind) -> String {
     serde_json::to_value(kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// This process's resident memory; 0 where `/proc` does not tell.
-fn rss_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
+/// A process's resident memory, from its `statm`; 0 where `/proc` does not tell.
+pub(crate) fn rss_bytes(statm: &str) -> u64 {
+    let pages = std::fs::read_to_string(statm)
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0) * rustix::param::page_size() as u64

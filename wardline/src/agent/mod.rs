@@ -1,5 +1,7 @@
 //! `wardline agent`: enrol, run, release.
 
+mod courier;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +14,8 @@ use serde_json::json;
 use tracing::{info, warn};
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::Ruleset;
+use wardline_agent::keeper::CourierHost;
+use wardline_agent::link::Enrol;
 use wardline_agent::outbox::Budget;
 use wardline_agent::running::{Setup, facts, start};
 use wardline_agent::state::StateDir;
@@ -37,6 +41,9 @@ pub enum AgentCommand {
     /// Undo an isolation at the machine; needs root, and neither hub nor network
     #[command(after_help = "Example:\n  sudo wardline agent release --local")]
     Release(ReleaseArgs),
+    /// The part of a running agent that speaks with the hub; started by it
+    #[command(hide = true)]
+    Courier(courier::CourierArgs),
 }
 
 #[derive(Args)]
@@ -88,6 +95,7 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
             watch(args)?;
         }
         AgentCommand::Release(args) => return release(args),
+        AgentCommand::Courier(args) => courier::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -159,14 +167,10 @@ pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
         }
         warn!("this machine was enrolled before; it gets a new identity");
     }
-    let enrolled = wardline_agent::enrol::enrol(
-        hub,
-        &token,
-        facts(env!("CARGO_PKG_VERSION")),
-        &state,
-        SystemClock.now(),
-    );
-    data::runtime()?.block_on(enrolled)?;
+    let facts = prost::Message::encode_to_vec(&facts(env!("CARGO_PKG_VERSION")));
+    let wish = Enrol { hub: hub.to_owned(), secret: token.secret_text(), authority: token.authority, facts };
+    let enrolled = courier::enrol(wish)?;
+    wardline_agent::enrol::accept(hub, &token, enrolled, &state, SystemClock.now())?;
     Ok(())
 }
 
@@ -195,6 +199,7 @@ fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
 
 fn watch(args: &RunArgs) -> anyhow::Result<()> {
     let state = StateDir::open(&args.folder.path("agent")?)?;
+    let hub = args.hub.clone().map_or_else(|| state.identity().map(|identity| identity.hub), Ok)?;
     let rules = load_rules(&args.rules)?;
     let rule_count = rules.len();
     let protected = Protected { executables: DevicePolicy::default().never_kill, ..Protected::default() };
@@ -218,6 +223,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
         clock: Arc::new(SystemClock),
         random: data::random,
         budget: Budget::default(),
+        courier: CourierHost::Process(courier::launch(&hub)),
     })?;
     let mode = running.heartbeat().mode;
     if args.supervised {
