@@ -49,6 +49,7 @@ replay!(
     command,
     enrolment_token,
     isolation_record,
+    link,
     log_evtx,
     log_json,
     log_lines,
