@@ -1,31 +1,40 @@
 //! The agent's own files, which a failing disk may have changed.
 
 use std::fs;
+use std::path::Path;
 
 use wardline_agent::guard::Orders;
 use wardline_agent::state::{StateDir, StateError};
 use wardline_event::Timestamp;
+use wardline_respond::Rung;
+use wardline_respond::measure::checked_hubs;
 use wardline_respond::record::{self, Due};
 
-/// The record of an isolation: what is read is written back as the same, and ends once it is released.
+/// The record of a containment: what is read is written back as the same, and ends once it is released.
 pub fn isolation_record(data: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dir = folder.path();
-    fs::write(dir.join(record::FILE), data).expect("a temporary file");
-    let Ok(read) = record::load(dir) else {
+    for rung in record::SINGLE {
+        containment_record(dir, &rung, data);
+    }
+}
+
+fn containment_record(dir: &Path, rung: &Rung, data: &[u8]) {
+    fs::write(dir.join(record::file_name(rung)), data).expect("a temporary file");
+    let Ok(read) = record::load(dir, rung) else {
         // A damaged record is set aside, so that it does not stand in the way of the next.
-        assert!(record::mark_released(dir, Timestamp(5), "somebody").is_err());
-        assert!(record::load(dir).is_ok_and(|r| r.is_none()));
+        assert!(record::mark_released(dir, rung, Timestamp(5), "somebody").is_err());
+        assert!(record::load(dir, rung).is_ok_and(|r| r.is_none()));
         return;
     };
     let read = read.expect("the file is there");
-    let _ = read.spec().checked_hubs();
+    let _ = checked_hubs(read.measure.hubs());
     assert_eq!(record::due(&read, read.expires), Due::Release, "it never lasts beyond its end");
     let _ = record::due(&read, Timestamp(i64::MIN));
     record::save(dir, &read).expect("a temporary file");
-    assert_eq!(record::load(dir).expect("our own file"), Some(read));
-    record::mark_released(dir, Timestamp(5), "somebody").expect("our own file");
-    let released = record::load(dir).expect("our own file").expect("it stays for people to read");
+    assert_eq!(record::load(dir, rung).expect("our own file"), Some(read));
+    record::mark_released(dir, rung, Timestamp(5), "somebody").expect("our own file");
+    let released = record::load(dir, rung).expect("our own file").expect("it stays for people to read");
     assert_eq!(record::due(&released, Timestamp(i64::MIN)), Due::Release);
 }
 

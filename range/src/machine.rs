@@ -12,7 +12,7 @@ use wardline_event::{
 };
 use wardline_event::{FileActivity, FileOp};
 use wardline_respond::{
-    IsolateError, IsolationReport, IsolationSpec, KillError, KillReport, ReleaseReport, Responder, Victim,
+    ContainError, Contained, Holds, KillError, KillReport, Measure, Responder, Rung, Victim,
 };
 use wardline_sense::{Sensed, Sensor, SensorError};
 
@@ -29,11 +29,34 @@ struct State {
     names: BTreeMap<String, ProcessKey>,
     processes: BTreeMap<ProcessKey, Simulated>,
     next_pid: u32,
-    isolated: bool,
+    contained: BTreeMap<Rung, Measure>,
     queue: VecDeque<Sensed>,
     produced: u64,
     /// True while the sensor waits in `poll` with nothing to hand over: all was dealt with.
     idle: bool,
+}
+
+/// The ports that a cut of SMB, RDP, SSH and WinRM closes.
+const EAST_WEST: [u16; 6] = [22, 139, 445, 3389, 5985, 5986];
+
+impl State {
+    fn isolated(&self) -> bool {
+        self.contained.contains_key(&Rung::Isolation)
+    }
+
+    /// What stands in the way of a connection.
+    fn prevents(&self, process: &ProcessKey, port: u16) -> Option<Prevented> {
+        let mut line = std::iter::successors(Some(*process), |key| self.processes.get(key)?.parent);
+        if self.isolated() {
+            Some(Prevented::Isolated)
+        } else if (self.contained.contains_key(&Rung::EastWest) && EAST_WEST.contains(&port))
+            || line.any(|key| self.contained.contains_key(&Rung::Process(key)))
+        {
+            Some(Prevented::Cut)
+        } else {
+            None
+        }
+    }
 }
 
 /// A simulated machine. Cheap to clone: sensor, responder and script share one state.
@@ -55,6 +78,8 @@ pub enum Prevented {
     ProcessDead,
     /// The device is isolated.
     Isolated,
+    /// The network of the process, or this kind of connection, is cut.
+    Cut,
 }
 
 impl Prevented {
@@ -63,6 +88,7 @@ impl Prevented {
         match self {
             Self::ProcessDead => "the process that would do it is dead",
             Self::Isolated => "the device is isolated",
+            Self::Cut => "its network is cut",
         }
     }
 }
@@ -79,7 +105,7 @@ impl Machine {
             names: BTreeMap::new(),
             processes: BTreeMap::new(),
             next_pid: 400,
-            isolated: false,
+            contained: BTreeMap::new(),
             queue: VecDeque::new(),
             produced: 0,
             idle: false,
@@ -183,11 +209,8 @@ impl Machine {
         let mut state = self.lock();
         let actor = Self::alive(&state, by)?;
         // A packet filter in the way: the attempt is seen and refused.
-        let (op, result) = if state.isolated {
-            (NetworkOp::Refuse, Err(Prevented::Isolated))
-        } else {
-            (NetworkOp::Open, Ok(()))
-        };
+        let result = state.prevents(&actor.key, port).map_or(Ok(()), Err);
+        let op = if result.is_err() { NetworkOp::Refuse } else { NetworkOp::Open };
         let body = NetworkActivity {
             op,
             actor,
@@ -222,12 +245,12 @@ impl Machine {
     pub fn reaches_out(&self, name: &str) -> Result<(), Prevented> {
         let state = self.lock();
         Self::alive(&state, name)?;
-        if state.isolated { Err(Prevented::Isolated) } else { Ok(()) }
+        if state.isolated() { Err(Prevented::Isolated) } else { Ok(()) }
     }
 
     /// Whether others can reach this machine now.
     pub fn reachable(&self) -> Result<(), Prevented> {
-        if self.lock().isolated { Err(Prevented::Isolated) } else { Ok(()) }
+        if self.lock().isolated() { Err(Prevented::Isolated) } else { Ok(()) }
     }
 
     /// The key of a process that a script named, dead or alive.
@@ -322,18 +345,30 @@ impl Responder for Machine {
         Ok(report)
     }
 
-    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
+    fn contain(&mut self, measure: &Measure) -> Result<Contained, ContainError> {
         let began = Instant::now();
-        let hubs = spec.checked_hubs()?;
-        let replaced = std::mem::replace(&mut self.lock().isolated, true);
-        Ok(IsolationReport { hubs, replaced, took: began.elapsed() })
+        match measure {
+            Measure::Isolation(spec) => drop(spec.checked_hubs()?),
+            Measure::Process(spec) if !self.lock().processes.get(&spec.process).is_some_and(|p| p.alive) => {
+                return Err(KillError::Gone(spec.process).into());
+            }
+            _ => {}
+        }
+        let replaced = self.lock().contained.insert(measure.rung(), measure.clone()).is_some();
+        Ok(Contained { replaced, took: began.elapsed(), notes: Vec::new() })
     }
 
-    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
-        Ok(ReleaseReport { was_isolated: std::mem::take(&mut self.lock().isolated) })
+    fn release(&mut self, rung: &Rung) -> Result<bool, ContainError> {
+        Ok(self.lock().contained.remove(rung).is_some())
     }
 
-    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
-        Ok(self.lock().isolated)
+    fn holds(&mut self, measure: &Measure) -> Result<Holds, ContainError> {
+        let holds = self.lock().contained.get(&measure.rung()) == Some(measure);
+        Ok(if holds { Holds::Yes } else { Holds::No })
+    }
+
+    fn cut_processes(&mut self) -> Vec<ProcessKey> {
+        let key = |rung: &Rung| if let Rung::Process(key) = rung { Some(*key) } else { None };
+        self.lock().contained.keys().filter_map(key).collect()
     }
 }

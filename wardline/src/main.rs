@@ -1,6 +1,7 @@
 //! The `wardline` command.
 
 mod agent;
+mod containment;
 mod data;
 mod demo;
 mod drill;
@@ -29,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   wardline demo                    a made-up trust under attack: no root, no network, nothing real is touched
   wardline drill                   a harmless process that looks like an attack, to see it stopped
   wardline scan /evidence --json   the same rules over log files
-  wardline agent release --local   undo an isolation at the machine, without a network";
+  wardline agent release --local   undo all containment at the machine, without a network";
 
 #[derive(Subcommand)]
 enum Command {
@@ -44,7 +45,7 @@ enum Command {
     /// List, show and check detection rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
-    /// The agent on this machine: enrol, run, release
+    /// The agent on this machine: enrol, run, status, release
     #[command(subcommand)]
     Agent(agent::AgentCommand),
     /// A hub: run, sign-in links, enrolment tokens, audit

@@ -177,20 +177,19 @@ pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
     // The agent first: it can still deliver its last records.
     drop(agent);
     drop(hub);
-    say_if_isolated(&agent_dir, &program);
+    say_what_is_contained(&agent_dir, &program);
     code
 }
 
-/// An isolation stays in the kernel when the agent stops, and only a running agent ends it in time.
-fn say_if_isolated(agent_dir: &Path, program: &str) {
-    let Ok(Some(record)) = record::load(agent_dir) else { return };
-    if record::due(&record, SystemClock.now()) == record::Due::Keep {
-        println!(
-            "  This machine stays isolated, by order of {}: only the hub's address is reachable.",
-            record.by
-        );
-        println!("  It ends when an agent runs after {}, or now with:", record.expires);
-        println!("    {program} agent release --local --data {}", agent_dir.display());
+/// A containment stays in the kernel when the agent stops, and only a running agent ends it in time.
+fn say_what_is_contained(agent_dir: &Path, program: &str) {
+    let records = record::going_on(agent_dir, SystemClock.now());
+    for record in &records {
+        println!("  {} stays, by order of {}.", crate::containment::in_words(&record.rung()), record.by);
+        println!("  It ends when an agent runs after {}.", record.expires);
+    }
+    if !records.is_empty() {
+        println!("  To end everything now: {program} agent release --local --data {}", agent_dir.display());
     }
 }
 

@@ -9,8 +9,8 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 /// The level of each room; a crate depends on lower levels only. `docs/architecture.md` shows the same table.
 const LEVELS: &[(u32, &[&str])] = &[
     (0, &["wardline-event"]),
-    (1, &["wardline-sigma", "wardline-policy", "wardline-wire", "wardline-content"]),
-    (2, &["wardline-bpf", "wardline-sense", "wardline-respond", "wardline-kernel"]),
+    (1, &["wardline-sigma", "wardline-policy", "wardline-wire", "wardline-content", "wardline-bpf"]),
+    (2, &["wardline-sense", "wardline-respond", "wardline-kernel"]),
     (
         3,
         &[

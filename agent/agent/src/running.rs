@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 use wardline_event::{BootId, SensorState, SensorStatus};
-use wardline_respond::{Responder, record};
+use wardline_respond::{Responder, Rung, record};
 use wardline_sense::{Sensed, Sensor};
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
@@ -279,10 +279,10 @@ fn take_orders(orders: &mpsc::Receiver<SignedCommand>, guard: &Mutex<Guard>, sto
 /// what the isolation keeps open. Names are the courier's to ask for.
 fn known_hubs(hub: &str, state: &StateDir) -> KnownHubs {
     let hubs = KnownHubs::default();
-    if let Ok(Some(isolation)) = record::load(state.path())
+    if let Ok(Some(isolation)) = record::load(state.path(), &Rung::Isolation)
         && isolation.released.is_none()
     {
-        hubs.expect(isolation.hubs);
+        hubs.expect(isolation.measure.hubs().iter().copied());
     }
     hubs.expect(hub.parse());
     hubs

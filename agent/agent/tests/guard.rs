@@ -11,10 +11,11 @@ use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::Lane;
 use wardline_agent::state::StateDir;
 use wardline_event::{ActionState, BootId, Disposition, ProcessKey, ProcessOp, Severity, Timestamp};
-use wardline_policy::{DeviceClass, DevicePolicy, Mode};
+use wardline_policy::{DeviceClass, DevicePolicy, Mode, Rung};
+use wardline_respond::Measure;
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
-use wardline_wire::proto::{Command, Isolate, KillProcess, Release, SetPolicy, SignedCommand};
+use wardline_wire::proto::{Command, Contain, Isolate, KillProcess, Lift, Release, SetPolicy, SignedCommand};
 
 use bench::*;
 
@@ -295,7 +296,10 @@ fn the_time_served_counts_at_once_and_is_noted_once_a_minute() {
     bench.clock.0.fetch_add(300, Ordering::Relaxed);
     bench.guard.tick();
     bench.order("a1", Kind::Isolate(Isolate { for_s: 100 }));
-    let served = |bench: &Bench| wardline_respond::record::load(bench.dir.path()).unwrap().unwrap().served_ms;
+    let served = |bench: &Bench| {
+        let record = wardline_respond::record::load(bench.dir.path(), &Rung::Isolation);
+        record.unwrap().unwrap().served_ms
+    };
     // The calendar is set back again and again: it will never say that the time is over.
     for (seconds, noted, isolated) in
         [(30, 0, true), (25, 0, true), (5, 60_000, true), (35, 60_000, true), (5, 60_000, false)]
@@ -336,4 +340,58 @@ fn an_encryptor_is_killed_only_where_policy_says_so() {
         let said: Vec<&str> = findings[0].matched.iter().map(|m| m.value.as_str()).collect();
         assert_eq!(said, ["4 files replaced", "/home/a/x.docx"]);
     }
+}
+
+/// Each rung, ordered and undone: by policy, with its end, told in the heartbeat, in force again after a reboot.
+#[test]
+fn each_rung_is_ordered_kept_told_and_undone() {
+    let flow = serde_json::json!({"name": "Images", "reason": "reporting", "direction": "out", "protocol": "tcp",
+                                  "peer": "10.1.2.3", "ports": "104"});
+    let laid_down = DevicePolicy {
+        keep_flows: vec![serde_json::from_value(flow).unwrap()],
+        break_glass: vec!["oncall".into()],
+        ..policy(Mode::Protect, DeviceClass::Clinical)
+    };
+    let mut bench = Bench::new(&laid_down);
+    bench.process(ProcessOp::Exec, 30, 10, "be quiet");
+    bench.process(ProcessOp::Exec, 31, 30, "be quiet");
+    let key = ProcessKey::new(BootId(1), 30_000_000_000, 30);
+    for (n, (rung, says)) in [
+        (Rung::EastWest, "SMB, RDP, SSH and WinRM are cut, but for the hub and what is kept (Images)"),
+        (Rung::Logons, "new logons are refused; root can log on"),
+        (Rung::Process(key), "process 30 and what it starts have no network"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let contain = |for_s| Kind::Contain(Contain { rung: rung.to_string(), for_s });
+        let long = bench.order(&format!("long{n}"), contain(3601));
+        assert_eq!(states(&long), [ActionState::Failed]);
+        assert!(long[0].detail.contains("longer than this device's policy allows"), "{}", long[0].detail);
+
+        let on = bench.order(&format!("on{n}"), contain(600));
+        assert_eq!(states(&on), [ActionState::InProgress, ActionState::Succeeded], "{}", on[1].detail);
+        assert!(on[1].detail.contains(says), "{}", on[1].detail);
+        let told = bench.heartbeat().containments;
+        assert_eq!((told.len(), told[0].rung.clone()), (1, rung.to_string()));
+        assert_eq!((told[0].action_id.clone(), told[0].by.as_str()), (format!("on{n}"), "A. Analyst"));
+        assert_eq!((told[0].expires_ms - told[0].since_ms, told[0].reason.as_str()), (600_000, "it spreads"));
+
+        // A reboot; of a simulated machine that keeps its processes.
+        let measure = bench.hands.0.lock().unwrap().contained.remove(&rung).unwrap();
+        match &measure {
+            Measure::Process(spec) => assert_eq!(spec.descendants.len(), 1),
+            Measure::Logons(spec) => assert_eq!(spec.except, ["oncall"]),
+            other => assert_eq!(other.kept(), laid_down.keep_flows),
+        }
+        bench.restart();
+        assert_eq!(bench.hands.0.lock().unwrap().contained.get(&rung), Some(&measure));
+
+        let off = bench.order(&format!("off{n}"), Kind::Lift(Lift { rung: rung.to_string() }));
+        assert_eq!((off[1].state, off[1].detail.as_str()), (ActionState::Succeeded, "released"));
+        assert!(bench.hands.0.lock().unwrap().contained.is_empty());
+        assert_eq!(bench.heartbeat().containments, []);
+    }
+    let odd = bench.order("odd", Kind::Contain(Contain { rung: "coffee".into(), for_s: 600 }));
+    assert!(odd[0].detail.contains("`coffee` is no containment"), "{}", odd[0].detail);
 }

@@ -22,9 +22,7 @@ use wardline_event::{
 };
 use wardline_hub::{HubConfig, RunningHub, TokenSpec};
 use wardline_kernel::{EventQuery, random_bytes};
-use wardline_respond::{
-    IsolateError, IsolationReport, IsolationSpec, KillError, KillReport, ReleaseReport, Responder,
-};
+use wardline_respond::{ContainError, Contained, Holds, KillError, KillReport, Measure, Responder, Rung};
 use wardline_sense::{Sensed, Sensor, SensorError};
 
 /// Nothing here takes this long; what does is lost.
@@ -91,16 +89,20 @@ impl Responder for Machine {
         Err(KillError::Gone(*target))
     }
 
-    fn isolate(&mut self, _: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
-        unreachable!("nobody orders an isolation here")
+    fn contain(&mut self, _: &Measure) -> Result<Contained, ContainError> {
+        unreachable!("nobody orders a containment here")
     }
 
-    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
-        Ok(ReleaseReport { was_isolated: false })
-    }
-
-    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
+    fn release(&mut self, _: &Rung) -> Result<bool, ContainError> {
         Ok(false)
+    }
+
+    fn holds(&mut self, _: &Measure) -> Result<Holds, ContainError> {
+        Ok(Holds::No)
+    }
+
+    fn cut_processes(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
     }
 }
 

@@ -1,29 +1,35 @@
-//! Responses on the machine: plan purely, then act. Kill a process tree, isolate the host, undo.
+//! Responses on the machine: plan purely, then act. Kill a process tree, contain the host by rungs, undo.
 //!
-//! What may be killed is decided in [`plan`] and [`protect`], what isolation means in [`isolation`] and
-//! [`record`], all without touching the machine. [`linux`] acts. The exercise range puts a simulated machine
-//! behind the same [`Responder`].
+//! What may be killed is decided in [`plan`] and [`protect`], what a containment means in [`measure`], how long it
+//! lasts in [`record`] and [`keeper`], all without touching the machine. [`linux`] acts. The exercise range puts a
+//! simulated machine behind the same [`Responder`].
 //!
 //! What must hold:
 //! - A process is signalled only through a pidfd that was proven, after it was opened, to be that process.
 //! - Nothing that [`Protected`] names is ever stopped or killed, not even for a moment.
-//! - Isolation lives in the kernel, in a table of its own, and changes in one transaction. It survives the agent.
-//! - Every isolation expires, and [`Responder::release`] undoes it, however often it is called.
+//! - A containment lives in the kernel, apart from what others have there, and outlives the agent. Filters change in
+//!   one transaction.
+//! - Every containment expires, and [`Responder::release`] undoes it, however often it is called.
 
-pub mod isolation;
+pub mod keeper;
 pub mod kill;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod measure;
 pub mod plan;
 pub mod protect;
 pub mod record;
 
-pub use isolation::{IsolateError, IsolationReport, IsolationSpec, ReleaseReport};
+pub use keeper::{Keeper, OrderError, ReconcileError, Reconciled};
 pub use kill::{FreezeReport, KillError, KillReport, Means, Victim};
 #[cfg(target_os = "linux")]
 pub use linux::LinuxResponder;
+pub use measure::{
+    ContainError, Contained, EastWestSpec, Holds, IsolationSpec, LogonSpec, Measure, ProcessSpec,
+};
 pub use protect::{Protected, Shield};
-pub use record::{Due, IsolationRecord, Reconciled, RecordError, due, reconcile};
+pub use record::{Due, Record, RecordError, due};
+pub use wardline_policy::Rung;
 
 use wardline_event::ProcessKey;
 
@@ -38,13 +44,15 @@ pub trait Responder: Send {
     /// that the kernel no longer shows whose children they were. Those among them that are gone are skipped.
     fn kill_tree(&mut self, target: &ProcessKey, extra: &[ProcessKey]) -> Result<KillReport, KillError>;
 
-    /// Cuts every connection of the machine but those to the hubs and to itself. Called again, it replaces the
-    /// isolation in force, without a gap.
-    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError>;
+    /// Puts a containment in force. Called again, it replaces the one of the same rung, without a gap.
+    fn contain(&mut self, measure: &Measure) -> Result<Contained, ContainError>;
 
-    /// Undoes [`Responder::isolate`]. Releasing what is not isolated is fine.
-    fn release(&mut self) -> Result<ReleaseReport, IsolateError>;
+    /// Undoes [`Responder::contain`]; true if there was something to undo. Releasing what is not contained is fine.
+    fn release(&mut self, rung: &Rung) -> Result<bool, ContainError>;
 
-    /// True if the isolation is in force and whole: a table that somebody has weakened counts as none.
-    fn is_isolated(&mut self) -> Result<bool, IsolateError>;
+    /// Whether a containment is in force and whole: one that somebody has weakened counts as none.
+    fn holds(&mut self, measure: &Measure) -> Result<Holds, ContainError>;
+
+    /// The processes whose network is cut, by the kernel's word alone.
+    fn cut_processes(&mut self) -> Vec<ProcessKey>;
 }

@@ -1,7 +1,4 @@
-//! The record of an isolation on disk, so that it expires, and lasts, whatever happens to the agent.
-//!
-//! The agent saves a record and calls [`reconcile`]; it calls it again at every start and about once a minute. The
-//! kernel then is what the record says: isolated, even after a reboot, until the record is due.
+//! The records of containments on disk, one file for each, so that they expire, and last, whatever happens to the agent.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,23 +8,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wardline_event::Timestamp;
+use wardline_policy::Rung;
 
-use crate::Responder;
-use crate::isolation::{IsolateError, IsolationReport, IsolationSpec};
+use crate::measure::{IsolationSpec, Measure};
 
-/// The file in the agent's state folder.
-pub const FILE: &str = "isolation.json";
-/// The format that this build writes.
-const VERSION: u32 = 1;
+/// The format that this build writes. Of format 1 there are isolations only.
+const VERSION: u32 = 2;
 /// No record is longer.
-const MAX_BYTES: u64 = 64 * 1024;
-/// How much served time the record may lack. Writing it waits for the disk.
-pub const SAVE_EVERY: Duration = Duration::from_mins(1);
+const MAX_BYTES: u64 = 1024 * 1024;
+/// The rungs of which there is one on a machine.
+pub const SINGLE: [Rung; 3] = [Rung::EastWest, Rung::Isolation, Rung::Logons];
+/// What the records of processes begin with.
+const PROCESS: &str = "process-";
 
-/// Who isolated this machine, why, and for how long.
+/// Who contained this machine or something on it, why, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IsolationRecord {
-    /// Format; 1.
+pub struct Record {
+    /// Format; 2.
     pub version: u32,
     /// When it began.
     pub since: Timestamp,
@@ -39,12 +36,9 @@ pub struct IsolationRecord {
     pub reason: String,
     /// The action at the hub.
     pub action_id: String,
-    /// What stays reachable.
-    pub hubs: Vec<SocketAddr>,
-    /// Whether DHCP is kept.
-    #[serde(default)]
-    pub dhcp: bool,
-    /// How long it has lasted by a clock that nobody sets, in milliseconds. Ends the isolation in time on a machine
+    /// What is contained.
+    pub measure: Measure,
+    /// How long it has lasted by a clock that nobody sets, in milliseconds. Ends the containment in time on a machine
     /// whose calendar clock was set back: isolated, it cannot ask anybody for the time.
     #[serde(default)]
     pub served_ms: u64,
@@ -53,7 +47,24 @@ pub struct IsolationRecord {
     pub released: Option<Released>,
 }
 
-/// How an isolation ended.
+/// An isolation as format 1 wrote it.
+#[derive(Deserialize)]
+struct First {
+    since: Timestamp,
+    expires: Timestamp,
+    by: String,
+    reason: String,
+    action_id: String,
+    hubs: Vec<SocketAddr>,
+    #[serde(default)]
+    dhcp: bool,
+    #[serde(default)]
+    served_ms: u64,
+    #[serde(default)]
+    released: Option<Released>,
+}
+
+/// How a containment ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
     /// When.
@@ -62,9 +73,9 @@ pub struct Released {
     pub by: String,
 }
 
-impl IsolationRecord {
-    /// A new isolation that lasts until `expires`.
-    pub fn new(since: Timestamp, expires: Timestamp, spec: IsolationSpec) -> Self {
+impl Record {
+    /// A new containment that lasts until `expires`.
+    pub fn new(since: Timestamp, expires: Timestamp, measure: Measure) -> Self {
         Self {
             version: VERSION,
             since,
@@ -72,8 +83,7 @@ impl IsolationRecord {
             by: String::new(),
             reason: String::new(),
             action_id: String::new(),
-            hubs: spec.hubs,
-            dhcp: spec.dhcp,
+            measure,
             served_ms: 0,
             released: None,
         }
@@ -85,115 +95,52 @@ impl IsolationRecord {
         Self { by: by.into(), reason: reason.into(), action_id: action_id.into(), ..self }
     }
 
-    /// What to isolate.
-    pub fn spec(&self) -> IsolationSpec {
-        IsolationSpec { hubs: self.hubs.clone(), dhcp: self.dhcp }
+    /// What is contained.
+    pub fn rung(&self) -> Rung {
+        self.measure.rung()
+    }
+
+    fn read(bytes: &[u8], version: u32) -> serde_json::Result<Self> {
+        if version != 1 {
+            return serde_json::from_slice(bytes);
+        }
+        let first: First = serde_json::from_slice(bytes)?;
+        let spec = IsolationSpec { hubs: first.hubs, dhcp: first.dhcp, keep: Vec::new() };
+        Ok(Self {
+            version: VERSION,
+            since: first.since,
+            expires: first.expires,
+            by: first.by,
+            reason: first.reason,
+            action_id: first.action_id,
+            measure: Measure::Isolation(spec),
+            served_ms: first.served_ms,
+            released: first.released,
+        })
     }
 }
 
 /// What a record asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// The isolation goes on.
+    /// The containment goes on.
     Keep,
     /// It has expired or was released.
     Release,
 }
 
-/// Decides whether an isolation goes on. Pure.
-pub fn due(record: &IsolationRecord, now: Timestamp) -> Due {
+/// Decides whether a containment goes on. Pure.
+pub fn due(record: &Record, now: Timestamp) -> Due {
     let term = record.expires.since(record.since);
     let over = now >= record.expires || Duration::from_millis(record.served_ms) >= term;
     if over || record.released.is_some() { Due::Release } else { Due::Keep }
 }
 
-/// What is to be done about the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Nothing,
-    Isolate,
-    Release,
-}
-
-/// Compares what is recorded with what is. Pure. An isolation without a record would never expire: it is released.
-///
-/// `isolated` is false for a table that somebody has weakened, the rest of which still cuts. So when an isolation
-/// ends, and at every start, what may be left is released too.
-fn step(record: Option<&IsolationRecord>, isolated: bool, starting: bool, now: Timestamp) -> Step {
-    let due = record.map_or(Due::Release, |r| due(r, now));
-    let ending = record.is_some_and(|r| r.released.is_none());
-    match due {
-        Due::Keep if isolated => Step::Nothing,
-        Due::Keep => Step::Isolate,
-        Due::Release if isolated || ending || starting => Step::Release,
-        Due::Release => Step::Nothing,
-    }
-}
-
-/// What [`reconcile`] did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reconciled {
-    /// Nothing had to be done; whether the machine is isolated.
-    Unchanged {
-        /// True if it is.
-        isolated: bool,
-    },
-    /// The record asked for isolation and the kernel had none, or not a whole one.
-    Isolated(IsolationReport),
-    /// The isolation had expired or was released.
-    Released,
-}
-
-/// The record and the kernel could not be brought to agree.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// The record.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The kernel.
-    #[error(transparent)]
-    Isolate(#[from] IsolateError),
-}
-
-/// Makes the kernel what the record in `state_dir` says. Idempotent.
-///
-/// `elapsed` is how long the isolation has lasted beyond what the record says, by a clock that only goes forward; zero
-/// at the first call after a start. From [`SAVE_EVERY`] on it is written to the record: the caller then counts anew.
-pub fn reconcile(
-    responder: &mut dyn Responder,
-    state_dir: &Path,
-    now: Timestamp,
-    elapsed: Duration,
-) -> Result<Reconciled, ReconcileError> {
-    let mut record = load(state_dir)?;
-    let isolated = responder.is_isolated()?;
-    if let Some(record) = record.as_mut().filter(|r| isolated && !elapsed.is_zero() && r.released.is_none()) {
-        record.served_ms =
-            record.served_ms.saturating_add(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-        if elapsed >= SAVE_EVERY {
-            // On a full disk the time served is lost; the calendar still ends the isolation.
-            let _ = save(state_dir, record);
-        }
-    }
-    let todo = step(record.as_ref(), isolated, elapsed.is_zero(), now);
-    let done = match (todo, &record) {
-        (Step::Isolate, Some(record)) => Reconciled::Isolated(responder.isolate(&record.spec())?),
-        (Step::Release, _) if responder.release()?.was_isolated => Reconciled::Released,
-        (Step::Release, _) => Reconciled::Unchanged { isolated: false },
-        _ => Reconciled::Unchanged { isolated },
-    };
-    // Said once more in the record: a clock that is set back later must not begin the isolation anew.
-    if record.is_some_and(|r| r.released.is_none() && due(&r, now) == Due::Release) {
-        mark_released(state_dir, now, "expiry")?;
-    }
-    Ok(done)
-}
-
-/// The record could not be read or written.
+/// A record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The file cannot be read.
-    #[error("cannot read the isolation record {path}")]
+    #[error("cannot read the containment record {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -201,9 +148,9 @@ pub enum RecordError {
         #[source]
         source: io::Error,
     },
-    /// The file is not a record. It says nothing about whether the machine is isolated.
+    /// The file is not a record. It says nothing about whether anything is contained.
     #[error(
-        "the isolation record {path} is damaged: check the machine and run `wardline agent release --local`"
+        "the containment record {path} is damaged: check the machine and run `wardline agent release --local`"
     )]
     Damaged {
         /// The file.
@@ -214,7 +161,7 @@ pub enum RecordError {
     },
     /// The file was written by a newer agent.
     #[error(
-        "the isolation record {path} has version {version}, this build reads {VERSION}: update the agent"
+        "the containment record {path} has version {version}, this build reads 1 to {VERSION}: update the agent"
     )]
     Newer {
         /// The file.
@@ -223,7 +170,7 @@ pub enum RecordError {
         version: u32,
     },
     /// The file cannot be written; the one before it is still there.
-    #[error("cannot write the isolation record {path}: check the disk's space and the folder's owner")]
+    #[error("cannot write the containment record {path}: check the disk's space and the folder's owner")]
     Write {
         /// The file.
         path: PathBuf,
@@ -233,33 +180,69 @@ pub enum RecordError {
     },
 }
 
-/// Reads the record; none if there is none.
-pub fn load(state_dir: &Path) -> Result<Option<IsolationRecord>, RecordError> {
+/// The name of a containment's file in the agent's state folder.
+pub fn file_name(rung: &Rung) -> String {
+    match rung {
+        Rung::Process(key) => format!("{PROCESS}{key}.json"),
+        single => format!("{single}.json"),
+    }
+}
+
+/// The containments of which there is a file, from the narrowest to the widest.
+pub fn recorded(state_dir: &Path) -> Vec<Rung> {
+    let files = fs::read_dir(state_dir).into_iter().flatten().flatten();
+    let rung = |name: &str| {
+        let stem = name.strip_suffix(".json")?;
+        match stem.strip_prefix(PROCESS) {
+            Some(key) => key.parse().ok().map(Rung::Process),
+            None => SINGLE.into_iter().find(|rung| rung.to_string() == stem),
+        }
+    };
+    let mut rungs: Vec<Rung> = files.filter_map(|e| rung(e.file_name().to_str()?)).collect();
+    rungs.sort_unstable();
+    rungs
+}
+
+/// The containments that go on at `now`. One whose record cannot be read is missing: [`crate::Keeper::check`] tells of it.
+pub fn going_on(state_dir: &Path, now: Timestamp) -> Vec<Record> {
+    let records = recorded(state_dir).into_iter().filter_map(|rung| load(state_dir, &rung).ok().flatten());
+    records.filter(|record| due(record, now) == Due::Keep).collect()
+}
+
+/// Reads a record; none if there is none.
+pub fn load(state_dir: &Path, rung: &Rung) -> Result<Option<Record>, RecordError> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let path = state_dir.join(FILE);
+    let path = state_dir.join(file_name(rung));
     let mut bytes = Vec::new();
     match File::open(&path).and_then(|f| f.take(MAX_BYTES).read_to_end(&mut bytes)) {
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(RecordError::Read { path, source }),
     }
-    match serde_json::from_slice::<Version>(&bytes) {
-        Ok(v) if v.version > VERSION => Err(RecordError::Newer { path, version: v.version }),
-        _ => match serde_json::from_slice(&bytes) {
-            Ok(record) => Ok(Some(record)),
-            Err(source) => Err(RecordError::Damaged { path, source }),
-        },
+    let version = serde_json::from_slice::<Version>(&bytes).map_or(VERSION, |v| v.version);
+    if version > VERSION {
+        return Err(RecordError::Newer { path, version });
     }
+    let record = Record::read(&bytes, version).and_then(|record| {
+        let fits = record.rung() == *rung;
+        if fits {
+            Ok(record)
+        } else {
+            Err(serde::de::Error::custom("it is the record of another containment"))
+        }
+    });
+    record.map(Some).map_err(|source| RecordError::Damaged { path, source })
 }
 
-/// Writes the record so that after a crash either the old or the new one is there.
-pub fn save(state_dir: &Path, record: &IsolationRecord) -> Result<(), RecordError> {
-    let path = state_dir.join(FILE);
+/// Writes a record so that after a crash either the old or the new one is there.
+pub fn save(state_dir: &Path, record: &Record) -> Result<(), RecordError> {
+    let name = file_name(&record.rung());
+    let path = state_dir.join(&name);
     let write = || -> io::Result<()> {
-        let new = state_dir.join("isolation.json.new");
+        let new = state_dir.join(format!("{name}.new"));
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec_pretty(record)?)?;
         file.sync_all()?;
@@ -272,26 +255,27 @@ pub fn save(state_dir: &Path, record: &IsolationRecord) -> Result<(), RecordErro
     write().map_err(|source| RecordError::Write { path: path.clone(), source })
 }
 
-/// Marks the record as released, so that no restart isolates again. No record is fine.
+/// Marks a record as released, so that no restart contains again. No record is fine.
 ///
-/// A record that cannot be read is set aside as `isolation.json.damaged`, and on a full disk the record is deleted
-/// instead: both have the same effect. A damaged record is still an error, so that a person hears of it.
-pub fn mark_released(state_dir: &Path, now: Timestamp, by: &str) -> Result<(), RecordError> {
-    let path = state_dir.join(FILE);
-    let mut record = match load(state_dir) {
+/// A record that cannot be read is set aside as `NAME.damaged`, and on a full disk the record is deleted
+/// instead: both have the same effect. A damaged record is still an error, so that a person hears of it. The record of a
+/// process is deleted: there may be many, and the hub has the action.
+pub fn mark_released(state_dir: &Path, rung: &Rung, now: Timestamp, by: &str) -> Result<(), RecordError> {
+    let path = state_dir.join(file_name(rung));
+    let mut record = match load(state_dir, rung) {
         Ok(Some(record)) if record.released.is_none() => record,
         Ok(_) => return Ok(()),
         Err(damage) => {
-            let aside = state_dir.join("isolation.json.damaged");
+            let aside = state_dir.join(format!("{}.damaged", file_name(rung)));
             return match fs::rename(&path, aside) {
                 Ok(()) => Err(damage),
                 Err(source) => Err(RecordError::Write { path, source }),
             };
         }
     };
+    if matches!(rung, Rung::Process(_)) {
+        return fs::remove_file(&path).map_err(|source| RecordError::Write { path, source });
+    }
     record.released = Some(Released { at: now, by: by.to_owned() });
     save(state_dir, &record).or_else(|e| fs::remove_file(&path).map_err(|_| e))
 }
-
-#[cfg(test)]
-mod tests;

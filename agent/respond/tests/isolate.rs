@@ -4,88 +4,20 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // The lint knows test functions, not their helpers.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+mod common;
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use common::net::{Estate, Link, Net, SILENCE, connect_from, refuses};
+use common::root;
 use wardline_event::Timestamp;
 use wardline_respond::linux::{nft, release_local};
 use wardline_respond::{
-    IsolateError, IsolationRecord, IsolationSpec, LinuxResponder, Protected, Reconciled, record,
+    ContainError, IsolationSpec, Keeper, LinuxResponder, Measure, Protected, Reconciled, Record, Rung, record,
 };
-
-/// How long something that must happen may take.
-const SOON: Duration = Duration::from_secs(20);
-/// How long to listen for what must not come. Too short can only hide a fault, never invent one.
-const SILENCE: Duration = Duration::from_millis(400);
-
-fn root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        assert!(std::env::var_os("CI").is_none(), "CI must run this as root");
-        println!("skipped: needs root");
-    }
-    root
-}
-
-fn run(program: &str, args: &str) -> String {
-    let out = Command::new(program).args(args.split_whitespace()).output().unwrap();
-    assert!(out.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
-}
-
-/// A network namespace; goes with the value.
-struct Net(String);
-
-impl Net {
-    fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let net = Self(format!("wl-{}-{}-{name}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        run("ip", &format!("netns add {}", net.0));
-        net.ip("link set lo up");
-        net
-    }
-
-    fn ip(&self, args: &str) {
-        run("ip", &format!("-n {} {args}", self.0));
-    }
-
-    fn nft(&self, args: &str) -> String {
-        run("ip", &format!("netns exec {} nft {args}", self.0))
-    }
-
-    /// Runs something on a thread inside.
-    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                let namespace = File::open(format!("/run/netns/{}", self.0)).unwrap();
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-                work()
-            });
-            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-/// `ward` is to be isolated. `world` holds the hub and everything else. `pod` reaches `world` through `ward`, as a
-/// container does.
-struct Estate {
-    ward: Net,
-    world: Net,
-    pod: Net,
-}
 
 const HUB4: &str = "10.9.0.2:8443";
 const HUB6: &str = "[fd09::2]:8443";
@@ -95,110 +27,19 @@ const SILENT_HUB: &str = "10.9.0.3:7777";
 const OTHERS: [&str; 4] = ["10.9.0.2:445", "[fd09::2]:445", "10.9.0.3:8443", "[fd09::3]:8443"];
 
 impl Estate {
-    fn new() -> Self {
-        let estate = Self { ward: Net::new("ward"), world: Net::new("world"), pod: Net::new("pod") };
-        let cable = |a: &Net, a_addresses: &[&str], b: &Net, b_addresses: &[&str], name: &str| {
-            run("ip", &format!("link add {name} netns {} type veth peer name {name} netns {}", a.0, b.0));
-            for (net, addresses) in [(a, a_addresses), (b, b_addresses)] {
-                for address in addresses {
-                    let nodad = if address.contains(':') { "nodad" } else { "" };
-                    net.ip(&format!("addr add {address} dev {name} {nodad}"));
-                }
-                net.ip(&format!("link set {name} up"));
-            }
-        };
-        let Self { ward, world, pod } = &estate;
-        let world_addresses = ["10.9.0.2/24", "10.9.0.3/24", "fd09::2/64", "fd09::3/64"];
-        cable(ward, &["10.9.0.1/24", "fd09::1/64"], world, &world_addresses, "out");
-        cable(ward, &["10.8.0.1/24"], pod, &["10.8.0.2/24"], "pods");
-        pod.ip("route add default via 10.8.0.1");
-        world.ip("route add 10.8.0.0/24 via 10.9.0.1");
-        ward.inside(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
-        estate
-    }
-
-    /// A server in `world` that can be connected to from `from`, and both ends of one connection to it.
-    fn connect(&self, from: &Net, address: &str) -> Link {
-        let listener = self.world.inside(|| TcpListener::bind(address).unwrap());
-        let mut link = Link::make(from, listener);
-        link.talks();
-        link
-    }
-
     fn isolate(&self, hubs: &[&str]) {
         let spec = IsolationSpec::to_hubs(hubs.iter().map(|h| h.parse().unwrap()));
         self.ward.inside(|| nft::isolate(&spec)).unwrap();
     }
 
-    fn is_isolated(&self) -> bool {
-        self.ward.inside(nft::is_isolated).unwrap()
-    }
-}
-
-/// A TCP connection, both ends in hand.
-struct Link {
-    listener: TcpListener,
-    near: TcpStream,
-    far: TcpStream,
-}
-
-impl Link {
-    fn make(from: &Net, listener: TcpListener) -> Self {
-        let address = listener.local_addr().unwrap();
-        let near = from.inside(|| TcpStream::connect_timeout(&address, SOON)).unwrap();
-        let far = listener.accept().unwrap().0;
-        Self { listener, near, far }
+    /// Whether exactly this isolation is in force.
+    fn is_isolated(&self, hubs: &[&str]) -> bool {
+        self.is_isolated_as(&IsolationSpec::to_hubs(hubs.iter().map(|h| h.parse().unwrap())))
     }
 
-    /// Both directions carry data.
-    fn talks(&mut self) {
-        exchange(&mut self.near, &mut self.far);
-        exchange(&mut self.far, &mut self.near);
+    fn is_isolated_as(&self, spec: &IsolationSpec) -> bool {
+        self.ward.inside(|| nft::is_isolated(spec)).unwrap()
     }
-
-    fn send_both_ways(&mut self) {
-        self.near.write_all(b"from the ward").unwrap();
-        self.far.write_all(b"to the ward").unwrap();
-    }
-
-    /// Nothing has arrived.
-    fn heard_nothing(&mut self) {
-        for end in [&mut self.near, &mut self.far] {
-            end.set_nonblocking(true).unwrap();
-            let heard = end.read(&mut [0; 64]);
-            let nothing = heard.as_ref().is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
-            assert!(nothing, "{:?} heard {heard:?}", end.local_addr());
-            end.set_nonblocking(false).unwrap();
-        }
-    }
-
-    /// What was sent while the connection was cut arrives now: it was the isolation that held it up.
-    fn resumes(&mut self) {
-        for (end, expected) in
-            [(&mut self.far, b"from the ward".as_slice()), (&mut self.near, b"to the ward")]
-        {
-            end.set_read_timeout(Some(SOON)).unwrap();
-            let mut heard = vec![0; expected.len()];
-            end.read_exact(&mut heard).unwrap();
-            assert_eq!(heard, expected);
-        }
-        self.talks();
-    }
-}
-
-fn exchange(from: &mut TcpStream, to: &mut TcpStream) {
-    from.write_all(b"hello").unwrap();
-    to.set_read_timeout(Some(SOON)).unwrap();
-    let mut heard = [0; 5];
-    to.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"hello");
-}
-
-fn refuses(from: &Net, to: SocketAddr) {
-    let answer = from.inside(|| TcpStream::connect_timeout(&to, SILENCE));
-    // A full answer queue at the sender's own filter shows as EPERM on some kernels, silence as a time-out.
-    let cut = |e: &std::io::Error| matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::PermissionDenied);
-    assert!(answer.as_ref().is_err_and(cut), "{to}: {answer:?}");
 }
 
 #[test]
@@ -218,9 +59,10 @@ fn everything_is_cut_but_the_hub_and_the_machine_itself_and_a_release_restores_i
     let own6 = ward.inside(|| TcpListener::bind("[::1]:9000").unwrap());
     let mut own6 = Link::make(ward, own6);
 
-    assert!(!estate.is_isolated());
-    estate.isolate(&[HUB4, HUB6, SILENT_HUB]);
-    assert!(estate.is_isolated());
+    let all = [HUB4, HUB6, SILENT_HUB];
+    assert!(!estate.is_isolated(&all));
+    estate.isolate(&all);
+    assert!(estate.is_isolated(&all) && !estate.is_isolated(&[HUB4]));
 
     let mut cut: Vec<&mut Link> = others.iter_mut().chain([&mut forwarded, &mut inward]).collect();
     for link in &mut cut {
@@ -273,24 +115,13 @@ fn everything_is_cut_but_the_hub_and_the_machine_itself_and_a_release_restores_i
         assert!(listing.contains(expected), "{expected} is not in\n{listing}");
     }
 
-    assert!(ward.inside(nft::release).unwrap().was_isolated);
-    assert!(!estate.is_isolated());
+    assert!(ward.inside(|| nft::remove(nft::ISOLATION)).unwrap());
+    assert!(!estate.is_isolated(&all));
     for link in others.iter_mut().chain([&mut forwarded, &mut inward]) {
         link.resumes();
     }
     from_hub().unwrap();
-    assert!(!ward.inside(nft::release).unwrap().was_isolated, "once more is fine");
-}
-
-/// Connects from an address and port of one's own choice.
-fn connect_from(from: &str, to: &str) -> std::io::Result<TcpStream> {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
-    let address = |a: &str| a.parse::<SocketAddr>().unwrap();
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(SILENCE))?;
-    bind(&socket, &address(from))?;
-    connect(&socket, &address(to))?;
-    Ok(socket.into())
+    assert!(!ward.inside(|| nft::remove(nft::ISOLATION)).unwrap(), "once more is fine");
 }
 
 #[test]
@@ -317,14 +148,14 @@ fn the_hosts_own_firewall_is_not_touched() {
         assert!(during.starts_with(&before), "{before}\nis not the beginning of\n{during}");
         if round == 0 {
             // Again, with another hub: replaces.
-            let spec = IsolationSpec { hubs: vec![HUB6.parse().unwrap()], dhcp: true };
+            let spec = IsolationSpec { dhcp: true, ..IsolationSpec::to_hubs([HUB6.parse().unwrap()]) };
             assert!(ward.inside(|| nft::isolate(&spec)).unwrap().replaced);
             let during = ward.nft("list ruleset");
             assert!(during.contains("fd09::2") && !during.contains("10.9.0.2"), "{during}");
             assert_eq!(during.matches("table inet wardline_isolate").count(), 1);
             assert!(during.contains("udp sport 68 udp dport 67"), "{during}");
         }
-        ward.inside(nft::release).unwrap();
+        ward.inside(|| nft::remove(nft::ISOLATION)).unwrap();
         assert_eq!(ward.nft("list ruleset"), before);
     }
 }
@@ -336,16 +167,17 @@ fn the_table_is_one_that_nft_can_read_back() {
         return;
     }
     let estate = Estate::new();
-    let spec = IsolationSpec { hubs: vec![HUB4.parse().unwrap(), HUB6.parse().unwrap()], dhcp: true };
+    let hubs = [HUB4, HUB6].map(|hub| hub.parse().unwrap());
+    let spec = IsolationSpec { dhcp: true, ..IsolationSpec::to_hubs(hubs) };
     estate.ward.inside(|| nft::isolate(&spec)).unwrap();
     let list = || estate.ward.nft("-s list table inet wardline_isolate");
     let listing = list();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &listing).unwrap();
-    estate.ward.inside(nft::release).unwrap();
+    estate.ward.inside(|| nft::remove(nft::ISOLATION)).unwrap();
     estate.ward.nft(&format!("-f {}", file.path().display()));
     assert_eq!(list(), listing);
-    assert!(estate.is_isolated(), "restored by hand, it counts");
+    assert!(estate.is_isolated_as(&spec), "restored by hand, it counts");
 }
 
 #[test]
@@ -358,17 +190,19 @@ fn a_weakened_isolation_counts_as_none_and_is_put_right() {
         "add table inet wardline_isolate { flags dormant ; }",
         "add chain inet wardline_isolate forward { policy accept ; }",
         "delete chain inet wardline_isolate forward",
+        "flush chain inet wardline_isolate output",
+        "insert rule inet wardline_isolate output accept",
     ] {
         estate.isolate(&[HUB4]);
-        assert!(estate.is_isolated());
+        assert!(estate.is_isolated(&[HUB4]));
         if weaken.starts_with("delete") {
             estate.ward.nft("flush chain inet wardline_isolate forward");
         }
         estate.ward.nft(weaken);
-        assert!(!estate.is_isolated(), "{weaken}");
+        assert!(!estate.is_isolated(&[HUB4]), "{weaken}");
     }
     estate.isolate(&[HUB4]);
-    assert!(estate.is_isolated());
+    assert!(estate.is_isolated(&[HUB4]));
 }
 
 #[test]
@@ -380,41 +214,57 @@ fn it_lasts_through_a_restart_and_can_be_released_at_the_machine() {
     let state = tempfile::tempdir().unwrap();
     let now = Timestamp(1_000_000);
     let spec = IsolationSpec::to_hubs([HUB4.parse().unwrap()]);
-    let isolation =
-        IsolationRecord::new(now, now.plus(Duration::from_hours(1)), spec).ordered("alice", "drill", "a-1");
+    let isolation = Record::new(now, now.plus(Duration::from_hours(1)), Measure::Isolation(spec))
+        .ordered("alice", "drill", "a-1");
     record::save(state.path(), &isolation).unwrap();
+    let responder = || LinuxResponder::new(Protected::default()).unwrap();
     // Each call is an agent that has just been started.
     let start = |now: Timestamp| {
         estate.ward.inside(|| {
-            let mut responder = LinuxResponder::new(Protected::default()).unwrap();
-            wardline_respond::reconcile(&mut responder, state.path(), now, Duration::ZERO).unwrap()
+            let mut done = Keeper::new(state.path()).check(&mut responder(), now, 0);
+            let isolation = done.iter().position(|(rung, _)| *rung == Rung::Isolation).unwrap();
+            done.swap_remove(isolation).1
         })
     };
-    assert!(matches!(start(now), Reconciled::Isolated(_)));
-    assert_eq!(start(now), Reconciled::Unchanged { isolated: true });
+    let unchanged =
+        |done, in_force| matches!(done, Ok(Reconciled::Unchanged { in_force: is }) if is == in_force);
+    assert!(matches!(start(now), Ok(Reconciled::Contained(_))));
+    assert!(unchanged(start(now), true));
     // A reboot: the kernel forgets, the record does not.
     estate.ward.nft("delete table inet wardline_isolate");
-    assert!(matches!(start(now), Reconciled::Isolated(_)));
+    assert!(matches!(start(now), Ok(Reconciled::Contained(_))));
 
-    let released = estate.ward.inside(|| release_local(state.path(), now, "root at the machine")).unwrap();
-    assert!(released.was_isolated && !estate.is_isolated());
-    assert_eq!(start(now), Reconciled::Unchanged { isolated: false });
-    let again = estate.ward.inside(|| release_local(state.path(), now, "root at the machine")).unwrap();
-    assert!(!again.was_isolated);
+    let release = || {
+        estate.ward.inside(|| {
+            let mut done = release_local(
+                &mut responder(),
+                state.path(),
+                now,
+                "root at the machine",
+                Some(&[Rung::Isolation]),
+            );
+            assert_eq!(done.len(), 1);
+            done.remove(0)
+        })
+    };
+    let released = release();
+    assert!(released.was_in_force && released.trouble.is_none() && !estate.is_isolated(&[HUB4]));
+    assert!(unchanged(start(now), false));
+    assert!(!release().was_in_force);
 
     // Expiry, seen by an agent that was not running then.
     record::save(state.path(), &isolation).unwrap();
-    assert!(matches!(start(now), Reconciled::Isolated(_)));
-    assert_eq!(start(isolation.expires), Reconciled::Released);
-    assert!(!estate.is_isolated());
+    assert!(matches!(start(now), Ok(Reconciled::Contained(_))));
+    assert!(matches!(start(isolation.expires), Ok(Reconciled::Released)));
+    assert!(!estate.is_isolated(&[HUB4]));
 
     // Whatever is wrong with the record, the machine is released.
     estate.isolate(&[HUB4]);
-    std::fs::write(state.path().join(record::FILE), "torn").unwrap();
-    let said = estate.ward.inside(|| release_local(state.path(), now, "root")).unwrap_err();
-    assert!(said.to_string().contains("damaged"), "{said}");
-    assert!(!estate.is_isolated());
-    assert_eq!(start(now), Reconciled::Unchanged { isolated: false });
+    std::fs::write(state.path().join(record::file_name(&Rung::Isolation)), "torn").unwrap();
+    let said = release().trouble.unwrap().to_string();
+    assert!(said.contains("damaged"), "{said}");
+    assert!(!estate.is_isolated(&[HUB4]));
+    assert!(unchanged(start(now), false));
 }
 
 #[test]
@@ -424,9 +274,9 @@ fn the_largest_isolation_is_accepted_by_the_kernel() {
     }
     let net = Net::new("many");
     let hubs = (1..=64u16).map(|i| SocketAddr::from(([0xfd09, 0, 0, 0, 0, 0, 0, i], 8443)));
-    let spec = IsolationSpec { hubs: hubs.collect(), dhcp: true };
-    let report = net.inside(|| nft::isolate(&spec)).unwrap();
-    assert_eq!(report.hubs.len(), 64);
+    let spec = IsolationSpec { dhcp: true, ..IsolationSpec::to_hubs(hubs) };
+    net.inside(|| nft::isolate(&spec)).unwrap();
+    assert!(net.inside(|| nft::is_isolated(&spec)).unwrap());
     assert_eq!(net.nft("list table inet wardline_isolate").matches("tcp dport 8443").count(), 64);
 }
 
@@ -461,10 +311,11 @@ fn helper_that_isolates() {
     if std::env::var_os("WARDLINE_ISOLATE").is_none() || rustix::process::geteuid().is_root() {
         return;
     }
-    let say = |e: IsolateError| println!("{e}");
+    let say = |e: ContainError| println!("{e}");
     nft::isolate(&IsolationSpec::to_hubs([HUB4.parse().unwrap()])).map_or_else(say, |_| println!("isolated"));
-    nft::release().map_or_else(say, |_| println!("released"));
-    nft::is_isolated().map_or_else(say, |_| println!("answered"));
+    nft::remove(nft::ISOLATION).map_or_else(say, |_| println!("released"));
+    let spec = IsolationSpec::to_hubs([HUB4.parse().unwrap()]);
+    nft::is_isolated(&spec).map_or_else(say, |_| println!("answered"));
 }
 
 /// While the isolation is replaced again and again, nothing slips out and the hub stays reachable.

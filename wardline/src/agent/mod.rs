@@ -1,4 +1,4 @@
-//! `wardline agent`: enrol, run, release.
+//! `wardline agent`: enrol, run.
 
 mod courier;
 
@@ -21,10 +21,10 @@ use wardline_agent::running::{Setup, facts, start};
 use wardline_agent::state::StateDir;
 use wardline_event::{SensorKind, SensorState, SensorStatus};
 use wardline_policy::DevicePolicy;
-use wardline_respond::linux::{note, release_local};
-use wardline_respond::{LinuxResponder, Protected, record};
+use wardline_respond::{LinuxResponder, Protected};
 use wardline_wire::EnrolmentToken;
 
+use crate::containment::{self, ReleaseArgs, StatusArgs};
 use crate::data::{self, Folder};
 use crate::logging;
 
@@ -38,12 +38,17 @@ pub enum AgentCommand {
     Enrol(EnrolArgs),
     /// Watch over this machine, in the foreground
     Run(RunArgs),
-    /// Undo an isolation at the machine; needs root, and neither hub nor network
-    #[command(after_help = "Example:\n  sudo wardline agent release --local")]
+    /// Undo every containment at the machine; needs root, and neither agent, hub nor network
+    #[command(after_help = "Examples:
+  sudo wardline agent release --local
+  sudo wardline agent release --local --only logons")]
     Release(ReleaseArgs),
     /// The part of a running agent that speaks with the hub; started by it
     #[command(hide = true)]
     Courier(courier::CourierArgs),
+    /// What is contained on this machine, by whose order, and until when
+    #[command(after_help = "Example:\n  sudo wardline agent status --json")]
+    Status(StatusArgs),
 }
 
 #[derive(Args)]
@@ -71,16 +76,6 @@ pub struct RunArgs {
     supervised: bool,
 }
 
-#[derive(Args)]
-pub struct ReleaseArgs {
-    /// The agent's folder, or the one of `wardline up` [default: the folder of the agent that isolated this machine]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// At this machine (the only way there is: from afar, use the console)
-    #[arg(long, required = true)]
-    local: bool,
-}
-
 pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
     match command {
         AgentCommand::Enrol(args) => {
@@ -94,8 +89,9 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
             data::keep_private();
             watch(args)?;
         }
-        AgentCommand::Release(args) => return release(args),
         AgentCommand::Courier(args) => courier::run(args)?,
+        AgentCommand::Release(args) => return containment::release(args),
+        AgentCommand::Status(args) => containment::status(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,37 +112,6 @@ fn token(given: Option<&str>) -> anyhow::Result<String> {
             ),
         },
     }
-}
-
-/// Undoes an isolation. Fails if it will not last, because it is not the one of this folder.
-fn release(args: &ReleaseArgs) -> anyhow::Result<ExitCode> {
-    let noted = note::find();
-    let path = match (&args.data, &noted) {
-        // The folder of `wardline up` holds the agent's.
-        (Some(given), _) if !given.join(record::FILE).exists() && given.join("agent").is_dir() => {
-            given.join("agent")
-        }
-        (Some(given), _) => given.clone(),
-        (None, Some(noted)) => noted.clone(),
-        (None, None) => data::folder(None)?.join("agent"),
-    };
-    let by = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
-    let by = if by.is_empty() { "someone at the machine".to_owned() } else { format!("{by} at the machine") };
-    let report = release_local(&path, SystemClock.now(), &by)?;
-    if !report.lasts {
-        let hint = noted.map(|of| format!(" {}", of.display())).unwrap_or_default();
-        bail!(
-            "no isolation record in {}; the agent that isolated this machine will isolate it again within seconds; name its folder with --data{hint}",
-            path.display()
-        );
-    }
-    let said = if report.was_isolated {
-        "released: the network is open again"
-    } else {
-        "this machine was not isolated"
-    };
-    println!("{said}");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Enrols this machine; used by `wardline up` as well.

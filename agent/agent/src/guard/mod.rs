@@ -19,11 +19,12 @@ use wardline_event::{
     SensorStatus, Timestamp,
 };
 use wardline_policy::DevicePolicy;
-use wardline_respond::Responder;
-use wardline_respond::record::{self, Reconciled};
+use wardline_respond::{Keeper, Reconciled, Responder, Rung, record};
 use wardline_sense::{ProcessTable, Sensed};
 use wardline_sigma::Scratch;
-use wardline_wire::proto::{Command, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand};
+use wardline_wire::proto::{
+    Command, Containment, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand,
+};
 
 use crate::clock::Clock;
 use crate::enrol::{POLICY_FILE, read_policy};
@@ -79,11 +80,10 @@ pub struct Guard {
     told: u64,
     findings: u64,
     last_reconcile_ns: Option<u64>,
-    /// Since when the time that an isolation has lasted is not in its record.
-    unserved_ns: Option<u64>,
+    keeper: Keeper,
 }
 
-/// How often the kernel's isolation is compared with the record.
+/// How often the kernel is compared with the records of containments.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
 impl Guard {
@@ -101,7 +101,7 @@ impl Guard {
             told: 0,
             findings: 0,
             last_reconcile_ns: None,
-            unserved_ns: None,
+            keeper: Keeper::new(parts.state.path()),
             parts,
         };
         match guard.parts.state.read(POLICY_FILE)? {
@@ -235,7 +235,7 @@ impl Guard {
         known.unwrap_or_default()
     }
 
-    /// Does what is due: looks at correlations whose time is over, ends an isolation in time, restores one after a
+    /// Does what is due: looks at correlations whose time is over, ends containments in time, restores them after a
     /// reboot. Call it about once a second.
     pub fn tick(&mut self) {
         let now_ns = self.parts.clock.boot_ns();
@@ -245,32 +245,21 @@ impl Guard {
         if self.last_reconcile_ns.is_some_and(|last| since(last) < RECONCILE_EVERY) {
             return;
         }
-        self.last_reconcile_ns = Some(now_ns);
-        let elapsed = self.unserved_ns.map(since);
-        if let Ok(None) = record::load(self.parts.state.path())
-            && elapsed.is_some()
-        {
-            self.unserved_ns = Some(now_ns);
-            return; // Never isolated: nothing to compare.
-        }
+        let first = self.last_reconcile_ns.replace(now_ns).is_none();
         let now = self.parts.clock.now();
-        let state = self.parts.state.path();
-        let unserved = elapsed.unwrap_or_default();
-        let done = record::reconcile(&mut *self.parts.responder, state, now, unserved);
-        // While it is isolated, what the record does not hold yet adds up.
-        if !matches!(done, Ok(Reconciled::Unchanged { isolated: true })) || unserved >= record::SAVE_EVERY {
-            self.unserved_ns = Some(now_ns);
-        }
-        self.unserved_ns.get_or_insert(now_ns);
-        match done {
-            Ok(Reconciled::Unchanged { .. }) => {}
-            Ok(Reconciled::Isolated(_)) => info!("this machine is isolated again, as ordered before"),
-            Ok(Reconciled::Released) => info!("the isolation of this machine has ended"),
-            // Without the right to look at the packet filter there is no isolation to keep either.
-            Err(error) if elapsed.is_none() => {
-                info!("isolation is not available here: {}", crate::chain(&error));
+        for (rung, done) in self.keeper.check(&mut *self.parts.responder, now, now_ns) {
+            match done {
+                Ok(Reconciled::Unchanged { .. }) => {}
+                Ok(Reconciled::Contained(_)) => {
+                    info!(target: "wardline::order", "containment {rung} is in force again, as ordered before");
+                }
+                Ok(Reconciled::Released) => info!(target: "wardline::order", "containment {rung} has ended"),
+                // Without the right to look at the packet filter there is no isolation to keep either.
+                Err(error) if first => {
+                    info!("containment {rung} is not available here: {}", crate::chain(&error));
+                }
+                Err(error) => warn!("containment {rung} could not be checked: {}", crate::chain(&error)),
             }
-            Err(error) => warn!("the isolation could not be checked: {}", crate::chain(&error)),
         }
     }
 
@@ -291,13 +280,20 @@ impl Guard {
     ///
     /// `events` is [`Outbox::events`], asked before this guard was locked: the answer may take as long as a disk does.
     pub fn heartbeat(&self, events: EventAccount) -> Heartbeat {
-        let isolation = record::load(self.parts.state.path()).ok().flatten().and_then(|r| {
-            (record::due(&r, self.now()) == record::Due::Keep).then(|| Isolation {
-                action_id: r.action_id.clone(),
-                since_ms: r.since.0,
-                expires_ms: r.expires.0,
-            })
+        let contained = record::going_on(self.parts.state.path(), self.now());
+        let isolation = contained.iter().find(|r| r.rung() == Rung::Isolation).map(|r| Isolation {
+            action_id: r.action_id.clone(),
+            since_ms: r.since.0,
+            expires_ms: r.expires.0,
         });
+        let containment = |r: &record::Record| Containment {
+            rung: r.rung().to_string(),
+            action_id: r.action_id.clone(),
+            since_ms: r.since.0,
+            expires_ms: r.expires.0,
+            by: r.by.clone(),
+            reason: r.reason.clone(),
+        };
         Heartbeat {
             time_ms: self.now().0,
             sensors: self.sensors.iter().map(sensor).collect(),
@@ -317,6 +313,7 @@ impl Guard {
             rules_loaded: self.parts.rules.len() as u64,
             rss_bytes: rss_bytes("/proc/self/statm"),
             policy_digest: self.policy_digest.clone(),
+            containments: contained.iter().map(containment).collect(),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use wardline_event::{ActionState, ActionUpdate, ProcessKey};
-use wardline_policy::{Order, permit};
-use wardline_respond::record::{self, IsolationRecord};
-use wardline_respond::{IsolationSpec, KillError};
+use wardline_policy::{Order, Rung, permit};
+use wardline_respond::measure::MAX_DESCENDANTS;
+use wardline_respond::{EastWestSpec, IsolationSpec, KillError, LogonSpec, Measure, ProcessSpec, Record};
 use wardline_wire::VerifiedCommand;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, RecordKind, SignedCommand};
@@ -125,14 +125,10 @@ impl Guard {
             return;
         }
         let Some(kind) = &command.kind else { return };
-        let order = match kind {
-            Kind::KillProcess(_) => Order::KillProcess,
-            Kind::Isolate(i) => Order::Isolate { for_s: i.for_s },
-            Kind::Release(_) => Order::Release,
-            Kind::SetPolicy(_) => Order::SetPolicy,
-        };
-        let (state, detail) = match permit(&order, &command.reason, &self.policy) {
-            Err(prohibition) => (ActionState::Failed, format!("refused: {prohibition}")),
+        let permitted = order_of(kind)
+            .and_then(|order| permit(&order, &command.reason, &self.policy).map_err(|e| e.to_string()));
+        let (state, detail) = match permitted {
+            Err(why) => (ActionState::Failed, format!("refused: {why}")),
             Ok(()) => {
                 self.answer(&command.action_id, ActionState::InProgress, "the device has begun".to_owned());
                 match self.carry_out(command, kind) {
@@ -160,46 +156,77 @@ impl Guard {
                     Ok(_) | Err(_) => Err(text),
                 }
             }
-            Kind::Isolate(isolate) => {
-                let hubs = self.parts.hubs.addresses();
-                if hubs.is_empty() {
-                    return Err("refused: no address of the hub is known yet, so that nobody could release this device from afar; try again once it has connected".to_owned());
-                }
-                let now = self.now();
-                let expires = now.plus(Duration::from_secs(isolate.for_s));
-                let record = IsolationRecord::new(now, expires, IsolationSpec::to_hubs(hubs)).ordered(
-                    &command.requested_by,
-                    &command.reason,
-                    &command.action_id,
-                );
-                let report = self.parts.responder.isolate(&record.spec()).map_err(|e| crate::chain(&e))?;
-                // Recorded after the fact: should this fail, the machine must not stay isolated without an end.
-                if let Err(error) = record::save(self.parts.state.path(), &record) {
-                    let undone = match self.parts.responder.release() {
-                        Ok(_) => "the isolation was undone",
-                        Err(_) => {
-                            "and undoing it failed: run `wardline agent release --local` at the machine"
-                        }
-                    };
-                    return Err(format!(
-                        "the isolation could not be recorded ({}); {undone}",
-                        crate::chain(&error)
-                    ));
-                }
-                self.unserved_ns = Some(self.parts.clock.boot_ns());
-                Ok(format!(
-                    "isolated in {:.1} ms until {expires}; only the hub stays reachable",
-                    report.took.as_secs_f64() * 1000.0
-                ))
-            }
-            Kind::Release(_) => {
-                let report = self.parts.responder.release().map_err(|e| crate::chain(&e))?;
-                let now = self.now();
-                record::mark_released(self.parts.state.path(), now, &command.requested_by)
-                    .map_err(|e| crate::chain(&e))?;
-                Ok(if report.was_isolated { "released" } else { "the device was not isolated" }.to_owned())
-            }
+            Kind::Isolate(isolate) => self.contain(command, Rung::Isolation, isolate.for_s),
+            Kind::Release(_) => self.lift(command, Rung::Isolation),
+            Kind::Contain(contain) => self.contain(command, rung(&contain.rung)?, contain.for_s),
+            Kind::Lift(lift) => self.lift(command, rung(&lift.rung)?),
             Kind::SetPolicy(_) => Err("refused: a policy is not an order".to_owned()),
         }
     }
+
+    fn contain(&mut self, command: &Command, rung: Rung, for_s: u64) -> Result<String, String> {
+        let (hubs, keep) = (self.parts.hubs.addresses(), self.policy.keep_flows.clone());
+        let measure = match rung {
+            Rung::Isolation if hubs.is_empty() => {
+                return Err("refused: no address of the hub is known yet, so that nobody could release this device from afar; try again once it has connected".to_owned());
+            }
+            Rung::Isolation => Measure::Isolation(IsolationSpec { hubs, dhcp: false, keep }),
+            Rung::EastWest => Measure::EastWest(EastWestSpec { hubs, keep }),
+            Rung::Logons => Measure::Logons(LogonSpec { except: self.policy.break_glass.clone() }),
+            Rung::Process(process) => {
+                let mut descendants = self.processes().live_descendants(&process);
+                descendants.truncate(MAX_DESCENDANTS);
+                Measure::Process(ProcessSpec { process, descendants })
+            }
+        };
+        let now = self.now();
+        let expires = now.plus(Duration::from_secs(for_s));
+        let kept: Vec<&str> = measure.kept().iter().map(|flow| flow.name.as_str()).collect();
+        let kept =
+            if kept.is_empty() { String::new() } else { format!(" and what is kept ({})", kept.join(", ")) };
+        let what = match rung {
+            Rung::Isolation => format!("only the hub{kept} stays reachable"),
+            Rung::EastWest => format!("SMB, RDP, SSH and WinRM are cut, but for the hub{kept}"),
+            Rung::Logons => "new logons are refused".to_owned(),
+            Rung::Process(key) => format!("process {} and what it starts have no network", key.pid),
+        };
+        let record = Record::new(now, expires, measure).ordered(
+            &command.requested_by,
+            &command.reason,
+            &command.action_id,
+        );
+        let (responder, boot_ns) = (&mut *self.parts.responder, self.parts.clock.boot_ns());
+        let contained = self.keeper.contain(responder, &record, boot_ns).map_err(|e| crate::chain(&e))?;
+        let did = if rung == Rung::Isolation { "isolated" } else { "done" };
+        let took = contained.took.as_secs_f64() * 1000.0;
+        let notes: String = contained.notes.iter().flat_map(|note| ["; ", note]).collect();
+        Ok(format!("{did} in {took:.1} ms until {expires}; {what}{notes}"))
+    }
+
+    fn lift(&mut self, command: &Command, rung: Rung) -> Result<String, String> {
+        let now = self.now();
+        let was = self
+            .keeper
+            .lift(&mut *self.parts.responder, &rung, now, &command.requested_by)
+            .map_err(|e| crate::chain(&e))?;
+        let nothing =
+            if rung == Rung::Isolation { "the device was not isolated" } else { "there was nothing to undo" };
+        Ok(if was { "released" } else { nothing }.to_owned())
+    }
+}
+
+/// The order that policy judges.
+fn order_of(kind: &Kind) -> Result<Order, String> {
+    Ok(match kind {
+        Kind::KillProcess(_) => Order::KillProcess,
+        Kind::Isolate(isolate) => Order::Isolate { for_s: isolate.for_s },
+        Kind::Release(_) => Order::Release,
+        Kind::SetPolicy(_) => Order::SetPolicy,
+        Kind::Contain(contain) => Order::Contain { rung: rung(&contain.rung)?, for_s: contain.for_s },
+        Kind::Lift(lift) => Order::Lift { rung: rung(&lift.rung)? },
+    })
+}
+
+fn rung(text: &str) -> Result<Rung, String> {
+    text.parse().map_err(|e: wardline_policy::RungError| e.to_string())
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use wardline_event::{
 };
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_respond::{
-    IsolateError, IsolationReport, IsolationSpec, KillError, KillReport, ReleaseReport, Responder, Victim,
+    ContainError, Contained, Holds, KillError, KillReport, Measure, Responder, Rung, Victim,
 };
 use wardline_sense::Sensed;
 use wardline_wire::CommandSigner;
@@ -104,6 +105,8 @@ pub struct Machine {
     pub isolated: bool,
     pub isolations: usize,
     pub hubs: Vec<SocketAddr>,
+    /// What is contained beside the whole machine.
+    pub contained: BTreeMap<Rung, Measure>,
     pub never_kill: Vec<String>,
 }
 
@@ -129,22 +132,38 @@ impl Responder for Hands {
         Ok(report)
     }
 
-    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
+    fn contain(&mut self, measure: &Measure) -> Result<Contained, ContainError> {
         let mut machine = self.0.lock().unwrap();
-        let replaced = machine.isolated;
-        machine.isolated = true;
-        machine.isolations += 1;
-        machine.hubs.clone_from(&spec.hubs);
-        Ok(IsolationReport { hubs: spec.checked_hubs()?, replaced, took: Duration::from_micros(700) })
+        let replaced = if let Measure::Isolation(spec) = measure {
+            spec.checked_hubs()?;
+            machine.isolations += 1;
+            machine.hubs.clone_from(&spec.hubs);
+            std::mem::replace(&mut machine.isolated, true)
+        } else {
+            machine.contained.insert(measure.rung(), measure.clone()).is_some()
+        };
+        Ok(Contained { replaced, took: Duration::from_micros(700), notes: vec!["root can log on".into()] })
     }
 
-    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
-        let was_isolated = std::mem::take(&mut self.0.lock().unwrap().isolated);
-        Ok(ReleaseReport { was_isolated })
+    fn release(&mut self, rung: &Rung) -> Result<bool, ContainError> {
+        let mut machine = self.0.lock().unwrap();
+        Ok(match rung {
+            Rung::Isolation => std::mem::take(&mut machine.isolated),
+            other => machine.contained.remove(other).is_some(),
+        })
     }
 
-    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
-        Ok(self.0.lock().unwrap().isolated)
+    fn holds(&mut self, measure: &Measure) -> Result<Holds, ContainError> {
+        let machine = self.0.lock().unwrap();
+        let holds = match measure {
+            Measure::Isolation(_) => machine.isolated,
+            other => machine.contained.get(&other.rung()) == Some(other),
+        };
+        Ok(if holds { Holds::Yes } else { Holds::No })
+    }
+
+    fn cut_processes(&mut self) -> Vec<ProcessKey> {
+        Vec::new()
     }
 }
 

@@ -17,7 +17,7 @@ use super::procfs::Stat;
 use crate::plan::Facts;
 
 /// Our folder below the root of the hierarchy. It never holds processes itself.
-const FOLDER: &str = "wardline";
+pub(super) const FOLDER: &str = "wardline";
 /// A cgroup with more processes is frozen before it is known whether it is the tree's own: asking of each takes about
 /// 10 µs, in which a fork bomb goes on.
 const ASK_FIRST: usize = 64;
@@ -43,6 +43,11 @@ impl Freezer {
         Ok(freezer)
     }
 
+    /// Where it is mounted.
+    pub fn mount(&self) -> &Path {
+        &self.mount
+    }
+
     /// A new cgroup of ours.
     fn make(&self) -> io::Result<PathBuf> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -58,7 +63,7 @@ impl Freezer {
     }
 
     /// The cgroup of a process, below the root; none if it is the root, cannot be read or lies outside of what we see.
-    fn group_of(&self, pid: u32) -> Option<PathBuf> {
+    pub(super) fn group_of(&self, pid: u32) -> Option<PathBuf> {
         let path = group_path(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)?.to_owned();
         (path != "/").then(|| self.mount.join(path.trim_start_matches('/')))
     }
@@ -122,12 +127,17 @@ fn is_set(group: &Path) -> bool {
     fs::read_to_string(group.join("cgroup.freeze")).map_or(true, |text| text.trim() != "0")
 }
 
+/// True if anybody lives in this cgroup or below it. Zombies do not.
+pub(super) fn is_populated(group: &Path) -> bool {
+    fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.lines().any(|l| l == "populated 1"))
+}
+
 fn is_frozen(group: &Path) -> bool {
     fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.lines().any(|l| l == "frozen 1"))
 }
 
 /// The processes in a cgroup and below it.
-fn processes(group: &Path) -> Vec<u32> {
+pub(super) fn processes(group: &Path) -> Vec<u32> {
     let (mut pids, mut groups, mut next) = (Vec::new(), vec![group.to_owned()], 0);
     while next < groups.len() && next < MOST_GROUPS {
         let group = groups[next].clone();

@@ -1,6 +1,6 @@
 //! Holds processes by pidfds, so that nothing done through them can reach another that was given the same pid.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -80,8 +80,8 @@ pub(super) fn identify(
 }
 
 /// True once every thread of the process has ended; it may be an unwaited zombie.
-pub(super) fn is_dead(fd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+pub(super) fn is_dead(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
     matches!(rustix::event::poll(&mut fds, Some(&timespec(Duration::ZERO))), Ok(n) if n > 0)
 }
 

@@ -1,33 +1,49 @@
-//! Acts on Linux: the freezer of cgroup v2 and pidfds for killing, nftables for isolation.
+//! Acts on Linux: the freezer of cgroup v2 and pidfds for killing, eBPF and nftables for cutting networks.
 
 pub mod cgroup;
+pub mod cut;
+mod end;
 mod hold;
 pub mod kill;
+pub mod logons;
 pub mod netlink;
 pub mod nft;
 pub mod note;
 pub mod procfs;
 mod socket;
+mod tree;
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use wardline_event::{BootId, ProcessKey};
+use wardline_event::{BootId, ProcessKey, Timestamp};
+use wardline_policy::Rung;
 
 use crate::Responder;
-use crate::isolation::{IsolateError, IsolationReport, IsolationSpec, ReleaseReport};
+use crate::keeper::ReconcileError;
 use crate::kill::{KillError, KillReport};
+use crate::measure::{ContainError, Contained, Holds, Measure};
 use crate::protect::Protected;
+use crate::record::{self, SINGLE};
+use cut::Cutter;
 pub use hold::raise_file_limit;
 use kill::{FrozenTree, Way};
+use logons::Logons;
 
-/// The machine that this process runs on. Isolation covers the network namespace of the calling thread.
+/// The machine that this process runs on. What cuts the network covers the network namespace of the calling thread; the
+/// network of a process is cut in whatever namespace it has.
 #[derive(Debug)]
 pub struct LinuxResponder {
     boot: BootId,
     protected: Protected,
     way: Way,
-    /// The agent's folder, noted beside an isolation.
+    /// Found when first needed: few machines ever have a process cut.
+    cutter: OnceCell<Result<Cutter, String>>,
+    logons: Logons,
+    /// The agent's folder, noted beside a containment.
     state_dir: Option<PathBuf>,
 }
 
@@ -58,10 +74,23 @@ impl LinuxResponder {
         }
         protected.ancestors.sort_unstable();
         protected.ancestors.dedup();
-        Ok(Self { boot, protected, way, state_dir: None })
+        Ok(Self { boot, protected, way, cutter: OnceCell::new(), logons: Logons::default(), state_dir: None })
     }
 
-    /// Notes this folder beside each isolation, so that [`release_local`] can be pointed to its record.
+    /// Cuts processes by this, and finds the files about logons there: for tests.
+    #[must_use]
+    pub fn with(self, cutter: Cutter, logons: Logons) -> Self {
+        Self { cutter: OnceCell::from(Ok(cutter)), logons, ..self }
+    }
+
+    fn cutter(&self) -> Result<&Cutter, ContainError> {
+        let found = self.cutter.get_or_init(|| Cutter::detect(&self.way.freezer));
+        found.as_ref().map_err(|why| {
+            ContainError::Unsupported(format!("the network of a process cannot be cut here: {why}"))
+        })
+    }
+
+    /// Notes this folder beside each containment, so that [`release_local`] can be pointed to its record.
     #[must_use]
     pub fn noting(self, state_dir: &Path) -> Self {
         Self { state_dir: Some(state_dir.to_owned()), ..self }
@@ -101,56 +130,97 @@ impl Responder for LinuxResponder {
         kill::kill_tree(target, extra, self.boot, &self.protected, &self.way)
     }
 
-    fn isolate(&mut self, spec: &IsolationSpec) -> Result<IsolationReport, IsolateError> {
-        let report = nft::isolate(spec)?;
+    fn contain(&mut self, measure: &Measure) -> Result<Contained, ContainError> {
+        let began = Instant::now();
+        let contained = match measure {
+            Measure::Isolation(spec) => nft::isolate(spec)?,
+            Measure::EastWest(spec) => nft::cut_east_west(spec)?,
+            Measure::Logons(spec) => self.logons.suspend(spec)?,
+            Measure::Process(spec) => {
+                let tree = self.stop_tree(&spec.process, &spec.descendants);
+                self.cutter()?.contain(&spec.process, tree, began)?
+            }
+        };
         if let Some(state_dir) = &self.state_dir {
-            // Without the note a person must name the folder; the isolation is none the worse.
+            // Without the note a person must name the folder; the containment is none the worse.
             let _ = note::leave(state_dir);
         }
-        Ok(report)
+        Ok(contained)
     }
 
-    fn release(&mut self) -> Result<ReleaseReport, IsolateError> {
-        let report = nft::release()?;
-        note::remove();
-        Ok(report)
+    fn release(&mut self, rung: &Rung) -> Result<bool, ContainError> {
+        match rung {
+            Rung::Isolation => nft::remove(nft::ISOLATION),
+            Rung::EastWest => nft::remove(nft::EAST_WEST),
+            Rung::Logons => self.logons.restore(),
+            // Where nothing can be cut, nothing was.
+            Rung::Process(key) => self.cutter().map_or(Ok(false), |cutter| cutter.release(key)),
+        }
     }
 
-    fn is_isolated(&mut self) -> Result<bool, IsolateError> {
-        nft::is_isolated()
+    fn holds(&mut self, measure: &Measure) -> Result<Holds, ContainError> {
+        let yes_or_no = |is| if is { Holds::Yes } else { Holds::No };
+        Ok(match measure {
+            Measure::Isolation(spec) => yes_or_no(nft::is_isolated(spec)?),
+            Measure::EastWest(spec) => yes_or_no(nft::is_east_west_cut(spec)?),
+            Measure::Logons(spec) => yes_or_no(self.logons.are_suspended(spec)),
+            Measure::Process(spec) if spec.process.boot != self.boot => {
+                Holds::Over("the machine was started anew, which ended the process".to_owned())
+            }
+            Measure::Process(spec) => self.cutter()?.holds(&spec.process),
+        })
+    }
+
+    fn cut_processes(&mut self) -> Vec<ProcessKey> {
+        self.cutter().map(|cutter| cutter.cut(self.boot)).unwrap_or_default()
     }
 }
 
-/// What [`release_local`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What [`release_local`] found of one containment.
+#[derive(Debug)]
 pub struct LocalRelease {
-    /// True if the machine was isolated, by the kernel's word or the record's.
-    pub was_isolated: bool,
-    /// False if the isolation that was undone is not the one of this folder: the agent it belongs to isolates the
-    /// machine again.
+    /// Which.
+    pub rung: Rung,
+    /// True if it was in force, by the kernel's word or the record's.
+    pub was_in_force: bool,
+    /// False if what was undone is not of this folder: the agent it belongs to contains the machine again.
     pub lasts: bool,
+    /// What went wrong; the others were released all the same.
+    pub trouble: Option<ReconcileError>,
 }
 
-/// Releases the isolation at the machine, for `wardline agent release --local`: needs root, but no agent, no hub
-/// and no network.
+/// Releases all containments at the machine, or those in `only`, for `wardline agent release --local`: needs root, but no
+/// agent, no hub and no network.
 ///
-/// The record is marked first, so that an agent that starts meanwhile does not isolate again. Whatever is wrong
-/// with the record, the connections are restored; the record's trouble is reported after that.
+/// The records are marked first, so that an agent that starts meanwhile does not contain again. Whatever is wrong
+/// with a record, the kernel's part is undone; the record's trouble is reported after that.
 pub fn release_local(
+    responder: &mut LinuxResponder,
     state_dir: &Path,
-    now: wardline_event::Timestamp,
+    now: Timestamp,
     by: &str,
-) -> Result<LocalRelease, crate::record::ReconcileError> {
-    let in_force = matches!(crate::record::load(state_dir), Ok(Some(r)) if r.released.is_none());
-    let marked = crate::record::mark_released(state_dir, now, by);
-    let was_isolated = nft::release()?.was_isolated;
-    marked?;
-    // A release that was cut short has marked the record already.
-    let noted = || note::find().is_some_and(|of| std::fs::canonicalize(state_dir).is_ok_and(|dir| dir == of));
-    let lasts = in_force || !was_isolated || noted();
-    if lasts {
+    only: Option<&[Rung]>,
+) -> Vec<LocalRelease> {
+    let mut rungs: BTreeSet<Rung> = SINGLE.into_iter().chain(record::recorded(state_dir)).collect();
+    rungs.extend(responder.cut_processes().into_iter().map(Rung::Process));
+    let chosen = |rung: &Rung| only.is_none_or(|only| only.contains(rung));
+    let noted = note::find().is_some_and(|of| std::fs::canonicalize(state_dir).is_ok_and(|dir| dir == of));
+    let mut done = Vec::new();
+    for rung in rungs.iter().filter(|rung| chosen(rung)) {
+        let in_force = matches!(record::load(state_dir, rung), Ok(Some(r)) if r.released.is_none());
+        let marked = record::mark_released(state_dir, rung, now, by);
+        let (released, trouble) = match (responder.release(rung), marked) {
+            (Err(e), _) => (false, Some(e.into())),
+            (Ok(was), Err(e)) => (was, Some(e.into())),
+            (Ok(was), Ok(())) => (was, None),
+        };
+        // An agent that saw the mark first may have undone it itself. A release that was cut short has marked the
+        // record already: then the note tells whose it was.
+        let (was_in_force, lasts) = (released || in_force, in_force || !released || noted);
+        done.push(LocalRelease { rung: *rung, was_in_force, lasts, trouble });
+    }
+    if only.is_none() && done.iter().all(|release| release.lasts && release.trouble.is_none()) {
         note::remove();
     }
-    // An agent that saw the mark first may have undone the isolation itself.
-    Ok(LocalRelease { was_isolated: was_isolated || in_force, lasts })
+    done
 }

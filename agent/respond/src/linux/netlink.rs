@@ -11,6 +11,10 @@ pub const ACK: u16 = 0x4;
 pub const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: add it at the end.
 pub const APPEND: u16 = 0x800;
+/// `NLM_F_DUMP`: all objects, one message each.
+pub const DUMP: u16 = 0x300;
+/// `NLMSG_DONE`: the last message of a dump.
+pub const DONE: u16 = 3;
 /// `NLMSG_ERROR`, which is also the acknowledgement (error 0).
 pub const ERROR: u16 = 2;
 /// `NLA_F_NESTED`.

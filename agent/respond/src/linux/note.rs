@@ -1,4 +1,4 @@
-//! Who isolated this machine: a note beside the kernel's state, so that `wardline agent release --local` finds the
+//! Who contained this machine: a note beside the kernel's state, so that `wardline agent release --local` finds the
 //! agent's folder without being told. Like the kernel's state it goes with a reboot, and there is one per network
 //! namespace. It is a help to people: nothing is decided by it, and without it everything works.
 

@@ -8,8 +8,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::netlink::{Malformed, Message, Writer, messages};
-use crate::isolation::IsolateError;
+use super::netlink::{DONE, Malformed, Message, Writer, messages};
+use crate::measure::ContainError;
 
 /// How long to wait for an answer. The kernel answers before the send returns; this only bounds a fault.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Opens a socket in the network namespace of this thread.
-    pub fn open() -> Result<Self, IsolateError> {
+    pub fn open() -> Result<Self, ContainError> {
         let doing = "opening a netlink socket";
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -88,7 +88,7 @@ pub fn commit(
     batch: &Writer,
     acknowledged: u32,
     doing: &'static str,
-) -> Result<(), IsolateError> {
+) -> Result<(), ContainError> {
     exchange(wire, batch, doing, |message, error| match error {
         Some(0) if message.sequence == acknowledged => Ok(Some(())),
         Some(0) | None => Ok(None),
@@ -102,7 +102,7 @@ pub fn query<T>(
     request: &Writer,
     doing: &'static str,
     read: impl Fn(&Message<'_>) -> Result<T, Malformed>,
-) -> Result<Option<T>, IsolateError> {
+) -> Result<Option<T>, ContainError> {
     exchange(wire, request, doing, |message, error| match error {
         Some(NOT_THERE) => Ok(Some(None)),
         Some(0) => Ok(None),
@@ -114,16 +114,38 @@ pub fn query<T>(
     })
 }
 
+/// Asks for all objects of a kind, and hands the attributes of each to `read`; none if what they belong to is not there.
+pub fn dump<T>(
+    wire: &mut dyn Wire,
+    request: &Writer,
+    doing: &'static str,
+    read: impl Fn(&Message<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, ContainError> {
+    let mut found = Vec::new();
+    exchange(wire, request, doing, |message, error| match error {
+        Some(NOT_THERE) => Ok(Some(())),
+        Some(0) => Ok(None),
+        Some(number) => Err(classify(doing, number)),
+        None if message.sequence != request.sequence() => Ok(None),
+        None if message.kind == DONE => Ok(Some(())),
+        None => {
+            found.push(read(message).map_err(|e| malformed(doing, e))?);
+            Ok(None)
+        }
+    })?;
+    Ok(found)
+}
+
 /// Sends, and offers every message that comes back, with its error number if it is one, until `judge` is content.
 fn exchange<T>(
     wire: &mut dyn Wire,
     request: &Writer,
     doing: &'static str,
-    mut judge: impl FnMut(&Message<'_>, Option<i32>) -> Result<Option<T>, IsolateError>,
-) -> Result<T, IsolateError> {
+    mut judge: impl FnMut(&Message<'_>, Option<i32>) -> Result<Option<T>, ContainError>,
+) -> Result<T, ContainError> {
     let os = |e: io::Error| match e.raw_os_error() {
         Some(number) => classify(doing, number),
-        None => IsolateError::Os { doing, source: e },
+        None => ContainError::Os { doing, source: e },
     };
     wire.send(request.bytes()).map_err(os)?;
     for _ in 0..MOST_DATAGRAMS {
@@ -140,28 +162,28 @@ fn exchange<T>(
             }
         }
     }
-    Err(IsolateError::Answer { doing, what: "it never ends" })
+    Err(ContainError::Answer { doing, what: "it never ends" })
 }
 
-fn malformed(doing: &'static str, error: Malformed) -> IsolateError {
+fn malformed(doing: &'static str, error: Malformed) -> ContainError {
     let what = match error {
         Malformed::Short => "it is cut short",
         Malformed::Length => "it claims an impossible length",
     };
-    IsolateError::Answer { doing, what }
+    ContainError::Answer { doing, what }
 }
 
 /// What a person can do about an error number of the kernel.
-fn classify(doing: &'static str, number: i32) -> IsolateError {
+fn classify(doing: &'static str, number: i32) -> ContainError {
     use rustix::io::Errno;
     // Compared as numbers: an `Errno` made of a number that is none panics, and the number comes from outside.
     let is = |known: &[Errno]| known.iter().any(|e| e.raw_os_error() == number);
     if is(&[Errno::PERM, Errno::ACCESS]) {
-        IsolateError::NotPermitted
+        ContainError::NotPermitted
     } else if is(&[Errno::OPNOTSUPP, Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT, Errno::CONNREFUSED]) {
-        IsolateError::NoNfTables
+        ContainError::NoNfTables
     } else {
-        IsolateError::Os { doing, source: io::Error::from_raw_os_error(number) }
+        ContainError::Os { doing, source: io::Error::from_raw_os_error(number) }
     }
 }
 
@@ -202,7 +224,7 @@ mod tests {
         m
     }
 
-    fn try_commit(answers: Vec<Vec<u8>>) -> Result<(), IsolateError> {
+    fn try_commit(answers: Vec<Vec<u8>>) -> Result<(), ContainError> {
         commit(&mut Script(answers, 0), &request(), 2, "testing")
     }
 

@@ -182,6 +182,7 @@ impl Device {
                 ..Counters::default()
             }),
             isolation: self.isolation.clone(),
+            containments: Vec::new(),
             mode: self.mode.as_str().into(),
             rules_loaded: 44,
             rss_bytes: 24_000_000,
