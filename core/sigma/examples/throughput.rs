@@ -64,10 +64,13 @@ fn main() -> io::Result<()> {
     counts.dedup();
     match file {
         Some(path) => {
-            let mut layouts = Layouts::default();
+            let (mut terms, mut layouts) = (Terms::default(), Layouts::default());
             let text = fs::read_to_string(path)?;
-            let events: Vec<LogRecord> =
-                text.lines().filter(|l| !l.trim().is_empty()).map(|l| record(l, &mut layouts)).collect();
+            let events: Vec<LogRecord> = text
+                .lines()
+                .filter(|l| !l.trim().is_empty())
+                .map(|l| record(l, &mut terms, &mut layouts))
+                .collect();
             println!("events {}", events.len());
             measure_all(&parsed, &counts, &events, rounds);
         }
@@ -76,7 +79,35 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn record(line: &str, layouts: &mut Layouts) -> LogRecord {
+/// The terms of log sources, once each: readers know them beforehand.
+#[derive(Default)]
+struct Terms {
+    each: Vec<&'static str>,
+    lists: Vec<&'static [&'static str]>,
+}
+
+impl Terms {
+    fn of(&mut self, term: &str) -> &'static str {
+        if let Some(known) = self.each.iter().find(|known| **known == term) {
+            return known;
+        }
+        let term = term.to_owned().leak();
+        self.each.push(term);
+        term
+    }
+
+    fn list<'a>(&mut self, terms: impl Iterator<Item = &'a str>) -> &'static [&'static str] {
+        let terms: Vec<_> = terms.map(|term| self.of(term)).collect();
+        if let Some(known) = self.lists.iter().find(|known| ***known == terms) {
+            return known;
+        }
+        let terms = terms.leak();
+        self.lists.push(terms);
+        terms
+    }
+}
+
+fn record(line: &str, terms: &mut Terms, layouts: &mut Layouts) -> LogRecord {
     let Ok(Json::Object(mut fields)) = serde_json::from_str(line) else {
         eprintln!("skipped, not a JSON object: {line}");
         return LogRecord::default();
@@ -84,14 +115,12 @@ fn record(line: &str, layouts: &mut Layouts) -> LogRecord {
     let mut record = LogRecord::new(match fields.remove("_logsource") {
         None => LogSource::new("windows", "process_creation", ""),
         Some(source) => {
-            // Readers know the terms beforehand.
-            let term = |name: &str| &*source[name].as_str().unwrap_or_default().to_owned().leak();
+            let mut term = |name: &str| terms.of(source[name].as_str().unwrap_or_default());
             LogSource::new(term("product"), term("category"), term("service"))
         }
     });
     if let Some(Json::Array(also)) = fields.remove("_also") {
-        let also = also.iter().filter_map(Json::as_str);
-        record.also = also.map(|category| &*category.to_owned().leak()).collect::<Vec<_>>().leak();
+        record.also = terms.list(also.iter().filter_map(Json::as_str));
     }
     for beside in ["_file", "_record", "_time"] {
         fields.remove(beside);

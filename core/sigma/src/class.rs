@@ -3,8 +3,8 @@
 //! Each thing that a rule asks of a field is an *atom*. Literals are found while a field is searched and set one bit each;
 //! everything else (regular expressions, wildcards inside a value, networks, numbers) is a *slow* atom, worked out
 //! only when a condition asks for it. Each rule has *witnesses*: bits of which at least one is set whenever the rule
-//! matches. A condition is looked at only if a witness was seen, so an event never walks through all rules. Literals that
-//! are no witness, and fields without one, are looked for only when such a condition asks for them.
+//! matches. A condition is looked at only if a witness was seen, so an event never walks through all rules. Fields without
+//! a witness are read only when such a condition asks for them.
 
 use std::collections::HashMap;
 
@@ -26,12 +26,12 @@ pub(crate) enum Expr {
     Null(u32),
     /// A bit that reading the event has set or not.
     Bit(u32),
-    /// The same for a bit (first) that nominates no rule: its field (second) is searched for the rest of its literals
-    /// only when a condition asks for one.
+    /// The same for a bit (first) of a field (second) that nominates no rule: it is read only when a condition asks
+    /// for it.
     Late(u32, u32),
     /// One of several bits.
     Any(Bits),
-    /// One of several bits of a field that nominate no rule.
+    /// One of several bits of such a field.
     LateAny(u32, Bits),
     /// The texts of a field (first) hold a byte, which nominates no rule: most values would hold it, so it is looked
     /// for alone.
@@ -57,10 +57,8 @@ pub(crate) struct Slow {
 #[derive(Debug)]
 pub(crate) struct ClassField {
     pub name: Box<str>,
-    /// The literals that nominate rules.
+    /// All literals but those of [`Expr::Byte`].
     pub index: TextIndex,
-    /// The other literals, but for those of [`Expr::Byte`].
-    pub rest: TextIndex,
     /// Conditions that look at this field only, each with the bit that it sets: they are the witnesses of rules that
     /// have no literal for one.
     pub probes: Vec<(u32, Expr)>,

@@ -46,8 +46,7 @@ pub(crate) fn compile<'a>(
             eager[field as usize] = true;
         }
     }
-    let witness: Vec<bool> = by_bit.iter().map(|rules| !rules.is_empty()).collect();
-    let settle = Settle { bits: &builder.bits, witness: &witness, slow: &builder.slow };
+    let settle = Settle { bits: &builder.bits, eager: &eager, slow: &builder.slow };
     let probes = builder.fields.iter_mut().flat_map(|field| &mut field.probes);
     let conditions = compiled.iter_mut().map(|(_, expr)| expr).chain(probes.map(|(_, expr)| expr));
     conditions.for_each(|expr| settle.expr(expr));
@@ -61,12 +60,10 @@ pub(crate) fn compile<'a>(
     let commonness = Commonness::learn(indices().flat_map(IndexBuilder::literals));
     let keywords = builder.keywords.of(|_| true, &commonness);
     let gate = builder.keywords.gate(&commonness);
-    let nominates = |bit: u32| witness[bit as usize];
-    let is_other = |bit: u32| !nominates(bit) && builder.bits[bit as usize].byte.is_none();
+    let is_searched = |bit: u32| builder.bits[bit as usize].byte.is_none();
     let fields = builder.fields.iter().zip(eager).map(|(field, eager)| DraftField {
         name: field.name.clone(),
-        index: field.index.of(nominates, &commonness),
-        rest: field.index.of(is_other, &commonness),
+        index: field.index.of(is_searched, &commonness),
         probes: field.probes.clone(),
         eager,
         has: field.has,

@@ -24,7 +24,6 @@ pub(crate) struct Draft<'a> {
 pub(crate) struct DraftField<'a> {
     pub name: Box<str>,
     pub index: Literals<'a>,
-    pub rest: Literals<'a>,
     pub probes: Vec<(u32, Expr)>,
     pub eager: bool,
     pub has: u32,
@@ -36,9 +35,9 @@ impl Draft<'_> {
     pub fn build(self) -> Option<Class> {
         let mut fields = Vec::with_capacity(self.fields.len());
         for field in self.fields {
-            let DraftField { name, index, rest, probes, eager, has, null } = field;
-            let (index, rest) = (index.build()?, rest.build()?);
-            fields.push(ClassField { name, index, rest, probes, eager, has, null });
+            let DraftField { name, index, probes, eager, has, null } = field;
+            let index = index.build()?;
+            fields.push(ClassField { name, index, probes, eager, has, null });
         }
         let keywords = if self.keywords.is_empty() {
             None
@@ -72,10 +71,13 @@ impl Draft<'_> {
             && self.rules.last().is_none_or(|(last, _)| *last < rules)
             && self.rules.iter().all(|(_, expr)| names.are_in(expr, None))
             && self.fields.iter().zip(0..).all(|(field, id)| {
-                let literals = field.index.bits().chain(field.rest.bits());
                 field.has < bits
                     && field.null < bits
-                    && literals.chain(field.probes.iter().map(|(bit, _)| *bit)).all(|bit| bit < bits)
+                    && field
+                        .index
+                        .bits()
+                        .chain(field.probes.iter().map(|(bit, _)| *bit))
+                        .all(|bit| bit < bits)
                     && field.probes.iter().all(|(_, expr)| names.are_in(expr, Some(id)))
             })
             && self.keywords.bits().all(|bit| bit < bits)

@@ -161,7 +161,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         }
     }
 
-    /// Takes in the value of a field and searches it for the literals that nominate rules.
+    /// Takes in the value of a field; one that may nominate rules is searched at once.
     fn take(&mut self, id: u32, value: Option<Value<'e>>) {
         let class = self.class;
         let field = &class.fields[id as usize];
@@ -177,8 +177,8 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             self.seen.nominate_all(class.witnessed(field.null));
         }
         self.states[id as usize] = known;
-        if !field.index.is_empty() || !field.probes.is_empty() {
-            self.search(&value, (&field.index, self.plan.eager(id)), Some(id), &field.probes);
+        if field.eager {
+            self.search_field(id, &value);
         }
     }
 
@@ -255,18 +255,22 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         Some(self.spans[id as usize])
     }
 
-    /// Searches a field for the literals that nominate no rule, once.
-    fn search_rest(&mut self, id: u32) {
-        if self.states[id as usize] & state::SEARCHED != 0 {
-            return;
+    /// Searches a field that nominates no rule, once.
+    fn search_late(&mut self, id: u32) {
+        if self.states[id as usize] & state::SEARCHED == 0 {
+            self.load(id);
+            self.states[id as usize] |= state::SEARCHED;
+            if let Some(value) = self.value(id) {
+                self.search_field(id, &value);
+            }
         }
-        self.load(id);
-        self.states[id as usize] |= state::SEARCHED;
-        let rest = &self.class.fields[id as usize].rest;
-        if !rest.is_empty()
-            && let Some(value) = self.value(id)
-        {
-            self.search(&value, (rest, self.plan.rest(id)), Some(id), &[]);
+    }
+
+    /// Looks in the value of a field for all that rules look for there.
+    fn search_field(&mut self, id: u32, value: &Value<'_>) {
+        let field = &self.class.fields[id as usize];
+        if !field.index.is_empty() || !field.probes.is_empty() {
+            self.search(value, (&field.index, self.plan.whole(id)), Some(id), &field.probes);
         }
     }
 
@@ -274,7 +278,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
         match expr {
             Expr::Bit(bit) => self.seen.get(*bit),
             Expr::Late(bit, field) => {
-                self.search_rest(*field);
+                self.search_late(*field);
                 self.seen.get(*bit)
             }
             Expr::And(parts) => parts.iter().all(|part| self.condition(part)),
@@ -290,7 +294,7 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
             }
             Expr::Any(bits) => self.seen.any(bits),
             Expr::LateAny(field, bits) => {
-                self.search_rest(*field);
+                self.search_late(*field);
                 self.seen.any(bits)
             }
             Expr::Byte(field, byte) => self.byte(*field, *byte),

@@ -22,7 +22,7 @@ pub(crate) mod state {
     pub const NULL: u8 = 4;
     /// It is one text, which lies folded in the buffer.
     pub const FOLDED: u8 = 8;
-    /// It was searched for the literals that nominate no rule, too.
+    /// It was searched for literals.
     pub const SEARCHED: u8 = 16;
 }
 
@@ -54,22 +54,17 @@ pub(crate) struct Read {
 impl Plan {
     /// How many numbers the indices of a class need, under which the memo keeps what they find.
     pub fn indices_of(class: &Class) -> u32 {
-        class.fields.len() as u32 * 3 + 1
+        class.fields.len() as u32 * 2 + 1
     }
 
-    /// The number of the index that is searched in every event which has the field.
-    pub fn eager(&self, field: u32) -> u32 {
-        self.indices + 1 + field * 3
+    /// The number of the index of a field.
+    pub fn whole(&self, field: u32) -> u32 {
+        self.indices + 1 + field * 2
     }
 
     /// The number of the same index for the items of a list: what probes come to is not known of them.
     pub fn items(&self, field: u32) -> u32 {
-        self.indices + 2 + field * 3
-    }
-
-    /// The number of the index of the field's other literals.
-    pub fn rest(&self, field: u32) -> u32 {
-        self.indices + 3 + field * 3
+        self.indices + 2 + field * 2
     }
 
     /// The number of the index of keywords alone.

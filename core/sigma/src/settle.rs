@@ -17,8 +17,8 @@ pub(crate) struct Bit {
 /// Gives expressions their last form.
 pub(crate) struct Settle<'a> {
     pub bits: &'a [Bit],
-    /// For each bit whether it nominates a rule.
-    pub witness: &'a [bool],
+    /// For each field whether it is read for every event.
+    pub eager: &'a [bool],
     pub slow: &'a [Slow],
 }
 
@@ -42,10 +42,10 @@ impl Settle<'_> {
             Expr::Not(part) => self.expr(part),
             Expr::Bit(bit) => {
                 let Bit { field, byte, .. } = self.bits[*bit as usize];
-                *expr = match (field.filter(|_| !self.witness[*bit as usize]), byte) {
-                    (None, _) => return,
-                    (Some(field), None) => Expr::Late(*bit, field),
+                *expr = match (field, byte) {
                     (Some(field), Some(byte)) => Expr::Byte(field, byte),
+                    (Some(field), None) if !self.eager[field as usize] => Expr::Late(*bit, field),
+                    _ => return,
                 };
             }
             Expr::Late(..)

@@ -19,7 +19,7 @@ use crate::index::Literals;
 use crate::window::Inner;
 
 /// The first line. The number is raised whenever what is stored, or how it is compiled, changes.
-const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " classes 1\n").as_bytes();
+const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " classes 2\n").as_bytes();
 
 /// The longest file that is read or written.
 const MOST_BYTES: u64 = 128 << 20;
@@ -172,10 +172,9 @@ pub(crate) fn store_class(draft: &Draft<'_>) -> Vec<u8> {
     write_section(&mut section, |out| {
         rules.store(out);
         fields.len().store(out);
-        for DraftField { name, index, rest, probes, eager, has, null } in fields {
+        for DraftField { name, index, probes, eager, has, null } in fields {
             out.text(name);
             store_literals(index, out);
-            store_literals(rest, out);
             probes.store(out);
             eager.store(out);
             has.store(out);
@@ -211,7 +210,6 @@ fn load_draft<'a>(from: &mut Reader<'a>) -> Result<Draft<'a>, CacheError> {
         fields.push(DraftField {
             name: from.text()?.into(),
             index: load_literals(from)?,
-            rest: load_literals(from)?,
             probes: Stored::load(from)?,
             eager: Stored::load(from)?,
             has: Stored::load(from)?,
