@@ -70,7 +70,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 const USED: &str = "rules from the cache";
-const WRITTEN: &str = "rules written to the cache";
+const WRITTEN: &str = ".rules was written";
 
 #[test]
 fn the_second_run_takes_the_rules_from_the_cache() {
@@ -195,7 +195,7 @@ fn compiled_rules_are_kept_and_made_anew_where_they_are_damaged() {
         let (out, log) =
             (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(out.contains("Rule 42") && out.lines().count() == 2, "{out}\n{log}");
-        (out, log.contains("compiled rules written"))
+        (out, log.contains(".classes was written"))
     };
     let (wanted, written) = scan();
     assert!(written);

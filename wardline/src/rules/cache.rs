@@ -149,10 +149,7 @@ impl Cache {
             debug!("the cache {} is not written: a rule file was changed just now", self.place);
             return;
         }
-        match self.place.write(&self.encode(files, parsed)) {
-            Ok(()) => debug!("rules written to the cache {}", self.place),
-            Err(e) => debug!("the cache {} is not written: {e}", self.place),
-        }
+        self.place.keep(&self.encode(files, parsed));
     }
 
     /// The first line, the key, a checksum, the number of parts (4 bytes, little-endian), the length of each (8 bytes),

@@ -37,10 +37,8 @@ impl Classes {
 
     /// Writes what was compiled, if anything was.
     pub fn write(&self, rules: &RuleSet) {
-        let Some(compiled) = rules.compiled() else { return };
-        match self.place.write(&[compiled]) {
-            Ok(()) => debug!("compiled rules written to {}", self.place),
-            Err(e) => debug!("the compiled rules {} are not written: {e}", self.place),
+        if let Some(compiled) = rules.compiled() {
+            self.place.keep(&[compiled]);
         }
     }
 }

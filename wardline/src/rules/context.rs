@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::digest::{self, SHA256};
 use wardline_sigma::sources::Sources;
 use wardline_sigma::{LinkOptions, Pipeline, Placeholders};
 
+use super::kept::{Place, hash_of_program};
 use crate::printable::printable;
 
 /// Options that rules are put together with.
@@ -75,6 +77,16 @@ impl Context {
     pub fn sources(&self) -> &Arc<Sources> {
         self.sources.as_ref().unwrap_or_else(|| Sources::builtin())
     }
+}
+
+/// Reads the built-in log sources, from what an earlier run kept of them if it did. What is to be kept for the next one,
+/// and where.
+pub fn builtin_sources() -> Option<(Place, Vec<u8>)> {
+    let mut hash = digest::Context::new(&SHA256);
+    hash_of_program(&mut hash)?;
+    let place = Place::of(*hash.finish().as_ref().first_chunk()?, ".sources")?;
+    let (_, new) = Sources::builtin_kept(|| Some(Arc::new(place.open().ok()?)));
+    Some((place, new?))
 }
 
 fn read(path: &Path) -> Result<(String, String), String> {

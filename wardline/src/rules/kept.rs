@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ring::digest::Context;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
+use tracing::debug;
 use wardline_sigma::KeptBytes;
 
 /// The longest file that is read.
@@ -73,8 +74,16 @@ impl Place {
         let _ = fs::remove_file(self.path());
     }
 
+    /// Writes the file, made of these parts; that it cannot be written is no fault.
+    pub fn keep(&self, parts: &[Vec<u8>]) {
+        match self.write(parts) {
+            Ok(()) => debug!("{self} was written"),
+            Err(e) => debug!("{self} is not written: {e}"),
+        }
+    }
+
     /// Writes the file, made of these parts, and removes all but the newest of its ending.
-    pub fn write(&self, parts: &[Vec<u8>]) -> io::Result<()> {
+    fn write(&self, parts: &[Vec<u8>]) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         trusted(&File::open(&self.folder)?).map_err(io::Error::other)?;
         let mut temporary =

@@ -48,7 +48,7 @@ use totals::{Outcome, Stats, Totals};
 use work::{Message, Progress};
 
 use crate::printable::printable;
-use crate::rules::context::Context;
+use crate::rules::context::{Context, builtin_sources};
 use crate::rules::load::{self, Loaded, UseOfCache};
 
 /// Everything that was asked for was read.
@@ -97,12 +97,18 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
         }
     }
     // They are read at the same time as the rules; whoever needs them first waits for them.
-    thread::spawn(Sources::builtin);
+    let use_of_cache = if args.no_cache { UseOfCache::None } else { UseOfCache::AsNeeded };
+    let sources = thread::spawn(move || match use_of_cache {
+        UseOfCache::None => {
+            Sources::builtin();
+            None
+        }
+        _ => builtin_sources(),
+    });
     let context = match args.context.read("scan") {
         Ok(context) => context,
         Err(e) => return Ok(nothing_to_do(&e)),
     };
-    let use_of_cache = if args.no_cache { UseOfCache::None } else { UseOfCache::AsNeeded };
     // The process ends with the scan: to free the rules one by one would only take time.
     let loaded = load::load(&args.rules, use_of_cache, Severity::Informational, &context.options);
     let loaded: &'static Loaded = Box::leak(Box::new(loaded));
@@ -219,6 +225,9 @@ fn scan(args: &ScanArgs) -> io::Result<u8> {
     }
     if !loaded.rules.is_damaged() {
         loaded.keep_compiled();
+    }
+    if let Ok(Some((place, sources))) = sources.join() {
+        place.keep(&[sources]);
     }
     if stop.load(Ordering::Relaxed) {
         complain("interrupted: the results are those of what was read until then");

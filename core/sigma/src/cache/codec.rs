@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::cache::CacheError;
@@ -42,7 +42,7 @@ pub(crate) trait Stored: Sized {
 }
 
 /// Appends something with all its texts: the length of the text (4 bytes, little-endian), the text, the structure.
-pub(super) fn write_section(out: &mut Vec<u8>, store: impl FnOnce(&mut Writer)) {
+pub(crate) fn write_section(out: &mut Vec<u8>, store: impl FnOnce(&mut Writer)) {
     let mut writer = Writer::default();
     store(&mut writer);
     out.extend_from_slice(&(writer.text.len() as u32).to_le_bytes());
@@ -51,13 +51,13 @@ pub(super) fn write_section(out: &mut Vec<u8>, store: impl FnOnce(&mut Writer)) 
 }
 
 /// A section that is one thing, to its last byte.
-pub(super) fn read_section<T: Stored>(section: &[u8]) -> Result<T, CacheError> {
+pub(crate) fn read_section<T: Stored>(section: &[u8]) -> Result<T, CacheError> {
     let mut from = open_section(section)?;
     let out = T::load(&mut from)?;
     if from.is_at_end() { Ok(out) } else { Err(CacheError::Damaged) }
 }
 
-pub(super) fn open_section(section: &[u8]) -> Result<Reader<'_>, CacheError> {
+pub(crate) fn open_section(section: &[u8]) -> Result<Reader<'_>, CacheError> {
     let (length, rest) = section.split_first_chunk::<4>().ok_or(CacheError::Damaged)?;
     let length = u32::from_le_bytes(*length) as usize;
     let (text, structure) = rest.split_at_checked(length).ok_or(CacheError::Damaged)?;
@@ -341,6 +341,19 @@ impl<K: Stored + Ord, V: Stored> Stored for BTreeMap<K, V> {
     }
 }
 
+impl<T: Stored + Ord> Stored for BTreeSet<T> {
+    fn store(&self, out: &mut Writer) {
+        self.len().store(out);
+        for item in self {
+            item.store(out);
+        }
+    }
+
+    fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
+        Vec::load(from).map(Self::from_iter)
+    }
+}
+
 impl<T: Stored + Send + Sync + 'static> Stored for Arc<T> {
     fn store(&self, out: &mut Writer) {
         let next = out.shared.len() as u64 + 1;
@@ -364,3 +377,58 @@ impl<T: Stored + Send + Sync + 'static> Stored for Arc<T> {
         Arc::clone(known).downcast().map_err(|_| CacheError::Senseless)
     }
 }
+
+// Both name every field, so that a field that is added is stored too or does not compile.
+
+/// A struct is its fields in this order. After `where`: what must hold of one that was read.
+macro_rules! fields {
+    ($type:ty { $($field:ident),* $(,)? } $(where $holds:expr)?) => {
+        impl $crate::cache::codec::Stored for $type {
+            fn store(&self, out: &mut $crate::cache::codec::Writer) {
+                let Self { $($field),* } = self;
+                $($crate::cache::codec::Stored::store($field, out);)*
+            }
+
+            fn load(from: &mut $crate::cache::codec::Reader<'_>) -> Result<Self, $crate::cache::CacheError> {
+                let out = Self { $($field: $crate::cache::codec::Stored::load(from)?),* };
+                $(
+                    let holds: fn(&Self) -> bool = $holds;
+                    if !holds(&out) {
+                        return Err($crate::cache::CacheError::Senseless);
+                    }
+                )?
+                Ok(out)
+            }
+        }
+    };
+}
+
+/// An enum is the number of its variant and then that one's fields.
+macro_rules! variants {
+    ($type:ty { $($mark:literal $variant:ident $(($($part:ident),*))? $({ $($field:ident),* })?),* $(,)? }) => {
+        impl $crate::cache::codec::Stored for $type {
+            fn store(&self, out: &mut $crate::cache::codec::Writer) {
+                match self {
+                    $(Self::$variant $(($($part),*))? $({ $($field),* })? => {
+                        out.byte($mark);
+                        $($($crate::cache::codec::Stored::store($part, out);)*)?
+                        $($($crate::cache::codec::Stored::store($field, out);)*)?
+                    })*
+                }
+            }
+
+            fn load(from: &mut $crate::cache::codec::Reader<'_>) -> Result<Self, $crate::cache::CacheError> {
+                from.deeper(|from| Ok(match from.byte()? {
+                    $($mark => {
+                        $($(let $part = $crate::cache::codec::Stored::load(from)?;)*)?
+                        $($(let $field = $crate::cache::codec::Stored::load(from)?;)*)?
+                        Self::$variant $(($($part),*))? $({ $($field),* })?
+                    })*
+                    _ => return Err($crate::cache::CacheError::Senseless),
+                }))
+            }
+        }
+    };
+}
+
+pub(crate) use {fields, variants};

@@ -44,7 +44,7 @@ pub(crate) fn digest(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Writes parts.
-pub(super) struct ContainerWriter {
+pub(crate) struct ContainerWriter {
     first_line: &'static [u8],
     table: Vec<u8>,
     parts: Vec<u8>,
@@ -73,7 +73,7 @@ impl ContainerWriter {
 
 /// Parts that were kept.
 #[derive(Clone)]
-pub(super) struct Container {
+pub(crate) struct Container {
     bytes: Arc<dyn KeptBytes>,
     parts: Arc<[Part]>,
 }

@@ -12,7 +12,7 @@
 //! that were not written by [`Collection::to_bytes`] give an error, or a collection that is as safe to use as a parsed
 //! one.
 
-mod codec;
+pub(crate) mod codec;
 mod compiled;
 mod container;
 mod deferred;
@@ -29,8 +29,7 @@ use crate::rule::{Brief, Rule};
 use codec::{Reader, Stored, open_section, write_section};
 pub(crate) use compiled::{Compiled, CompiledWriter, Outcome, store_class};
 pub use container::KeptBytes;
-pub(crate) use container::digest;
-use container::{Container, ContainerWriter};
+pub(crate) use container::{Container, ContainerWriter, digest};
 use deferred::Blob;
 pub use deferred::Deferred;
 

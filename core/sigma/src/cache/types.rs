@@ -1,6 +1,5 @@
 //! The parts of rules, correlations and filters: what is stored of each, and what must hold of it.
 //!
-//! The macros name every field, so that a field that is added is stored too or does not compile.
 
 use std::net::IpAddr;
 
@@ -10,7 +9,7 @@ use wardline_event::{LogSource, Severity};
 use crate::ast::{Cidr, Condition, Detection, Expand, Item, Matcher, Node, Order, Part, Selection, Test};
 use crate::attributes::{Attributes, Related};
 use crate::cache::CacheError;
-use crate::cache::codec::{Reader, Stored, Writer};
+use crate::cache::codec::{Reader, Stored, Writer, fields, variants};
 use crate::class::{Expr, Slow};
 use crate::correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationType, Expression, Operator, RuleExpression,
@@ -24,57 +23,6 @@ use crate::pattern::{TextPattern, Token};
 use crate::regexp::{Flags, Regexp};
 use crate::rule::Brief;
 use crate::time_part::TimePart;
-
-/// A struct is its fields in this order. After `where`: what must hold of one that was read.
-macro_rules! fields {
-    ($type:ty { $($field:ident),* $(,)? } $(where $holds:expr)?) => {
-        impl Stored for $type {
-            fn store(&self, out: &mut Writer) {
-                let Self { $($field),* } = self;
-                $($field.store(out);)*
-            }
-
-            fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
-                let out = Self { $($field: Stored::load(from)?),* };
-                $(
-                    let holds: fn(&Self) -> bool = $holds;
-                    if !holds(&out) {
-                        return Err(CacheError::Senseless);
-                    }
-                )?
-                Ok(out)
-            }
-        }
-    };
-}
-
-/// An enum is the number of its variant and then that one's fields.
-macro_rules! variants {
-    ($type:ty { $($mark:literal $variant:ident $(($($part:ident),*))? $({ $($field:ident),* })?),* $(,)? }) => {
-        impl Stored for $type {
-            fn store(&self, out: &mut Writer) {
-                match self {
-                    $(Self::$variant $(($($part),*))? $({ $($field),* })? => {
-                        out.byte($mark);
-                        $($($part.store(out);)*)?
-                        $($($field.store(out);)*)?
-                    })*
-                }
-            }
-
-            fn load(from: &mut Reader<'_>) -> Result<Self, CacheError> {
-                from.deeper(|from| Ok(match from.byte()? {
-                    $($mark => {
-                        $($(let $part = Stored::load(from)?;)*)?
-                        $($(let $field = Stored::load(from)?;)*)?
-                        Self::$variant $(($($part),*))? $({ $($field),* })?
-                    })*
-                    _ => return Err(CacheError::Senseless),
-                }))
-            }
-        }
-    };
-}
 
 fields!(Brief { id, level, weight, expands });
 fields!(Filter { attributes, log_source, rules, detection });

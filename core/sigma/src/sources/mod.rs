@@ -14,6 +14,7 @@
 
 mod derive;
 mod intern;
+mod kept;
 mod kind;
 mod reach;
 mod read;
@@ -24,7 +25,7 @@ mod template;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub use derive::{Derivation, Derived};
 pub use kind::{EventKind, FieldNames};
@@ -91,24 +92,6 @@ pub enum FoundBy {
 }
 
 impl Sources {
-    /// The sources that are part of this crate.
-    ///
-    /// # Panics
-    /// Never: a test reads the files.
-    pub fn builtin() -> &'static Arc<Self> {
-        static BUILTIN_SOURCES: OnceLock<Arc<Sources>> = OnceLock::new();
-        BUILTIN_SOURCES.get_or_init(|| {
-            let mut all = Self::default();
-            for (origin, text) in BUILTIN {
-                if let Err(error) = all.add(text, origin) {
-                    panic!("{error}");
-                }
-            }
-            all.index();
-            Arc::new(all)
-        })
-    }
-
     /// Reads one file of sources, which may use no groups but its own.
     ///
     /// # Errors

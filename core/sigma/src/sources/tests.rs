@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wardline_event::{LogSource, Value};
 
@@ -331,4 +331,38 @@ fn the_example_of_the_documentation_does_what_it_says() {
     assert_eq!(made("Result"), Some(Value::str("refused")));
     let unknown = sources.unknown_fields(&LogSource::new("badge", "", ""), ["Rsult"]);
     assert_eq!(unknown[0].suggestion.as_deref(), Some("Result"));
+}
+
+#[test]
+fn kept_sources_are_those_that_were_read() {
+    use crate::CacheError;
+    let builtin = Sources::builtin();
+    let bytes = builtin.to_bytes();
+    let from = |bytes: &[u8]| Sources::from_bytes(std::sync::Arc::new(bytes.to_vec()));
+    let back = from(&bytes).expect("it was written");
+    assert!(back.to_bytes() == bytes);
+    assert_eq!(back.list.len(), builtin.list.len());
+    for (back, builtin) in back.iter().zip(builtin.iter()) {
+        let told = |s: &super::Source| {
+            let by_id: BTreeMap<_, _> = s.by_id.iter().collect();
+            format!("{:?}", (&s.name, &s.title, s.found_by, &s.marks, &s.events, by_id, &s.other))
+        };
+        assert_eq!(told(back), told(builtin));
+    }
+    let sorted =
+        |map: &HashMap<String, usize>| -> BTreeMap<String, usize> { map.clone().into_iter().collect() };
+    assert_eq!(sorted(&back.channels), sorted(&builtin.channels));
+    assert_eq!(sorted(&back.providers), sorted(&builtin.providers));
+    assert_eq!(back.any_channel, builtin.any_channel);
+    // A log source that is borrowed costs a reader nothing to hand on.
+    let kind = back.lookup("Security", "", 4688).expect("it is described");
+    assert!(matches!(kind.log_source.category, std::borrow::Cow::Borrowed("process_creation")));
+
+    for at in (0..bytes.len()).step_by(97) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let error = from(&changed).expect_err("it was changed");
+        assert!(matches!(error, CacheError::Version | CacheError::Damaged), "byte {at}");
+        assert!(from(&bytes[..at]).is_err(), "cut to {at}");
+    }
 }
