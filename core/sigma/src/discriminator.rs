@@ -4,7 +4,7 @@
 //! For each value that rules name, the rules are compiled once more with the tests of that field worked out, so that
 //! rules which cannot match such an event are not there, nor are the fields and literals that only they look for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use wardline_event::Value;
 
@@ -209,34 +209,39 @@ impl<'a> Named<'a> {
     /// The values that the same tests name, and their outcome: in all there are so many that a bounded amount of rules
     /// is compiled for them, the cheapest ones; of the others nothing is said ([`UNKNOWN`]).
     fn groups(self, rules: impl Iterator<Item = &'a Detection>, field: &str) -> Vec<(Vec<&'a str>, u32)> {
-        let mut weights = Vec::new();
+        let mut sizes = Vec::new();
         // The rules that can match whatever the field holds are there for every outcome.
-        let mut always = 0;
+        let (mut always, mut fields) = (0, BTreeSet::new());
         for detection in rules {
-            let weight = detection.weight();
-            weights.push(weight);
+            let names = detection.field_names();
+            sizes.push((detection.weight(), names.len()));
             if !demands(&detection.condition, detection, field) {
-                always += weight;
+                always += detection.weight();
+                fields.extend(names);
             }
         }
+        let always = (always, fields.len());
         let mut by_tests: HashMap<Vec<u32>, usize> = HashMap::new();
-        let mut groups: Vec<(usize, Vec<&str>)> = Vec::new();
+        let mut groups: Vec<((usize, usize), Vec<&str>)> = Vec::new();
         for (value, (tests, rules)) in self.values {
             let at = *by_tests.entry(tests).or_insert_with(|| {
-                let own: usize = rules.iter().map(|rule| weights[*rule as usize]).sum();
-                groups.push((always + own, Vec::new()));
+                let own = rules.iter().map(|rule| sizes[*rule as usize]);
+                let size = own.fold(always, |all, own| (all.0 + own.0, all.1 + own.1));
+                groups.push((size, Vec::new()));
                 groups.len() - 1
             });
             groups[at].1.push(value);
         }
-        groups.sort_by_key(|(weight, _)| *weight);
-        let (mut next, mut left) = (NAMED, limits::OUTCOME_BYTES);
-        let numbered = groups.into_iter().map(|(weight, values)| match left.checked_sub(weight) {
-            Some(rest) if next - NAMED < limits::OUTCOMES => {
-                (next, left) = (next + 1, rest);
-                (values, next - 1)
+        groups.sort_by_key(|(size, _)| *size);
+        let (mut next, mut bytes, mut fields) = (NAMED, limits::OUTCOME_BYTES, limits::OUTCOME_FIELDS);
+        let numbered = groups.into_iter().map(|((weight, names), values)| {
+            match (bytes.checked_sub(weight), fields.checked_sub(names)) {
+                (Some(left), Some(names_left)) if next - NAMED < limits::OUTCOMES => {
+                    (next, bytes, fields) = (next + 1, left, names_left);
+                    (values, next - 1)
+                }
+                _ => (values, UNKNOWN),
             }
-            _ => (values, UNKNOWN),
         });
         numbered.collect()
     }

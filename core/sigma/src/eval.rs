@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use wardline_event::{Fields, MatchedField, Value};
+use wardline_event::{Fields, LogSource, MatchedField, Value};
 
 use crate::ast::{Condition, Detection, Matcher, Node, Part, Test};
 use crate::limits;
@@ -13,6 +13,23 @@ use crate::value::number;
 /// Whether the rule matches the event, its log source left aside.
 pub(crate) fn matches(detection: &Detection, event: &dyn Fields) -> bool {
     condition(&detection.condition, detection, event)
+}
+
+/// An event of any type, as the plain evaluator wants it.
+pub(crate) struct Plain<'a, F: ?Sized>(pub &'a F);
+
+impl<F: Fields + ?Sized> Fields for Plain<'_, F> {
+    fn log_source(&self) -> LogSource<'_> {
+        self.0.log_source()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        self.0.field(name)
+    }
+
+    fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
+        self.0.each_field(visit);
+    }
 }
 
 fn condition(c: &Condition, detection: &Detection, event: &dyn Fields) -> bool {

@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn family(set: &RuleSet) -> Arc<Family> {
-        set.family(&LogSource::new("p", "", ""), &[])
+        set.family(&LogSource::new("p", "", ""), &[]).unwrap()
     }
 
     /// Compiles everything; how many rules that is.
@@ -184,7 +184,8 @@ mod tests {
         let sources: BTreeSet<_> = set.rules().iter().map(|rule| &rule.log_source).collect();
         let mut most = 0;
         for source in sources {
-            let Some(discriminator) = &set.family(source, &[]).discriminator else { continue };
+            let family = set.family(source, &[]).unwrap();
+            let Some(discriminator) = &family.discriminator else { continue };
             assert!(!discriminator.leaves_values_out(), "{source:?}");
             most = most.max(discriminator.outcomes());
         }

@@ -80,6 +80,7 @@
 #![warn(missing_docs)]
 
 mod action;
+mod admission;
 mod affix;
 mod aggregation;
 mod ast;

@@ -25,7 +25,14 @@ pub(crate) const SHOWN_CHARS: usize = 1000;
 /// Regular expressions of one rule.
 pub(crate) const RULE_REGEXES: usize = 100;
 /// Bytes of text that the rules of one set look for, all spellings counted. The public rules have half a million.
-pub(crate) const SET_BYTES: usize = 16 << 20;
+pub(crate) const SET_BYTES: usize = 8 << 20;
+/// Different fields that the rules of one set name: a field takes some memory, however little is looked for in it.
+pub(crate) const SET_FIELDS: usize = 8192;
+/// Combinations of the rules' log sources that are compiled together, as events ask for them, and the bytes of text, as
+/// [`SET_BYTES`] counts them, in all of these. Events of further ones are matched without an index.
+pub(crate) const FAMILIES: usize = 1024;
+/// See [`FAMILIES`].
+pub(crate) const FAMILY_BYTES: usize = 32 << 20;
 /// Bytes that filters, and again that placeholders, may add to the rules of one collection; a test without its text
 /// counts [`LINK_TEST`].
 pub(crate) const LINK_BYTES: usize = 64 << 20;
@@ -56,7 +63,9 @@ pub(crate) const MATCH_EVENTS: usize = 100;
 /// Values of one field for which the rules of a log source are compiled apart. The public rules name about a hundred.
 pub(crate) const OUTCOMES: u32 = 1024;
 /// Bytes of text, as [`SET_BYTES`] counts them, of all rules that are so compiled, each as often as it is.
-pub(crate) const OUTCOME_BYTES: usize = 16 << 20;
+pub(crate) const OUTCOME_BYTES: usize = 4 << 20;
+/// Fields that these rules name, each as often as it is compiled.
+pub(crate) const OUTCOME_FIELDS: usize = 1 << 16;
 /// Values of one field that rules may name, and tests that do so, for any of this to be done.
 pub(crate) const NAMED_VALUES: usize = 1 << 16;
 /// See [`NAMED_VALUES`].

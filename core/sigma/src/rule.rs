@@ -36,6 +36,8 @@ pub(crate) struct Brief {
     pub level: Severity,
     /// See [`Detection::weight`].
     pub weight: usize,
+    /// How many fields it names.
+    pub fields: usize,
     /// It has placeholders without values.
     pub expands: bool,
 }
@@ -46,6 +48,7 @@ impl Brief {
             id: attributes.id.clone(),
             level: attributes.level,
             weight: detection.weight(),
+            fields: detection.field_names().len(),
             expands: detection.placeholder().is_some(),
         }
     }

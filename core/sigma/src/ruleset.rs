@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use wardline_event::{Fields, LogSource, MatchedField};
 
+use crate::admission::Admission;
 use crate::cache::{CacheError, Compiled, CompiledWriter, KeptBytes, digest};
 use crate::class::Class;
 use crate::error::RuleError;
-use crate::eval;
+use crate::eval::{self, Plain};
 use crate::family::{Family, Keeping};
 use crate::limits;
-use crate::placeholder;
 use crate::rule::Rule;
 use crate::scratch::Scratch;
 
@@ -27,13 +27,27 @@ pub struct RuleSet {
 
 struct Inner {
     rules: Vec<Rule>,
-    /// The rules (ascending indices) of each log source that a rule names.
-    groups: Vec<(LogSource<'static>, Vec<usize>)>,
-    /// Families by the groups that they came from, so that log sources with the same rules share them. There are no
-    /// more than there are ways to combine the rules' own log sources, whatever events say of themselves.
-    families: RwLock<HashMap<Vec<usize>, Arc<Family>>>,
+    groups: Vec<Group>,
+    families: RwLock<Families>,
     /// Set if compiled rules are kept: those of an earlier run.
     earlier: OnceLock<Option<Compiled>>,
+}
+
+/// The rules of one log source that a rule names.
+struct Group {
+    source: LogSource<'static>,
+    /// Their indices, ascending.
+    rules: Vec<usize>,
+    /// See [`Detection::weight`](crate::ast::Detection::weight); of all of them.
+    weight: usize,
+}
+
+/// Families by the groups that they came from, so that log sources with the same rules share them.
+#[derive(Default)]
+struct Families {
+    known: HashMap<Vec<usize>, Arc<Family>>,
+    /// The weight of their rules, which what is compiled of them is bounded by.
+    weight: usize,
 }
 
 impl RuleSet {
@@ -49,60 +63,24 @@ impl RuleSet {
 
     /// Compiles the rules that can be, and reports the others, which are left out.
     pub fn compile_lossy(rules: Vec<Rule>) -> (Self, Vec<RuleError>) {
-        let mut faults = Vec::new();
-        let mut bytes = 0;
-        let mut kept: Vec<Rule> = Vec::with_capacity(rules.len());
-        let mut ids: HashMap<String, Vec<usize>> = HashMap::new();
-        for rule in rules {
-            let brief = rule.brief();
-            let with_id = ids.get(&brief.id).filter(|_| !brief.id.is_empty()).into_iter().flatten();
-            if let Some(first) = with_id.copied().find(|other| !share_id(&kept[*other], &rule)) {
-                faults.push(RuleError {
-                    code: "S060",
-                    origin: rule.origin.clone(),
-                    line: rule.line,
-                    column: 1,
-                    message: format!("the id {} belongs to another rule, in {}", rule.id, kept[first].origin),
-                    hint: "give each rule its own UUID, or load the rule once".to_owned(),
-                });
-                continue;
-            }
-            if brief.expands
-                && let Some(fault) = placeholder::missing(&rule)
-            {
-                faults.push(fault);
-                continue;
-            }
-            let with_it = brief.weight.saturating_add(bytes);
-            if with_it > limits::SET_BYTES {
-                faults.push(RuleError {
-                    code: "S002",
-                    origin: rule.origin.clone(),
-                    line: rule.line,
-                    column: 1,
-                    message: format!(
-                        "with this rule the set looks for more than {} bytes of text",
-                        limits::SET_BYTES
-                    ),
-                    hint: "load fewer rules; long lists of indicators belong in an indicator feed".to_owned(),
-                });
-                continue;
-            }
-            bytes = with_it;
-            ids.entry(brief.into_owned().id).or_default().push(kept.len());
-            kept.push(rule);
-        }
-        (Self::new(kept), faults)
+        let mut admission = Admission::default();
+        let faults = rules.into_iter().filter_map(|rule| admission.admit(rule)).collect();
+        (Self::new(admission.rules, &admission.weights), faults)
     }
 
-    fn new(rules: Vec<Rule>) -> Self {
+    /// A set of rules with their weights.
+    fn new(rules: Vec<Rule>, weights: &[usize]) -> Self {
         let mut by_source: HashMap<&LogSource<'static>, Vec<usize>> = HashMap::new();
         for (index, rule) in rules.iter().enumerate() {
             by_source.entry(&rule.log_source).or_default().push(index);
         }
-        let mut groups: Vec<_> =
-            by_source.into_iter().map(|(source, rules)| (source.clone(), rules)).collect();
-        groups.sort();
+        let group = |(source, rules): (&LogSource<'static>, Vec<usize>)| Group {
+            source: source.clone(),
+            weight: rules.iter().map(|rule| weights[*rule]).sum(),
+            rules,
+        };
+        let mut groups: Vec<_> = by_source.into_iter().map(group).collect();
+        groups.sort_unstable_by(|a, b| a.source.cmp(&b.source));
         Self {
             inner: Arc::new(Inner { rules, groups, families: RwLock::default(), earlier: OnceLock::new() }),
         }
@@ -126,7 +104,7 @@ impl RuleSet {
 
     /// Compiles the rules for one log source now, so that its first event need not wait for it.
     pub fn prepare(&self, source: &LogSource<'_>) {
-        let family = self.family(source, &[]);
+        let Some(family) = self.family(source, &[]) else { return };
         for outcome in 0..family.outcomes() {
             self.class(&family, outcome as u32);
         }
@@ -154,20 +132,52 @@ impl RuleSet {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// The rules that can see events of this log source and these further categories.
-    pub(crate) fn family(&self, source: &LogSource<'_>, also: &[&str]) -> Arc<Family> {
-        let groups: Vec<usize> =
-            (0..self.inner.groups.len()).filter(|i| covers(&self.inner.groups[*i].0, source, also)).collect();
+    /// The rules that can see events of this log source and these further categories; `None` past the limits for what is
+    /// compiled, whatever events say of themselves: then [`RuleSet::match_plainly`] tells what matches.
+    pub(crate) fn family(&self, source: &LogSource<'_>, also: &[&str]) -> Option<Arc<Family>> {
+        let all = &self.inner.groups;
+        let groups: Vec<usize> = (0..all.len()).filter(|i| covers(&all[*i].source, source, also)).collect();
         // A family is complete once it is in the map, so a thread that died while holding the lock did no harm.
-        if let Some(family) = self.inner.families.read().unwrap_or_else(PoisonError::into_inner).get(&groups)
-        {
-            return Arc::clone(family);
+        let families = self.inner.families.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(family) = families.known.get(&groups) {
+            return Some(Arc::clone(family));
         }
-        let indices = groups.iter().flat_map(|i| self.inner.groups[*i].1.iter().copied()).collect();
+        let weight: usize = groups.iter().map(|i| all[*i].weight).sum();
+        let fits = |families: &Families| {
+            families.known.len() < limits::FAMILIES && families.weight + weight <= limits::FAMILY_BYTES
+        };
+        if !fits(&families) {
+            return None;
+        }
+        drop(families);
+        let indices = groups.iter().flat_map(|i| all[*i].rules.iter().copied()).collect();
         let detection = |index: usize| &*self.inner.rules[index].detection;
-        let family = Arc::new(Family::new(groups.clone(), indices, detection, self.keeping().earlier));
+        let family = Family::new(groups.clone(), indices, detection, self.keeping().earlier);
         let mut families = self.inner.families.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(families.entry(groups).or_insert(family))
+        if !families.known.contains_key(&groups) {
+            if !fits(&families) {
+                return None;
+            }
+            families.weight += weight;
+        }
+        Some(Arc::clone(families.known.entry(groups).or_insert_with(|| Arc::new(family))))
+    }
+
+    /// Calls `on_match` with the index of each rule that the event matches, in ascending order, without an index.
+    pub(crate) fn match_plainly<F: Fields + ?Sized>(&self, event: &F, on_match: &mut dyn FnMut(usize)) {
+        let (source, also) = (event.log_source(), event.also());
+        for (index, rule) in self.rules().iter().enumerate() {
+            if covers(&rule.log_source, &source, also) && eval::matches(&rule.detection, &Plain(event)) {
+                on_match(index);
+            }
+        }
+    }
+
+    /// How many families there are, and the weight of their rules.
+    #[cfg(test)]
+    pub(crate) fn compiled_families(&self) -> (usize, usize) {
+        let families = self.inner.families.read().unwrap();
+        (families.known.len(), families.weight)
     }
 
     /// The rules of a family compiled for an outcome of its discriminator.
@@ -218,11 +228,11 @@ impl RuleSet {
         let earlier = self.inner.earlier.get()?;
         let families = self.inner.families.read().unwrap_or_else(PoisonError::into_inner);
         let damaged = earlier.as_ref().is_some_and(Compiled::is_damaged);
-        if !damaged && !families.values().any(|family| family.has_compiled()) {
+        if !damaged && !families.known.values().any(|family| family.has_compiled()) {
             return None;
         }
         let mut out = CompiledWriter::default();
-        families.values().for_each(|family| family.copy_to(&mut out));
+        families.known.values().for_each(|family| family.copy_to(&mut out));
         if let Some(earlier) = earlier {
             earlier.copy_to(&mut out);
         }
@@ -250,13 +260,8 @@ impl fmt::Debug for RuleSet {
 
 impl Default for RuleSet {
     fn default() -> Self {
-        Self::new(Vec::new())
+        Self::new(Vec::new(), &[])
     }
-}
-
-/// Whether two rules have their id from one place: an `action: global` gives it to every rule of its collection.
-fn share_id(a: &Rule, b: &Rule) -> bool {
-    a.origin == b.origin && a.id_at == b.id_at && a.line != b.line
 }
 
 /// Whether a rule for `rule` is to see events of `event`: each term that the rule gives must be the event's, or one of
@@ -266,4 +271,86 @@ pub(crate) fn covers(rule: &LogSource<'_>, event: &LogSource<'_>, also: &[&str])
     fits(&rule.product, &event.product)
         && (fits(&rule.category, &event.category) || also.contains(&&*rule.category))
         && fits(&rule.service, &event.service)
+}
+
+#[cfg(test)]
+mod tests {
+    use wardline_event::{LogRecord, LogSource};
+
+    use super::*;
+
+    fn rule(source: &str, detection: &str) -> Rule {
+        let text =
+            format!("title: t\nlogsource: {{{source}}}\ndetection: {{a: {{{detection}}}, condition: a}}\n");
+        Rule::parse(&text, "hostile").unwrap().remove(0)
+    }
+
+    /// Rules of many products and of many categories can be combined in very many ways by events that invent both. Of
+    /// so many something is compiled, and of no more; what they match does not depend on it.
+    #[test]
+    fn what_is_compiled_has_an_end_whatever_events_say_of_themselves() {
+        const TERMS: usize = 60;
+        let rules = (0..TERMS).flat_map(|n| {
+            [rule(&format!("product: p{n}"), "F: x"), rule(&format!("category: c{n}"), "F|contains: x")]
+        });
+        let set = RuleSet::compile(rules.collect()).unwrap();
+        let mut scratch = set.scratch();
+        for n in 0..TERMS * TERMS {
+            let (product, category) = (n % TERMS, n / TERMS);
+            let source = LogSource::new("", "", "");
+            let mut event = LogRecord::new(LogSource {
+                product: format!("p{product}").into(),
+                category: format!("c{category}").into(),
+                ..source
+            });
+            event.set("F", "x");
+            let mut found = Vec::new();
+            set.matches(&event, &mut scratch, &mut |rule| found.push(rule));
+            let mut wanted = [2 * product, 2 * category + 1];
+            wanted.sort_unstable();
+            assert_eq!(found, wanted);
+        }
+        assert_eq!(set.compiled_families().0, limits::FAMILIES);
+    }
+
+    /// The same where the rules are heavy: their weight is what counts.
+    #[test]
+    fn heavy_rules_are_compiled_a_few_times() {
+        let values: Vec<String> = (0..30_000).map(|n| format!("v{n:0100}")).collect();
+        let heavy = rule("product: p", &format!("F: [{}]", values[..8_000].join(", ")));
+        let weight = heavy.brief().weight;
+        let others = (0..100).map(|n| rule(&format!("category: c{n}"), "G: x"));
+        let set = RuleSet::compile([heavy].into_iter().chain(others).collect()).unwrap();
+        let mut scratch = set.scratch();
+        for (n, value) in values.iter().take(100).enumerate() {
+            let category = format!("c{n}");
+            let mut event =
+                LogRecord::new(LogSource { category: category.into(), ..LogSource::new("p", "", "") });
+            event.set("F", value.as_str());
+            event.set("G", "X");
+            let mut found = Vec::new();
+            set.matches(&event, &mut scratch, &mut |rule| found.push(rule));
+            assert_eq!(found, [0, n + 1]);
+        }
+        let (families, of_them) = set.compiled_families();
+        assert!(families <= limits::FAMILY_BYTES / weight && of_them <= limits::FAMILY_BYTES, "{families}");
+        assert!(families > 10);
+    }
+
+    #[test]
+    fn a_set_names_only_so_many_fields() {
+        let wide = |from: usize| {
+            let fields: Vec<String> = (from..from + 3000).map(|n| format!("f{n}: x")).collect();
+            rule("product: p", &fields.join(", "))
+        };
+        // The same fields again and again are no more of them.
+        let rules = vec![wide(0), wide(0), wide(1000), wide(3000), wide(6000), wide(2000)];
+        let (set, faults) = RuleSet::compile_lossy(rules);
+        assert_eq!(set.rules().len(), 5);
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            ["hostile:1:1: S002 with this rule the set names more than 8192 fields; load fewer rules"]
+        );
+    }
 }

@@ -19,7 +19,7 @@ const LAYOUT_SLOTS: usize = 512;
 const KEPT_PLANS: usize = 2048;
 /// Events with more fields than this are asked by name: their layouts would take too much memory to remember.
 const LAYOUT_NAMES: usize = 1024;
-/// Stands for "no plan yet".
+/// Stands for "no plan yet" and "no family".
 const NONE: u32 = u32::MAX;
 
 /// What one thread needs for matching; made by [`RuleSet::scratch`] and used again for every event.
@@ -107,6 +107,9 @@ impl Scratch {
             *self = Self::new(self.set.clone());
         }
         let family = self.family(&event.log_source(), event.also());
+        if family == NONE {
+            return self.set.match_plainly(event, on_match);
+        }
         let plan = match event.layout() {
             Some(layout) if layout.names().len() <= LAYOUT_NAMES => {
                 self.plan_of_layout(family, layout, event)
@@ -116,7 +119,7 @@ impl Scratch {
         match_event(&self.plans[plan as usize], event, &mut self.buffers, on_match);
     }
 
-    /// The index of the family of a log source.
+    /// The index of the family of a log source; [`NONE`] if it has none.
     fn family(&mut self, source: &LogSource<'_>, also: &'static [&'static str]) -> u32 {
         let is =
             |known: &Source| known.named == *source && (std::ptr::eq(known.also, also) || known.also == also);
@@ -132,13 +135,15 @@ impl Scratch {
         if self.sources.len() >= REMEMBERED_SOURCES {
             *self = Self::new(self.set.clone());
         }
-        let family = self.set.family(source, also);
-        let known = self.families.iter().position(|known| Arc::ptr_eq(&known.family, &family));
-        let index = known.unwrap_or_else(|| {
-            let by_name = vec![NONE; family.outcomes()].into();
-            self.families.push(Kin { family, by_name });
-            self.families.len() - 1
-        }) as u32;
+        let index = self.set.family(source, also).map_or(NONE, |family| {
+            let known = self.families.iter().position(|known| Arc::ptr_eq(&known.family, &family));
+            let index = known.unwrap_or_else(|| {
+                let by_name = vec![NONE; family.outcomes()].into();
+                self.families.push(Kin { family, by_name });
+                self.families.len() - 1
+            });
+            index as u32
+        });
         let owned = |term: &str| Cow::Owned(term.to_owned());
         let named = LogSource {
             product: owned(&source.product),

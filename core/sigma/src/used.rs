@@ -2,18 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::ast::{Matcher, Node};
+use crate::ast::{Detection, Matcher, Node};
 use crate::discriminator::Known;
 use crate::rule::Rule;
 
 impl Rule {
     /// The fields that the rule's detection names, those that it compares others with among them.
     pub fn field_names(&self) -> BTreeSet<&str> {
-        let mut names = BTreeSet::new();
-        for selection in &self.detection.selections {
-            collect(&selection.body, &mut names);
-        }
-        names
+        self.detection.field_names()
     }
 
     /// Whether an event with this `EventID` may match, as far as that alone tells; `None` stands for an id that the rule
@@ -22,6 +18,17 @@ impl Rule {
         let text = id.map(|id| id.to_string());
         let known = Known { field: "EventID", value: text.as_deref() };
         known.condition(&self.detection.condition, &self.detection) != Some(false)
+    }
+}
+
+impl Detection {
+    /// The fields that it names.
+    pub(crate) fn field_names(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        for selection in &self.selections {
+            collect(&selection.body, &mut names);
+        }
+        names
     }
 }
 

@@ -34,7 +34,7 @@ use deferred::Blob;
 pub use deferred::Deferred;
 
 /// The first line. The number is raised whenever what is stored changes.
-const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " rules 3\n").as_bytes();
+const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " rules 4\n").as_bytes();
 
 /// The longest cache that is read: ten times what the public rules take.
 const MOST_BYTES: u64 = 128 << 20;

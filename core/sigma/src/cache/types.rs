@@ -24,7 +24,7 @@ use crate::regexp::{Flags, Regexp};
 use crate::rule::Brief;
 use crate::time_part::TimePart;
 
-fields!(Brief { id, level, weight, expands });
+fields!(Brief { id, level, weight, fields, expands });
 fields!(Filter { attributes, log_source, rules, detection });
 variants!(FilterRules { 0 Any, 1 These(names) });
 fields!(LogSource<'static> { product, category, service });
