@@ -1,4 +1,6 @@
-//! `wardline hub`: run, link, token, verify.
+//! `wardline hub`: run, link, token, organisations, verify.
+
+mod organisations;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -26,6 +28,9 @@ pub enum HubCommand {
     #[command(after_help = "Example:
   wardline hub token --role \"ward PC\" --mode protect --uses 40")]
     Token(TokenArgs),
+    /// List the organisations that share this hub, or import a register of them
+    #[command(subcommand)]
+    Organisations(organisations::OrganisationsCommand),
     /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
     Verify(Folder),
 }
@@ -149,6 +154,7 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
                 runtime.block_on(wardline_hub::make_enrolment_token(&args.folder.path("hub")?, &spec))?
             );
         }
+        HubCommand::Organisations(command) => return runtime.block_on(organisations::run(command)),
         HubCommand::Verify(folder) => {
             return match runtime.block_on(wardline_hub::verify_audit(&folder.path("hub")?))? {
                 Ok(entries) => {

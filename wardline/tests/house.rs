@@ -18,6 +18,7 @@ const LEVELS: &[(u32, &[&str])] = &[
             "wardline-ransomware",
             "wardline-agent",
             "wardline-devices",
+            "wardline-organisations",
             "wardline-incidents",
             "wardline-actions",
         ],

@@ -18,12 +18,20 @@ pub use order::{OrderError, apply, cancel, expire, order};
 pub use store::{PendingCommand, counts, detail, pending};
 
 /// This room's tables.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    capability: "actions",
-    version: 1,
-    name: "actions",
-    sql: include_str!("../migrations/0001_actions.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        capability: "actions",
+        version: 1,
+        name: "actions",
+        sql: include_str!("../migrations/0001_actions.sql"),
+    },
+    Migration {
+        capability: "actions",
+        version: 2,
+        name: "by id and time",
+        sql: include_str!("../migrations/0002_by_id_and_time.sql"),
+    },
+];
 
 /// This room's part of the API.
 pub fn api() -> utoipa_axum::router::OpenApiRouter<wardline_kernel::Kernel> {

@@ -5,12 +5,14 @@ use serde_json::json;
 use wardline_event::{ActionState, ActionUpdate, DeviceId};
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::views::{self, Presence};
-use wardline_kernel::{Kernel, ReasonTooLong, Scope, StoreError, Topic, WriteTx, fit_reason, random_id};
+use wardline_kernel::{
+    Kernel, OrganisationId, ReasonTooLong, Scope, StoreError, Topic, WriteTx, fit_reason, random_id,
+};
 use wardline_policy::{DevicePolicy, Prohibition, permit};
 use wardline_wire::proto::Command;
 
 use crate::domain::{Effect, GRACE_MS, Step, Wish, expiry_ms, judge};
-use crate::store::{self, NewAction};
+use crate::store::{self, NewAction, Standing};
 
 /// Why an order was not given, or not taken back.
 #[derive(Debug, thiserror::Error)]
@@ -73,19 +75,20 @@ pub async fn order(
     let signed = kernel.keys().signer().sign(&command);
     debug_assert_eq!(signed.command, command.encode_to_vec());
     let id = command.action_id;
+    let organisation = &OrganisationId::stored(known.organisation);
     let mut tx = kernel.store().write().await?;
     let new = NewAction { id: &id, device, wish, reason: &reason, by, expires_ms: command.expires_ms };
-    store::insert(&mut tx, scope, &new, &signed, now).await?;
+    store::insert(&mut tx, organisation, &new, &signed, now).await?;
     let act = Act {
         actor: by.to_owned(),
         act: "action.ordered",
         target: id.clone(),
         detail: json!({"device": device, "kind": wish.kind(), "target": wish.target(), "reason": reason}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    kernel.bus().tell(scope, Topic::ActionChanged { id: id.clone(), device: device.to_owned() });
-    kernel.bus().tell(scope, Topic::CommandReady { device: device.to_owned() });
+    kernel.bus().tell(organisation, Topic::ActionChanged { id: id.clone(), device: device.to_owned() });
+    kernel.bus().tell(organisation, Topic::CommandReady { device: device.to_owned() });
     Ok(id)
 }
 
@@ -93,7 +96,7 @@ pub async fn order(
 pub async fn cancel(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Result<(), OrderError> {
     let now = kernel.now();
     let mut tx = kernel.store().write().await?;
-    let (device, state) =
+    let Standing { organisation, device, state, .. } =
         store::state(&mut tx, scope, id).await?.ok_or_else(|| OrderError::NoAction(id.to_owned()))?;
     if !state.may_become(ActionState::Cancelled) {
         return Err(OrderError::TooLate(state.as_str()));
@@ -105,16 +108,16 @@ pub async fn cancel(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Resul
         at_ms: now.0,
         device_at_ms: None,
     };
-    store::put_state(&mut tx, scope, id, ActionState::Cancelled, &step).await?;
+    store::put_state(&mut tx, &organisation, id, ActionState::Cancelled, &step).await?;
     let act = Act {
         actor: by.to_owned(),
         act: "action.cancelled",
         target: id.to_owned(),
         detail: json!({"device": device}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    kernel.bus().tell(scope, Topic::ActionChanged { id: id.to_owned(), device });
+    kernel.bus().tell(&organisation, Topic::ActionChanged { id: id.to_owned(), device });
     Ok(())
 }
 
@@ -124,12 +127,16 @@ pub async fn cancel(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Resul
 pub async fn apply(
     tx: &mut WriteTx,
     kernel: &Kernel,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     update: &ActionUpdate,
 ) -> Result<bool, StoreError> {
     let now = kernel.now();
-    let Some((owner, state)) = store::state(tx, scope, &update.action_id).await? else { return Ok(false) };
+    let scope = Scope::within(organisation.clone());
+    let Some(Standing { device: owner, state, .. }) = store::state(tx, &scope, &update.action_id).await?
+    else {
+        return Ok(false);
+    };
     if owner != device {
         return Ok(false);
     }
@@ -148,13 +155,13 @@ pub async fn apply(
     let next = match effect {
         Effect::Becomes(next) => next,
         Effect::Noted
-            if store::last_step(tx, scope, &update.action_id).await? != Some(step.state.clone()) =>
+            if store::last_step(tx, organisation, &update.action_id).await? != Some(step.state.clone()) =>
         {
             state
         }
         Effect::Noted | Effect::Nothing => return Ok(false),
     };
-    store::put_state(tx, scope, &update.action_id, next, &step).await?;
+    store::put_state(tx, organisation, &update.action_id, next, &step).await?;
     if next.is_final() {
         let act = Act {
             actor: format!("device {device}"),
@@ -162,7 +169,7 @@ pub async fn apply(
             target: update.action_id.clone(),
             detail: json!({"state": update.state.as_str(), "detail": step.detail}),
         };
-        audit::append(tx, scope, now, act).await?;
+        audit::append(tx, organisation, now, act).await?;
     }
     Ok(true)
 }
@@ -176,7 +183,7 @@ pub async fn expire(kernel: &Kernel, scope: &Scope) -> Result<usize, StoreError>
     }
     let mut tx = kernel.store().write().await?;
     let overdue = store::overdue(&mut *tx, scope, now.0 - GRACE_MS).await?;
-    for (id, device, state) in &overdue {
+    for Standing { organisation, id, device, state } in &overdue {
         let detail = match state {
             ActionState::Pending => "the order expired before the device confirmed that it began",
             _ => "the device began and did not report an end before the order expired",
@@ -188,18 +195,18 @@ pub async fn expire(kernel: &Kernel, scope: &Scope) -> Result<usize, StoreError>
             at_ms: now.0,
             device_at_ms: None,
         };
-        store::put_state(&mut tx, scope, id, ActionState::TimedOut, &step).await?;
+        store::put_state(&mut tx, organisation, id, ActionState::TimedOut, &step).await?;
         let act = Act {
             actor: "hub".to_owned(),
             act: "action.timed_out",
             target: id.clone(),
             detail: json!({"device": device}),
         };
-        audit::append(&mut tx, scope, now, act).await?;
+        audit::append(&mut tx, organisation, now, act).await?;
     }
     tx.commit().await?;
-    for (id, device, _) in &overdue {
-        kernel.bus().tell(scope, Topic::ActionChanged { id: id.clone(), device: device.clone() });
+    for Standing { organisation, id, device, .. } in &overdue {
+        kernel.bus().tell(organisation, Topic::ActionChanged { id: id.clone(), device: device.clone() });
     }
     Ok(overdue.len())
 }

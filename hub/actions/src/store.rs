@@ -1,10 +1,10 @@
 //! Actions in the store.
 
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row, Sqlite, SqliteExecutor};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
 use wardline_event::{ActionState, Timestamp};
 use wardline_kernel::clock::hex;
-use wardline_kernel::{Scope, StoreError, WriteTx, views};
+use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_wire::proto::SignedCommand;
 
 use crate::domain::{ActionDetail, Step, Wish};
@@ -20,7 +20,7 @@ pub(crate) struct NewAction<'a> {
 
 pub(crate) async fn insert(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     new: &NewAction<'_>,
     signed: &SignedCommand,
     now: Timestamp,
@@ -31,7 +31,7 @@ pub(crate) async fn insert(
          created_ms, expires_ms, updated_ms, command, signature) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $9, $11, $12)",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(new.id)
     .bind(new.device)
     .bind(new.wish.kind())
@@ -52,16 +52,21 @@ pub(crate) async fn insert(
         at_ms: now.0,
         device_at_ms: None,
     };
-    insert_step(tx, scope, new.id, &step).await
+    insert_step(tx, organisation, new.id, &step).await
 }
 
-async fn insert_step(tx: &mut WriteTx, scope: &Scope, action: &str, step: &Step) -> Result<(), StoreError> {
+async fn insert_step(
+    tx: &mut WriteTx,
+    organisation: &OrganisationId,
+    action: &str,
+    step: &Step,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO action_step (organisation, action, number, state, source, detail, at_ms, device_at_ms) \
          SELECT $1, $2, CAST(COUNT(*) AS BIGINT) + 1, $3, $4, $5, $6, $7 FROM action_step \
          WHERE organisation = $1 AND action = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(action)
     .bind(&step.state)
     .bind(&step.source)
@@ -76,13 +81,13 @@ async fn insert_step(tx: &mut WriteTx, scope: &Scope, action: &str, step: &Step)
 /// The state of the last step.
 pub(crate) async fn last_step(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     action: &str,
 ) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar(
         "SELECT state FROM action_step WHERE organisation = $1 AND action = $2 ORDER BY number DESC LIMIT 1",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(action)
     .fetch_optional(&mut **tx)
     .await?)
@@ -92,25 +97,36 @@ fn read_state(text: &str) -> Result<ActionState, StoreError> {
     ActionState::parse(text).ok_or(StoreError::Corrupt { what: "action" })
 }
 
-/// An action's device and state.
-pub(crate) async fn state(
-    tx: &mut WriteTx,
-    scope: &Scope,
-    id: &str,
-) -> Result<Option<(String, ActionState)>, StoreError> {
-    let row: Option<(String, String)> =
-        sqlx::query_as("SELECT device, state FROM action WHERE organisation = $1 AND id = $2")
-            .bind(scope.organisation())
-            .bind(id)
-            .fetch_optional(&mut **tx)
-            .await?;
-    row.map(|(device, state)| Ok((device, read_state(&state)?))).transpose()
+/// Where an action stands.
+pub(crate) struct Standing {
+    pub organisation: OrganisationId,
+    pub id: String,
+    pub device: String,
+    pub state: ActionState,
+}
+
+/// An action's organisation, device and state.
+pub(crate) async fn state(tx: &mut WriteTx, scope: &Scope, id: &str) -> Result<Option<Standing>, StoreError> {
+    let row: Option<(String, String, String)> = sqlx::query_as(concat!(
+        "SELECT organisation, device, state FROM action WHERE ",
+        within!("action"),
+        " AND id = $2"
+    ))
+    .bind(scope.id())
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|(organisation, device, state)| {
+        let organisation = OrganisationId::stored(organisation);
+        Ok(Standing { organisation, id: id.to_owned(), device, state: read_state(&state)? })
+    })
+    .transpose()
 }
 
 /// Gives an action a state and its history a step.
 pub(crate) async fn put_state(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     id: &str,
     state: ActionState,
     step: &Step,
@@ -118,31 +134,37 @@ pub(crate) async fn put_state(
     sqlx::query(
         "UPDATE action SET state = $3, detail = $4, updated_ms = $5 WHERE organisation = $1 AND id = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(id)
     .bind(state.as_str())
     .bind(&step.detail)
     .bind(step.at_ms)
     .execute(&mut **tx)
     .await?;
-    insert_step(tx, scope, id, step).await
+    insert_step(tx, organisation, id, step).await
 }
 
-/// Actions that nobody has ended and whose order expired before `limit_ms`: id, device, state.
+/// Actions that nobody has ended and whose order expired before `limit_ms`.
 pub(crate) async fn overdue<'e>(
     database: impl SqliteExecutor<'e>,
     scope: &Scope,
     limit_ms: i64,
-) -> Result<Vec<(String, String, ActionState)>, StoreError> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as::<Sqlite, _>(
-        "SELECT id, device, state FROM action WHERE organisation = $1 \
-         AND state IN ('Pending', 'InProgress') AND expires_ms < $2 ORDER BY expires_ms LIMIT 500",
-    )
-    .bind(scope.organisation())
+) -> Result<Vec<Standing>, StoreError> {
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as::<Sqlite, _>(concat!(
+        "SELECT organisation, id, device, state FROM action WHERE ",
+        within!("action"),
+        " AND state IN ('Pending', 'InProgress') AND expires_ms < $2 ORDER BY expires_ms LIMIT 500"
+    ))
+    .bind(scope.id())
     .bind(limit_ms)
     .fetch_all(database)
     .await?;
-    rows.into_iter().map(|(id, device, state)| Ok((id, device, read_state(&state)?))).collect()
+    rows.into_iter()
+        .map(|(organisation, id, device, state)| {
+            let organisation = OrganisationId::stored(organisation);
+            Ok(Standing { organisation, id, device, state: read_state(&state)? })
+        })
+        .collect()
 }
 
 /// A signed command that its device has not answered yet.
@@ -165,7 +187,7 @@ fn unhex(text: &str) -> Result<Vec<u8>, StoreError> {
 /// The commands that wait for a device, oldest first.
 pub async fn pending(
     pool: &SqlitePool,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     now: Timestamp,
 ) -> Result<Vec<PendingCommand>, StoreError> {
@@ -173,7 +195,7 @@ pub async fn pending(
         "SELECT id, command, signature FROM action WHERE organisation = $1 AND device = $2 \
          AND state = 'Pending' AND expires_ms > $3 ORDER BY created_ms, id LIMIT 100",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(now.0)
     .fetch_all(pool)
@@ -189,11 +211,12 @@ pub async fn pending(
 /// One action with its history.
 pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<ActionDetail>, StoreError> {
     let Some(summary) = views::action_by_id(pool, scope, id).await? else { return Ok(None) };
-    let rows = sqlx::query(
-        "SELECT state, source, detail, at_ms, device_at_ms FROM action_step \
-         WHERE organisation = $1 AND action = $2 ORDER BY number",
-    )
-    .bind(scope.organisation())
+    let rows = sqlx::query(concat!(
+        "SELECT state, source, detail, at_ms, device_at_ms FROM action_step WHERE ",
+        within!("action_step"),
+        " AND action = $2 AND organisation = (SELECT a.organisation FROM action a WHERE a.id = $2) ORDER BY number"
+    ))
+    .bind(scope.id())
     .bind(id)
     .fetch_all(pool)
     .await?;
@@ -209,10 +232,9 @@ pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option
 
 /// How many actions there are in each state: (state, count).
 pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT state, CAST(COUNT(*) AS BIGINT) FROM action WHERE organisation = $1 GROUP BY state",
-    )
-    .bind(scope.organisation())
-    .fetch_all(pool)
-    .await?)
+    let reach = scope.reach(pool).await?;
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM action WHERE ");
+    scope.filter(&mut sql, "action", reach);
+    sql.push(" GROUP BY state");
+    Ok(sql.build_query_as().fetch_all(pool).await?)
 }

@@ -2,20 +2,20 @@
 #![allow(unused_qualifications)] // utoipa's macros write paths out in full.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use wardline_kernel::views::{self, DeviceSummary};
-use wardline_kernel::{ApiError, Kernel, Problem, Session, fit_reason};
+use wardline_kernel::views::{self, DeviceOrder, DevicePage, DevicePlace, DeviceQuery, Presence};
+use wardline_kernel::{ApiError, Kernel, Problem, Session, fit_reason, tree};
 use wardline_policy::{DeviceClass, Mode};
 
 use crate::domain::{DeviceDetail, TokenSpec, TokenSummary};
 use crate::enrol::EnrolError;
 use crate::policy::{self, Change, ChangeError};
-use crate::{enrol, link, store};
+use crate::{enrol, link, place, store};
 
 /// The routes.
 pub fn api() -> OpenApiRouter<Kernel> {
@@ -23,16 +23,96 @@ pub fn api() -> OpenApiRouter<Kernel> {
         .routes(routes!(list))
         .routes(routes!(one))
         .routes(routes!(set_mode))
+        .routes(routes!(set_organisation))
         .routes(routes!(revoke))
         .routes(routes!(list_tokens, make_token))
         .routes(routes!(revoke_token))
 }
 
-/// All devices.
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices",
-    responses((status = 200, body = Vec<DeviceSummary>), (status = 401, body = Problem)))]
-async fn list(State(kernel): State<Kernel>, session: Session) -> Result<Json<Vec<DeviceSummary>>, ApiError> {
-    Ok(Json(views::devices(kernel.store().read(), &session.scope, kernel.now()).await?))
+/// Which devices to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+pub struct Filter {
+    /// Only of this organisation and those below it.
+    organisation: Option<String>,
+    /// Only those whose name begins with this, in any case.
+    name: Option<String>,
+    /// `live`, `silent`, `never_connected` or `revoked`.
+    #[param(inline)]
+    presence: Option<Presence>,
+    /// `workstation`, `server` or `clinical`.
+    class: Option<String>,
+    /// Only isolated ones.
+    #[serde(default)]
+    isolated: bool,
+    /// `name` (if not said) or `silence`: those first that have not been heard for longest.
+    #[serde(default)]
+    #[param(inline)]
+    order: DeviceOrder,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// At most this many, 1 to 500; 100 if not said.
+    limit: Option<u32>,
+}
+
+/// Devices, page by page.
+#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(Filter),
+    responses((status = 200, body = DevicePage), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn list(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Query(filter): Query<Filter>,
+) -> Result<Json<DevicePage>, ApiError> {
+    let pool = kernel.store().read();
+    let scope = match &filter.organisation {
+        None => session.scope,
+        Some(id) => tree::within(pool, &session.scope, id)
+            .await?
+            .ok_or_else(|| ApiError::not_found("organisation", id))?,
+    };
+    let after = filter.after.map(|text| {
+        DevicePlace::parse(filter.order, &text).ok_or_else(|| {
+            ApiError::invalid(
+                format!("`{}` is no place in this list", text.escape_debug()),
+                "use `next` of the page before, with the same `order`",
+            )
+        })
+    });
+    let query = DeviceQuery {
+        name: filter.name,
+        presence: filter.presence,
+        class: filter.class,
+        isolated: filter.isolated,
+        order: filter.order,
+        after: after.transpose()?,
+        limit: filter.limit.unwrap_or(100),
+    };
+    Ok(Json(views::devices(pool, &scope, &query, kernel.now()).await?))
+}
+
+/// Another organisation for a device.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewPlace {
+    /// The organisation's id.
+    pub organisation: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Moves a device to another organisation within yours. What it saw stays with the one that it leaves.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/organisation", tag = "devices", params(("id" = String, Path)),
+    request_body = NewPlace,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn set_organisation(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(wish): Json<NewPlace>,
+) -> Result<StatusCode, ApiError> {
+    place::move_device(&kernel, &session.scope, &session.person, &id, &wish.organisation, &wish.reason)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// One device: facts, policy, sensors, losses.
@@ -144,6 +224,8 @@ fn monitor() -> Mode {
 /// A wish for an enrolment token.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewToken {
+    /// The organisation that the devices join; yours if not said.
+    pub organisation: Option<String>,
     /// What the devices are for: "ward PC". Empty: as the device says.
     #[serde(default)]
     pub role: String,
@@ -174,7 +256,8 @@ pub struct Token {
 
 /// Makes an enrolment token.
 #[utoipa::path(post, path = "/api/v1/tokens/enrolment", tag = "access", request_body = NewToken,
-    responses((status = 201, body = Token), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses((status = 201, body = Token), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
 async fn make_token(
     State(kernel): State<Kernel>,
     session: Session,
@@ -187,8 +270,15 @@ async fn make_token(
         uses: wish.uses,
         life_s: wish.life_s,
     };
+    let pool = kernel.store().read();
+    let organisation = match &wish.organisation {
+        None => session.scope.root().clone(),
+        Some(id) => tree::find(pool, &session.scope, id)
+            .await?
+            .ok_or_else(|| ApiError::not_found("organisation", id))?,
+    };
     let (id, token) =
-        enrol::make_token(&kernel, &session.scope, &session.person, &spec).await.map_err(|e| match e {
+        enrol::make_token(&kernel, &organisation, &session.person, &spec).await.map_err(|e| match e {
             EnrolError::Store(error) => error.into(),
             other => ApiError::invalid(other.to_string(), "ask for a token within these bounds"),
         })?;

@@ -55,6 +55,8 @@ impl TokenSpec {
 pub struct TokenSummary {
     /// By which it is revoked.
     pub id: String,
+    /// The organisation that the devices join.
+    pub organisation: String,
     /// What the devices are for.
     pub role: String,
     /// `workstation`, `server` or `clinical`.

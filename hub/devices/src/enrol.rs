@@ -5,7 +5,7 @@ use wardline_event::{DeviceId, Timestamp};
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::clock::{hex, sha256_hex};
 use wardline_kernel::keys::DEVICE_CERTIFICATE_DAYS;
-use wardline_kernel::{Kernel, KeyError, Scope, StoreError, Topic, random_bytes, random_id};
+use wardline_kernel::{Kernel, KeyError, OrganisationId, Scope, StoreError, Topic, random_bytes, random_id};
 use wardline_policy::DevicePolicy;
 use wardline_wire::EnrolmentToken;
 use wardline_wire::proto::{EnrolReply, EnrolRequest};
@@ -47,7 +47,7 @@ pub enum EnrolError {
 /// Makes an enrolment token; gives its id, by which it is revoked.
 pub async fn make_token(
     kernel: &Kernel,
-    scope: &Scope,
+    organisation: &OrganisationId,
     by: &str,
     spec: &TokenSpec,
 ) -> Result<(String, EnrolmentToken), EnrolError> {
@@ -57,7 +57,7 @@ pub async fn make_token(
     let id = random_id();
     let mut tx = kernel.store().write().await?;
     let hash = sha256_hex(token.secret_text().as_bytes());
-    store::insert_token(&mut tx, scope, &id, &hash, by, spec, now).await?;
+    store::insert_token(&mut tx, organisation, &id, &hash, by, spec, now).await?;
     let act = Act {
         actor: by.to_owned(),
         act: "enrolment_token.made",
@@ -65,7 +65,7 @@ pub async fn make_token(
         detail: json!({"role": fact(&spec.role), "class": spec.class, "mode": spec.mode, "uses": spec.uses,
                        "life_s": spec.life_s}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok((id, token))
 }
@@ -74,16 +74,14 @@ pub async fn make_token(
 pub async fn revoke_token(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Result<bool, StoreError> {
     let now = kernel.now();
     let mut tx = kernel.store().write().await?;
-    if !store::revoke_token(&mut tx, scope, id, now).await? {
-        return Ok(false);
-    }
+    let Some(organisation) = store::revoke_token(&mut tx, scope, id, now).await? else { return Ok(false) };
     let act = Act {
         actor: by.to_owned(),
         act: "enrolment_token.revoked",
         target: id.to_owned(),
         detail: json!({}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -94,15 +92,15 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
     let hash = sha256_hex(request.secret.as_bytes());
     // Looks before it locks: a stranger without a token holds nobody up.
     let token = store::usable_token(kernel.store().read(), &hash, now).await?;
-    let scope = token.scope;
+    let organisation = token.organisation;
     let facts = request.facts.clone().unwrap_or_default();
     let device = DeviceId::from_bytes(random_bytes());
     let certificate =
-        kernel.keys().certify(&request.csr_der, device, &scope, now).map_err(EnrolError::Request)?;
+        kernel.keys().certify(&request.csr_der, device, &organisation, now).map_err(EnrolError::Request)?;
     let mut tx = kernel.store().write().await?;
     // Somebody else may have used it meanwhile.
     store::usable_token(&mut *tx, &hash, now).await?;
-    store::use_token(&mut tx, &scope, &token.id).await?;
+    store::use_token(&mut tx, &organisation, &token.id).await?;
     let policy = DevicePolicy { mode: token.mode, class: token.class, ..DevicePolicy::default() };
     let signed = policy::sign(kernel.keys().signer(), device, &policy, &token.made_by, "enrolment", now);
     let role = if token.role.is_empty() { fact(&facts.role) } else { token.role };
@@ -112,7 +110,7 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
         role,
         certificate_until_ms: certificate_end(now),
     };
-    store::insert_device(&mut tx, &scope, &row, &facts, &policy, &signed, now).await?;
+    store::insert_device(&mut tx, &organisation, &row, &facts, &policy, &signed, now).await?;
     let act = Act {
         actor: format!("enrolment token {}", token.id),
         act: "device.enrolled",
@@ -123,9 +121,9 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
             "certificate": hex(&ring_sha256(&certificate)),
         }),
     };
-    audit::append(&mut tx, &scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    kernel.bus().tell(&scope, Topic::DeviceChanged { id: device.to_string() });
+    kernel.bus().tell(&organisation, Topic::DeviceChanged { id: device.to_string() });
     Ok(EnrolReply {
         device_id: device.0.to_be_bytes().to_vec(),
         certificate_chain: vec![certificate, kernel.keys().authority().to_vec()],
@@ -137,21 +135,22 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
 /// Gives a device that holds a valid certificate a fresh one; gives the chain.
 pub async fn renew(
     kernel: &Kernel,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: DeviceId,
     csr_der: &[u8],
 ) -> Result<Vec<Vec<u8>>, EnrolError> {
     let now = kernel.now();
-    let certificate = kernel.keys().certify(csr_der, device, scope, now).map_err(EnrolError::Request)?;
+    let certificate =
+        kernel.keys().certify(csr_der, device, organisation, now).map_err(EnrolError::Request)?;
     let mut tx = kernel.store().write().await?;
-    store::certificate_renewed(&mut tx, scope, &device.to_string(), certificate_end(now)).await?;
+    store::certificate_renewed(&mut tx, organisation, &device.to_string(), certificate_end(now)).await?;
     let act = Act {
         actor: format!("device {device}"),
         act: "device.certificate_renewed",
         target: device.to_string(),
         detail: json!({"certificate": hex(&ring_sha256(&certificate))}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(vec![certificate, kernel.keys().authority().to_vec()])
 }

@@ -9,6 +9,7 @@ pub mod console;
 mod domain;
 mod enrol;
 pub mod link;
+pub mod place;
 pub mod policy;
 mod store;
 
@@ -32,6 +33,12 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 2,
         name: "correlation_lost",
         sql: include_str!("../migrations/0002_correlation_lost.sql"),
+    },
+    Migration {
+        capability: "devices",
+        version: 3,
+        name: "organisations are a tree",
+        sql: include_str!("../migrations/0003_organisations.sql"),
     },
 ];
 

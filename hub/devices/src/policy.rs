@@ -92,7 +92,7 @@ pub async fn change(
     let id: DeviceId = device.parse().map_err(|_| no_device())?;
     let reason = &fit_reason(reason)?;
     let mut tx = kernel.store().write().await?;
-    let before = store::policy(&mut tx, scope, device).await?.ok_or_else(no_device)?;
+    let (organisation, before) = store::policy(&mut tx, scope, device).await?.ok_or_else(no_device)?;
     permit(&Order::SetPolicy, reason, &before)?;
     let policy = DevicePolicy {
         mode: change.mode.unwrap_or(before.mode),
@@ -100,7 +100,7 @@ pub async fn change(
         ..before.clone()
     };
     let signed = sign(kernel.keys().signer(), id, &policy, by, reason, now);
-    store::put_policy(&mut tx, scope, device, &policy, &signed).await?;
+    store::put_policy(&mut tx, &organisation, device, &policy, &signed).await?;
     let act = Act {
         actor: by.to_owned(),
         act: "device.policy_changed",
@@ -112,9 +112,9 @@ pub async fn change(
             "digest": hex(&signed.digest),
         }),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    kernel.bus().tell(scope, Topic::DeviceChanged { id: device.to_owned() });
-    kernel.bus().tell(scope, Topic::CommandReady { device: device.to_owned() });
+    kernel.bus().tell(&organisation, Topic::DeviceChanged { id: device.to_owned() });
+    kernel.bus().tell(&organisation, Topic::CommandReady { device: device.to_owned() });
     Ok(policy)
 }

@@ -1,5 +1,6 @@
 //! Devices in the store.
 
+mod places;
 mod spools;
 mod tokens;
 
@@ -7,13 +8,14 @@ use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, SqliteConnection};
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
-use wardline_kernel::{Kernel, Scope, StoreError, WriteTx, views};
+use wardline_kernel::{Kernel, OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_policy::DevicePolicy;
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::domain::{Accounting, DeviceDetail, SensorRow, count, fact};
 use crate::policy::SignedPolicy;
 
+pub(crate) use places::put_place;
 pub(crate) use spools::{advance, high, set_aside};
 pub use tokens::tokens;
 pub(crate) use tokens::{insert_token, revoke_token, usable_token, use_token};
@@ -27,7 +29,7 @@ pub(crate) struct NewDevice {
 
 pub(crate) async fn insert_device(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &NewDevice,
     facts: &DeviceFacts,
     policy: &DevicePolicy,
@@ -37,11 +39,11 @@ pub(crate) async fn insert_device(
     sqlx::query(
         "INSERT INTO device (id, organisation, hostname, os, kernel, agent_version, role, simulated, \
          enrolled_ms, enrolled_with, certificate_until_ms, class, mode, policy_json, policy_command, \
-         policy_signature, policy_digest) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', '', '', '', '')",
+         policy_signature, policy_digest, sort_name) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', '', '', '', '', $12)",
     )
     .bind(&device.id)
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(fact(&facts.hostname))
     .bind(fact(&facts.os))
     .bind(fact(&facts.kernel))
@@ -51,19 +53,20 @@ pub(crate) async fn insert_device(
     .bind(now.0)
     .bind(&device.token)
     .bind(device.certificate_until_ms)
+    .bind(fact(&facts.hostname).to_lowercase())
     .execute(&mut **tx)
     .await?;
-    put_policy(tx, scope, &device.id, policy, signed).await
+    put_policy(tx, organisation, &device.id, policy, signed).await
 }
 
 pub(crate) async fn certificate_renewed(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     until_ms: i64,
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE device SET certificate_until_ms = $3 WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
+        .bind(organisation.as_str())
         .bind(device)
         .bind(until_ms)
         .execute(&mut **tx)
@@ -73,7 +76,7 @@ pub(crate) async fn certificate_renewed(
 
 pub(crate) async fn put_policy(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     policy: &DevicePolicy,
     signed: &SignedPolicy,
@@ -83,7 +86,7 @@ pub(crate) async fn put_policy(
         "UPDATE device SET class = $3, mode = $4, policy_json = $5, policy_command = $6, \
          policy_signature = $7, policy_digest = $8 WHERE organisation = $1 AND id = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(policy.class.as_str())
     .bind(policy.mode.as_str())
@@ -100,15 +103,20 @@ pub(crate) async fn policy(
     connection: &mut SqliteConnection,
     scope: &Scope,
     device: &str,
-) -> Result<Option<DevicePolicy>, StoreError> {
-    let json: Option<String> =
-        sqlx::query_scalar("SELECT policy_json FROM device WHERE organisation = $1 AND id = $2")
-            .bind(scope.organisation())
-            .bind(device)
-            .fetch_optional(connection)
-            .await?;
-    json.map(|json| {
-        DevicePolicy::from_json(json.as_bytes()).map_err(|_| StoreError::Corrupt { what: "policy" })
+) -> Result<Option<(OrganisationId, DevicePolicy)>, StoreError> {
+    let row: Option<(String, String)> = sqlx::query_as(concat!(
+        "SELECT organisation, policy_json FROM device WHERE ",
+        within!("device"),
+        " AND id = $2"
+    ))
+    .bind(scope.id())
+    .bind(device)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|(organisation, json)| {
+        let policy = DevicePolicy::from_json(json.as_bytes());
+        let policy = policy.map_err(|_| StoreError::Corrupt { what: "policy" })?;
+        Ok((OrganisationId::stored(organisation), policy))
     })
     .transpose()
 }
@@ -126,11 +134,12 @@ pub(crate) async fn policy_command(
     scope: &Scope,
     device: &str,
 ) -> Result<Option<SignedPolicy>, StoreError> {
-    let row = sqlx::query(
-        "SELECT policy_command, policy_signature, policy_digest FROM device \
-         WHERE organisation = $1 AND id = $2",
-    )
-    .bind(scope.organisation())
+    let row = sqlx::query(concat!(
+        "SELECT policy_command, policy_signature, policy_digest FROM device WHERE ",
+        within!("device"),
+        " AND id = $2"
+    ))
+    .bind(scope.id())
     .bind(device)
     .fetch_optional(pool)
     .await?;
@@ -141,43 +150,62 @@ pub(crate) async fn policy_command(
     }))
 }
 
-/// Whether a device may connect; if so, whether it is simulated.
+/// Whether a device may connect with a certificate that names this organisation: the one in which it is, or was. Gives
+/// where it is now, and whether it is simulated. Needs no scope: the certificate is how a device gains one.
 pub(crate) async fn admitted(
     pool: &SqlitePool,
-    scope: &Scope,
+    named: &OrganisationId,
     device: &str,
-) -> Result<Option<bool>, StoreError> {
-    let simulated: Option<i64> = sqlx::query_scalar(
-        "SELECT simulated FROM device WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
+) -> Result<Option<(OrganisationId, bool)>, StoreError> {
+    let row: Option<(String, i64)> = sqlx::query_as(
+        "SELECT d.organisation, d.simulated FROM device d WHERE d.id = $2 AND d.revoked_ms IS NULL \
+         AND EXISTS (SELECT 1 FROM view_device_place p WHERE p.device = d.id AND p.organisation = $1)",
     )
-    .bind(scope.organisation())
+    .bind(named.as_str())
     .bind(device)
     .fetch_optional(pool)
     .await?;
-    Ok(simulated.map(|flag| flag != 0))
+    Ok(row.map(|(organisation, flag)| (OrganisationId::stored(organisation), flag != 0)))
 }
 
+/// Whether a device still is where its connection found it, in the transaction that stores what it sent.
+pub(crate) async fn is_in(
+    tx: &mut WriteTx,
+    organisation: &OrganisationId,
+    device: &str,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM device WHERE organisation = $1 AND id = $2")
+        .bind(organisation.as_str())
+        .bind(device)
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Revokes a device; gives its organisation if there was one to revoke.
 pub(crate) async fn revoke(
     tx: &mut WriteTx,
     scope: &Scope,
     device: &str,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let changed = sqlx::query(
-        "UPDATE device SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
-    )
-    .bind(scope.organisation())
+) -> Result<Option<OrganisationId>, StoreError> {
+    let organisation: Option<String> = sqlx::query_scalar(concat!(
+        "UPDATE device SET revoked_ms = $3 WHERE ",
+        within!("device"),
+        " AND id = $2 AND revoked_ms IS NULL RETURNING organisation"
+    ))
+    .bind(scope.id())
     .bind(device)
     .bind(now.0)
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(changed.rows_affected() > 0)
+    Ok(organisation.map(OrganisationId::stored))
 }
 
 /// What the device says it is. Whether it is simulated was settled at enrolment.
 pub(crate) async fn hello(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     facts: &DeviceFacts,
     boot: &str,
@@ -185,9 +213,9 @@ pub(crate) async fn hello(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE device SET hostname = $3, os = $4, kernel = $5, agent_version = $6, boot_id = $7, \
-         last_seen_ms = $8 WHERE organisation = $1 AND id = $2",
+         last_seen_ms = $8, heard_ms = $8, sort_name = $9 WHERE organisation = $1 AND id = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(fact(&facts.hostname))
     .bind(fact(&facts.os))
@@ -195,6 +223,7 @@ pub(crate) async fn hello(
     .bind(fact(&facts.agent_version))
     .bind(boot)
     .bind(now.0)
+    .bind(fact(&facts.hostname).to_lowercase())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -202,7 +231,7 @@ pub(crate) async fn hello(
 
 pub(crate) async fn heartbeat(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     beat: &Heartbeat,
     now: Timestamp,
@@ -212,14 +241,14 @@ pub(crate) async fn heartbeat(
     let isolation = beat.isolation.as_ref();
     let mode = Some(beat.mode.as_str()).filter(|m| matches!(*m, "monitor" | "protect"));
     sqlx::query(
-        "UPDATE device SET last_seen_ms = $3, heartbeat_ms = $3, device_time_ms = $4, mode_in_force = $5, \
+        "UPDATE device SET last_seen_ms = $3, heard_ms = $3, heartbeat_ms = $3, device_time_ms = $4, mode_in_force = $5, \
          digest_in_force = $6, isolation_action = $7, isolation_since_ms = $8, isolation_expires_ms = $9, \
          rules_loaded = $10, rss_bytes = $11, produced = $12, kernel_lost = $13, decode_lost = $14, \
          kept_local = $15, spooled = $16, spool_dropped = $17, waiting = $18, findings = $19, \
          correlation_lost = $20 \
          WHERE organisation = $1 AND id = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(now.0)
     .bind(beat.time_ms)
@@ -242,7 +271,7 @@ pub(crate) async fn heartbeat(
     .execute(&mut **tx)
     .await?;
     sqlx::query("DELETE FROM device_sensor WHERE organisation = $1 AND device = $2")
-        .bind(scope.organisation())
+        .bind(organisation.as_str())
         .bind(device)
         .execute(&mut **tx)
         .await?;
@@ -256,7 +285,7 @@ pub(crate) async fn heartbeat(
             "INSERT INTO device_sensor (organisation, device, kind, state, reason, produced, lost) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device, kind) DO NOTHING",
         )
-        .bind(scope.organisation())
+        .bind(organisation.as_str())
         .bind(device)
         .bind(fact(&sensor.kind))
         .bind(state)
@@ -273,8 +302,9 @@ pub(crate) async fn heartbeat(
 pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<DeviceDetail>, StoreError> {
     let (pool, now) = (kernel.store().read(), kernel.now());
     let Some(summary) = views::device_by_id(pool, scope, id, now).await? else { return Ok(None) };
+    let organisation = summary.organisation.as_str();
     let row = sqlx::query("SELECT * FROM device WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
+        .bind(organisation)
         .bind(id)
         .fetch_one(pool)
         .await?;
@@ -282,7 +312,7 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
         "SELECT CAST(COALESCE(SUM(stored), 0) AS BIGINT), CAST(COALESCE(SUM(missing), 0) AS BIGINT), \
          CAST(COALESCE(SUM(unreadable), 0) AS BIGINT) FROM spool WHERE organisation = $1 AND device = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation)
     .bind(id)
     .fetch_one(pool)
     .await?;
@@ -290,7 +320,7 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
         "SELECT kind, state, reason, produced, lost FROM device_sensor \
          WHERE organisation = $1 AND device = $2 ORDER BY kind",
     )
-    .bind(scope.organisation())
+    .bind(organisation)
     .bind(id)
     .fetch_all(pool)
     .await?;

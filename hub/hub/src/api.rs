@@ -75,20 +75,21 @@ async fn status(
     Extension(shared): Extension<Shared>,
 ) -> Result<Json<Status>, ApiError> {
     let (pool, scope, now) = (kernel.store().read(), &session.scope, kernel.now());
-    let known = views::devices(pool, scope, now).await?;
-    let devices = [Presence::Live, Presence::Silent, Presence::NeverConnected, Presence::Revoked]
-        .into_iter()
-        .map(|presence| Count {
-            state: presence.as_str().to_owned(),
-            count: known.iter().filter(|d| d.presence == presence).count() as i64,
-        });
+    let known = views::device_counts(pool, scope, now).await?;
+    let devices = [
+        (Presence::Live, known.live),
+        (Presence::Silent, known.silent),
+        (Presence::NeverConnected, known.never_connected),
+        (Presence::Revoked, known.revoked),
+    ]
+    .map(|(presence, count)| Count { state: presence.as_str().to_owned(), count });
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: wardline_wire::PROTOCOL,
-        organisation: kernel.organisation().to_owned(),
+        organisation: session.organisation.clone(),
         started_ms: shared.started_ms,
         now_ms: now.0,
-        devices: devices.collect(),
+        devices: devices.to_vec(),
         events: kernel.events().counts(scope, None).await?,
         findings: counts(wardline_incidents::counts(pool, scope).await?),
         actions: counts(wardline_actions::counts(pool, scope).await?),

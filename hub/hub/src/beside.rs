@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use wardline_devices::{EnrolError, TokenSpec, make_token};
 use wardline_kernel::audit::{self, Broken};
+use wardline_kernel::tree;
 use wardline_kernel::{FIRST_PERSON, Kernel, KernelConfig, OpenError, StoreError, SystemClock};
+use wardline_organisations::{Format, ImportError, Imported, Page, Plan, PlanError, Query};
 use wardline_wire::EnrolmentToken;
 
 use crate::rooms;
@@ -22,6 +24,17 @@ pub enum BesideError {
     /// The token.
     #[error(transparent)]
     Token(#[from] EnrolError),
+    /// The file of organisations.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The import stopped half way.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Nothing has this code.
+    #[error(
+        "no organisation of this hub has the ODS code `{0}`; `wardline hub organisations list` shows them"
+    )]
+    NoOrganisation(String),
 }
 
 async fn open(data_dir: &Path) -> Result<Kernel, OpenError> {
@@ -42,9 +55,50 @@ pub async fn make_link(data_dir: &Path) -> Result<String, BesideError> {
 /// Makes an enrolment token.
 pub async fn make_enrolment_token(data_dir: &Path, spec: &TokenSpec) -> Result<EnrolmentToken, BesideError> {
     let kernel = open(data_dir).await?;
-    let made = make_token(&kernel, kernel.home(), FIRST_PERSON, spec).await;
+    let made = make_token(&kernel, kernel.home().root(), FIRST_PERSON, spec).await;
     kernel.store().close().await;
     Ok(made?.1)
+}
+
+/// Imports organisations from a file's text below the one with this ODS code, or below the root. With faults nothing is
+/// imported unless `despite_faults`. Gives the plan and what came of it; `None` if nothing was imported.
+pub async fn import_organisations(
+    data_dir: &Path,
+    text: &str,
+    format: Format,
+    under: Option<&str>,
+    despite_faults: bool,
+    progress: impl FnMut(usize),
+) -> Result<(Plan, Option<Imported>), BesideError> {
+    let kernel = open(data_dir).await?;
+    let done = import(&kernel, text, format, under, despite_faults, progress).await;
+    kernel.store().close().await;
+    done
+}
+
+async fn import(
+    kernel: &Kernel,
+    text: &str,
+    format: Format,
+    under: Option<&str>,
+    despite_faults: bool,
+    progress: impl FnMut(usize),
+) -> Result<(Plan, Option<Imported>), BesideError> {
+    let (pool, home) = (kernel.store().read(), kernel.home());
+    let under = match under {
+        None => home.root().clone(),
+        Some(code) => tree::by_ods(pool, home, &code.to_ascii_uppercase())
+            .await?
+            .ok_or_else(|| BesideError::NoOrganisation(code.to_owned()))?,
+    };
+    let known = tree::codes(pool, home).await?;
+    let plan = wardline_organisations::plan(text, format, &|code| known.contains(code))?;
+    if plan.faults.is_empty() || despite_faults {
+        let imported =
+            wardline_organisations::import(kernel, home, FIRST_PERSON, &under, &plan, progress).await?;
+        return Ok((plan, Some(imported)));
+    }
+    Ok((plan, None))
 }
 
 /// Checks the audit log; gives the number of its entries, or where its chain is broken.
@@ -53,4 +107,12 @@ pub async fn verify_audit(data_dir: &Path) -> Result<Result<i64, Broken>, Beside
     let verdict = audit::verify(kernel.store().read(), kernel.home()).await;
     kernel.store().close().await;
     Ok(verdict?)
+}
+
+/// Lists organisations, page by page.
+pub async fn list_organisations(data_dir: &Path, query: &Query) -> Result<Page, BesideError> {
+    let kernel = open(data_dir).await?;
+    let page = wardline_organisations::list(kernel.store().read(), kernel.home(), query).await;
+    kernel.store().close().await;
+    Ok(page?)
 }

@@ -1,17 +1,17 @@
 //! What the hub does by itself, every few seconds.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
 
-use wardline_kernel::views::{self, Presence};
+use wardline_kernel::views::{self, SILENT_AFTER_MS};
 use wardline_kernel::{Kernel, StoreError, Topic};
 
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until the hub stops.
 pub(crate) async fn run(kernel: Kernel) {
-    let mut silent = BTreeSet::new();
+    // Up to where silence has been looked at: those that fell silent before the hub started are told once.
+    let mut silent_until_ms = 1;
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -19,22 +19,24 @@ pub(crate) async fn run(kernel: Kernel) {
             () = kernel.stopped() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = round(&kernel, &mut silent).await {
+        if let Err(error) = round(&kernel, &mut silent_until_ms).await {
             // The next round tries again; a full disk is told where agents meet it.
             tracing::warn!(error = &error as &dyn Error, "a background round failed");
         }
     }
 }
 
-async fn round(kernel: &Kernel, silent: &mut BTreeSet<String>) -> Result<(), StoreError> {
+async fn round(kernel: &Kernel, silent_until_ms: &mut i64) -> Result<(), StoreError> {
     wardline_actions::expire(kernel, kernel.home()).await?;
-    let devices = views::devices(kernel.store().read(), kernel.home(), kernel.now()).await?;
-    let now_silent: BTreeSet<String> =
-        devices.into_iter().filter(|d| d.presence == Presence::Silent).map(|d| d.id).collect();
-    for id in now_silent.difference(silent) {
-        tracing::info!(device = %id, "a device has fallen silent");
-        kernel.bus().tell(kernel.home(), Topic::DeviceChanged { id: id.clone() });
+    let until = kernel.now().0 - SILENT_AFTER_MS;
+    if until <= *silent_until_ms {
+        return Ok(());
     }
-    *silent = now_silent;
+    let fallen = views::heard_between(kernel.store().read(), kernel.home(), *silent_until_ms, until).await?;
+    for (organisation, id) in fallen {
+        tracing::info!(device = %id, "a device has fallen silent");
+        kernel.bus().tell(&organisation, Topic::DeviceChanged { id });
+    }
+    *silent_until_ms = until;
     Ok(())
 }

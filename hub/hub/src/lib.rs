@@ -12,9 +12,12 @@ mod rooms;
 mod running;
 mod stats;
 
-pub use beside::{BesideError, make_enrolment_token, make_link, verify_audit};
+pub use beside::{
+    BesideError, import_organisations, list_organisations, make_enrolment_token, make_link, verify_audit,
+};
 pub use config::HubConfig;
 pub use rooms::{console_routes, migrations, openapi};
 pub use running::{RunningHub, StartError, start};
 pub use stats::AgentStats;
 pub use wardline_devices::TokenSpec;
+pub use wardline_organisations as organisations;

@@ -26,12 +26,13 @@ pub(crate) fn api() -> (Router<Kernel>, OpenApi) {
         .title("Wardline hub")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Devices, events, findings and actions of one organisation. Times are milliseconds since 1970 in \
+            "Devices, events, findings and actions of an organisation and all below it. Times are milliseconds since 1970 in \
              UTC. Every call needs `Authorization: Bearer TOKEN` or the console's session.",
         ))
         .license(Some(License::new("Apache-2.0")));
     let (routes, mut openapi) = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info.build()).build())
         .merge(wardline_kernel::api::api())
+        .merge(wardline_organisations::api())
         .merge(wardline_devices::api())
         .merge(wardline_incidents::api())
         .merge(wardline_actions::api())
@@ -79,6 +80,7 @@ pub(crate) fn console() -> Router<Kernel> {
         .merge(wardline_kernel::auth::console())
         .merge(wardline_kernel::live::console())
         .merge(wardline_kernel::page::console())
+        .merge(wardline_organisations::console::console())
         .merge(wardline_devices::console::console())
         .merge(wardline_incidents::console::console())
         .merge(wardline_actions::console::console())
@@ -89,6 +91,7 @@ pub fn console_routes() -> Vec<(&'static str, &'static str)> {
     [
         &[("POST", "/signin/{code}"), ("POST", "/signout"), ("GET", "/live")],
         wardline_kernel::page::ROUTES,
+        wardline_organisations::console::ROUTES,
         wardline_devices::console::ROUTES,
         wardline_incidents::console::ROUTES,
         wardline_actions::console::ROUTES,

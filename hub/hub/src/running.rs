@@ -165,7 +165,8 @@ impl RunningHub {
         &self,
         spec: &TokenSpec,
     ) -> Result<EnrolmentToken, wardline_devices::EnrolError> {
-        let made = wardline_devices::make_token(&self.kernel, self.kernel.home(), FIRST_PERSON, spec).await?;
+        let made =
+            wardline_devices::make_token(&self.kernel, self.kernel.home().root(), FIRST_PERSON, spec).await?;
         Ok(made.1)
     }
 

@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use wardline_event::{Event, Severity, Timestamp, ocsf};
 use wardline_kernel::page::{Section, Visit, action_row};
-use wardline_kernel::views::{self, ActionQuery, FindingQuery};
+use wardline_kernel::views::{self, ActionQuery, DeviceQuery, FindingQuery};
 use wardline_kernel::{ApiError, Kernel};
 
 use self::list::{Filter, ListPage};
@@ -36,6 +36,9 @@ pub const ROUTES: &[(&str, &str)] = &[
 
 /// Findings on one page of the list.
 const PER_PAGE: u32 = 50;
+
+/// The most devices that the filter offers to choose from.
+const MOST_DEVICES: u32 = 100;
 
 /// The most actions shown beside a finding.
 const MOST_ACTIONS: u32 = 5;
@@ -71,10 +74,16 @@ async fn read_list(visit: &Visit, filter: Filter) -> Result<ListPage, ApiError> 
         limit: PER_PAGE,
     };
     let findings = views::findings(pool, scope, &query).await?;
-    let devices = views::devices(pool, scope, visit.now).await?;
+    let all = DeviceQuery { limit: MOST_DEVICES, ..DeviceQuery::default() };
+    let mut known = views::devices(pool, scope, &all, visit.now).await?;
+    if known.next.is_some() {
+        // Nobody chooses from a list of thousands: on a device's page, one link leads to its findings.
+        known.devices =
+            views::device_by_id(pool, scope, &filter.device, visit.now).await?.into_iter().collect();
+    }
     let full = findings.len() == PER_PAGE as usize;
     let older = findings.last().filter(|_| full).map(|last| format!("{}-{}", last.time_ms, last.id));
-    Ok(ListPage::of(&findings, &devices, filter, older, visit.now))
+    Ok(ListPage::of(&findings, &known.devices, filter, older, visit.now))
 }
 
 async fn load(visit: &Visit, id: &str) -> Result<FindingRecord, ApiError> {

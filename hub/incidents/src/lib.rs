@@ -14,12 +14,20 @@ pub use store::{FindingRecord, counts, record, store_finding};
 pub use story::{ChangeError, set_state, timeline, tree};
 
 /// This room's tables.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    capability: "incidents",
-    version: 1,
-    name: "findings",
-    sql: include_str!("../migrations/0001_findings.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        capability: "incidents",
+        version: 1,
+        name: "findings",
+        sql: include_str!("../migrations/0001_findings.sql"),
+    },
+    Migration {
+        capability: "incidents",
+        version: 2,
+        name: "by id and time",
+        sql: include_str!("../migrations/0002_by_id_and_time.sql"),
+    },
+];
 
 /// This room's part of the API.
 pub fn api() -> utoipa_axum::router::OpenApiRouter<wardline_kernel::Kernel> {

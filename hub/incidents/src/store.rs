@@ -1,10 +1,10 @@
 //! Findings in the store.
 
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::sqlite::SqlitePool;
+use sqlx::{QueryBuilder, Row, Sqlite};
 use wardline_event::{Finding, Timestamp};
-use wardline_kernel::{Scope, StoreError, WriteTx};
+use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, within};
 
 use crate::domain::FindingState;
 
@@ -33,12 +33,13 @@ pub struct FindingRecord {
     pub ocsf: Value,
 }
 
-/// Stores a finding once; false if it is there already.
+/// Stores a finding once; false if it is there already. Its id is the device's choice, and nobody takes an id that is
+/// in use, in whatever organisation: the first one stays.
 ///
 /// `simulated` is set for every finding of a device of the exercise range, whatever the finding says.
 pub async fn store_finding(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     simulated: bool,
     finding: &Finding,
@@ -54,10 +55,10 @@ pub async fn store_finding(
     let stored = sqlx::query(
         "INSERT INTO finding (organisation, id, device, time_ms, received_ms, severity, severity_id, rule_id, \
          rule_title, techniques, process_key, image, command_line, disposition, simulated, state, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'new', $16) \
-         ON CONFLICT (organisation, id) DO NOTHING",
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'new', $16 \
+         WHERE NOT EXISTS (SELECT 1 FROM finding f WHERE f.id = $2)",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(finding.id.to_string())
     .bind(device)
     .bind(finding.time.0)
@@ -80,11 +81,12 @@ pub async fn store_finding(
 
 /// One finding.
 pub async fn record(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<FindingRecord>, StoreError> {
-    let row = sqlx::query(
-        "SELECT device, simulated, received_ms, state, state_by, state_ms, state_reason, body FROM finding \
-         WHERE organisation = $1 AND id = $2",
-    )
-    .bind(scope.organisation())
+    let row = sqlx::query(concat!(
+        "SELECT device, simulated, received_ms, state, state_by, state_ms, state_reason, body FROM finding WHERE ",
+        within!("finding"),
+        " AND id = $2"
+    ))
+    .bind(scope.id())
     .bind(id)
     .fetch_optional(pool)
     .await?;
@@ -105,24 +107,31 @@ pub async fn record(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option
     }))
 }
 
-/// The state of a finding, read in the transaction that may change it.
+/// The organisation and state of a finding, read in the transaction that may change it.
 pub(crate) async fn state(
     tx: &mut WriteTx,
     scope: &Scope,
     id: &str,
-) -> Result<Option<FindingState>, StoreError> {
-    let state: Option<String> =
-        sqlx::query_scalar("SELECT state FROM finding WHERE organisation = $1 AND id = $2")
-            .bind(scope.organisation())
-            .bind(id)
-            .fetch_optional(&mut **tx)
-            .await?;
-    state.map(|s| FindingState::parse(&s).ok_or(StoreError::Corrupt { what: "finding" })).transpose()
+) -> Result<Option<(OrganisationId, FindingState)>, StoreError> {
+    let row: Option<(String, String)> = sqlx::query_as(concat!(
+        "SELECT organisation, state FROM finding WHERE ",
+        within!("finding"),
+        " AND id = $2"
+    ))
+    .bind(scope.id())
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|(organisation, state)| {
+        let state = FindingState::parse(&state).ok_or(StoreError::Corrupt { what: "finding" })?;
+        Ok((OrganisationId::stored(organisation), state))
+    })
+    .transpose()
 }
 
 pub(crate) async fn put_state(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     id: &str,
     state: FindingState,
     (by, reason): (&str, &str),
@@ -132,7 +141,7 @@ pub(crate) async fn put_state(
         "UPDATE finding SET state = $3, state_by = $4, state_ms = $5, state_reason = $6 \
          WHERE organisation = $1 AND id = $2",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(id)
     .bind(state.as_str())
     .bind(by)
@@ -145,10 +154,9 @@ pub(crate) async fn put_state(
 
 /// How many findings there are in each state: (state, count).
 pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(sqlx::query_as(
-        "SELECT state, CAST(COUNT(*) AS BIGINT) FROM finding WHERE organisation = $1 GROUP BY state",
-    )
-    .bind(scope.organisation())
-    .fetch_all(pool)
-    .await?)
+    let reach = scope.reach(pool).await?;
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM finding WHERE ");
+    scope.filter(&mut sql, "finding", reach);
+    sql.push(" GROUP BY state");
+    Ok(sql.build_query_as().fetch_all(pool).await?)
 }

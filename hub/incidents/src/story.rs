@@ -116,20 +116,20 @@ pub async fn set_state(
     }
     let now = kernel.now();
     let mut tx = kernel.store().write().await?;
-    let state =
+    let (organisation, state) =
         store::state(&mut tx, scope, id).await?.ok_or_else(|| ChangeError::NoFinding(id.to_owned()))?;
     if !state.may_become(next) {
         return Err(ChangeError::Forbidden { from: state.as_str(), to: next.as_str() });
     }
-    store::put_state(&mut tx, scope, id, next, (by, reason), now).await?;
+    store::put_state(&mut tx, &organisation, id, next, (by, reason), now).await?;
     let act = Act {
         actor: by.to_owned(),
         act: "finding.state_changed",
         target: id.to_owned(),
         detail: json!({"from": state.as_str(), "to": next.as_str(), "reason": reason}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    kernel.bus().tell(scope, Topic::FindingChanged { id: id.to_owned() });
+    kernel.bus().tell(&organisation, Topic::FindingChanged { id: id.to_owned() });
     Ok(())
 }

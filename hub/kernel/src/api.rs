@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::audit::{self, Broken, Entry};
+use crate::audit::{self, Broken, Entry, Place};
 use crate::auth::{self, Session};
 use crate::error::{ApiError, Problem};
 use crate::events::{EventQuery, StoredEvent};
@@ -28,22 +28,31 @@ pub fn api() -> OpenApiRouter<Kernel> {
 
 #[derive(Debug, Deserialize, IntoParams)]
 struct Page {
-    /// Only entries with a smaller number.
-    before: Option<i64>,
+    /// The place of the last entry of the page before: `TIME_MS-ORGANISATION-NUMBER`.
+    after: Option<String>,
     /// At most this many, 1 to 500; 100 if not said.
     limit: Option<i64>,
 }
 
 /// The audit log, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "hub", params(Page),
-    responses((status = 200, body = Vec<Entry>), (status = 401, body = Problem)))]
+    responses((status = 200, body = Vec<Entry>), (status = 400, body = Problem), (status = 401, body = Problem)))]
 async fn list(
     State(kernel): State<Kernel>,
     session: Session,
     Query(page): Query<Page>,
 ) -> Result<Json<Vec<Entry>>, ApiError> {
     let limit = page.limit.unwrap_or(100).clamp(1, 500);
-    Ok(Json(audit::list(kernel.store().read(), &session.scope, page.before, limit).await?))
+    let after = page.after.map(|text| {
+        Place::parse(&text).ok_or_else(|| {
+            ApiError::invalid(
+                format!("`{}` is no place in the audit log", text.escape_debug()),
+                "use TIME_MS-ORGANISATION-NUMBER of the last entry of the page before",
+            )
+        })
+    });
+    let after = after.transpose()?;
+    Ok(Json(audit::list(kernel.store().read(), &session.scope, after.as_ref(), limit).await?))
 }
 
 /// Whether the audit log is as it was written.

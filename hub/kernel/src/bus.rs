@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::scope::Scope;
+use crate::scope::OrganisationId;
 
 /// What changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -35,6 +35,8 @@ pub enum Topic {
         /// The device that is to act.
         device: String,
     },
+    /// An organisation was added, changed or moved in the tree.
+    OrganisationsChanged,
     /// There is a signed command to send to a device at once.
     CommandReady {
         /// The device.
@@ -43,13 +45,14 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The name of the console's live event for this change: `findings`, `devices` or `actions`; `None` for what
-    /// only the hub itself listens to.
+    /// The name of the console's live event for this change: `findings`, `devices`, `actions` or
+    /// `organisations`; `None` for what only the hub itself listens to.
     pub fn live_name(&self) -> Option<&'static str> {
         match self {
             Self::FindingAdded { .. } | Self::FindingChanged { .. } => Some("findings"),
             Self::DeviceChanged { .. } => Some("devices"),
             Self::ActionChanged { .. } => Some("actions"),
+            Self::OrganisationsChanged => Some("organisations"),
             Self::CommandReady { .. } => None,
         }
     }
@@ -59,7 +62,7 @@ impl Topic {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Notice {
     /// Whose it is.
-    pub scope: Scope,
+    pub organisation: OrganisationId,
     /// What changed.
     pub topic: Topic,
 }
@@ -76,9 +79,9 @@ impl Default for Bus {
 
 impl Bus {
     /// Tells whoever listens. Call it after the commit.
-    pub fn tell(&self, scope: &Scope, topic: Topic) {
+    pub fn tell(&self, organisation: &OrganisationId, topic: Topic) {
         // An error only says that nobody listens.
-        let _ = self.0.send(Notice { scope: scope.clone(), topic });
+        let _ = self.0.send(Notice { organisation: organisation.clone(), topic });
     }
 
     /// Everything told from now on.

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::Row;
 use tokio::sync::watch;
 use wardline_event::Timestamp;
 
 use crate::auth::Limiter;
 use crate::bus::Bus;
-use crate::clock::{Clock, SystemClock, random_id};
+use crate::clock::{Clock, SystemClock};
 use crate::events::{EventStore, SqliteEvents};
 use crate::keys::{KeyError, Keys};
-use crate::scope::Scope;
+use crate::scope::{OrganisationId, Scope};
 use crate::store::{Migration, Store, StoreError};
+use crate::tree::{self, Facts, OrganisationKind, TreeError};
 
 /// The person behind sign-in links until people have accounts of their own.
 pub const FIRST_PERSON: &str = "administrator";
@@ -75,7 +75,7 @@ impl Kernel {
     pub async fn open(config: KernelConfig) -> Result<Self, OpenError> {
         let now = config.clock.now();
         let store = Store::open(&config.data_dir, &config.migrations, now).await?;
-        let known = home(&store).await?;
+        let known = tree::root_of(store.read()).await?;
         // The keys come before the organisation: a first start that is cut off in between begins again.
         let keys = Keys::open(&config.data_dir, known.is_none().then_some(now))?;
         let (home, organisation) = match known {
@@ -89,13 +89,19 @@ impl Kernel {
     /// migrated. [`StoreError::NoHub`] if there is no hub of this version.
     pub async fn open_beside(config: KernelConfig) -> Result<Self, OpenError> {
         let store = Store::open_beside(&config.data_dir, &config.migrations).await?;
-        let known = home(&store).await?;
+        let known = tree::root_of(store.read()).await?;
         let (home, organisation) = known.ok_or(StoreError::NoHub { path: config.data_dir.clone() })?;
         let keys = Keys::open(&config.data_dir, None)?;
         Ok(Self::new(store, keys, home, organisation, config.clock))
     }
 
-    fn new(store: Store, keys: Keys, home: Scope, organisation: String, clock: Arc<dyn Clock>) -> Self {
+    fn new(
+        store: Store,
+        keys: Keys,
+        home: OrganisationId,
+        organisation: String,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let events = Arc::new(SqliteEvents::new(store.read().clone()));
         Self(Arc::new(Inner {
             store,
@@ -103,7 +109,7 @@ impl Kernel {
             clock,
             bus: Bus::default(),
             keys,
-            home,
+            home: Scope::within(home),
             organisation,
             limiter: Limiter::default(),
             token_limiter: Limiter::default(),
@@ -136,12 +142,12 @@ impl Kernel {
         &self.0.keys
     }
 
-    /// The organisation that runs this hub: for jobs and for the command line.
+    /// Everything on this hub, from the organisation that runs it down: for jobs and for the command line.
     pub fn home(&self) -> &Scope {
         &self.0.home
     }
 
-    /// That organisation's name.
+    /// That organisation's name when the hub started.
     pub fn organisation(&self) -> &str {
         &self.0.organisation
     }
@@ -158,7 +164,7 @@ impl Kernel {
 
     /// Makes a one-time sign-in code for the first person. The link is `http://ADDRESS/signin/CODE`.
     pub async fn make_link(&self) -> Result<String, StoreError> {
-        crate::auth::make_link(self.store(), self.home(), FIRST_PERSON, self.now()).await
+        crate::auth::make_link(self.store(), self.home().root(), FIRST_PERSON, self.now()).await
     }
 
     /// Ends live streams and jobs.
@@ -173,28 +179,26 @@ impl Kernel {
     }
 }
 
-/// The organisation that runs the hub; `None` when the data folder is new.
-async fn home(store: &Store) -> Result<Option<(Scope, String)>, StoreError> {
-    let row = sqlx::query("SELECT id, name FROM organisation ORDER BY created_ms, id LIMIT 1")
-        .fetch_optional(store.read())
-        .await?;
-    Ok(row.map(|row| (Scope::of_organisation(row.get::<String, _>(0)), row.get(1))))
-}
-
 /// Makes the organisation that runs the hub.
 async fn first_organisation(
     store: &Store,
     name: &str,
     now: Timestamp,
-) -> Result<(Scope, String), StoreError> {
+) -> Result<(OrganisationId, String), StoreError> {
+    let facts = Facts {
+        name: name.to_owned(),
+        kind: OrganisationKind::Other,
+        ods: None,
+        town: String::new(),
+        postcode: String::new(),
+    };
     let mut tx = store.write().await?;
-    let id = random_id();
-    sqlx::query("INSERT INTO organisation (id, name, created_ms) VALUES ($1, $2, $3)")
-        .bind(&id)
-        .bind(name)
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await?;
+    let id = tree::new_id();
+    tree::insert(&mut tx, &id, None, &facts, now).await.map_err(|error| match error {
+        TreeError::Store(error) => error,
+        // A new hub has no other organisation that anything could clash with.
+        _ => StoreError::Corrupt { what: "organisation" },
+    })?;
     tx.commit().await?;
-    Ok((Scope::of_organisation(id), name.to_owned()))
+    Ok((id, name.to_owned()))
 }

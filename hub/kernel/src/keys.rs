@@ -17,7 +17,7 @@ use wardline_event::{DeviceId, Timestamp};
 use wardline_wire::{CommandSigner, HUB_TLS_NAME};
 
 use crate::clock::{hex, random_bytes};
-use crate::scope::Scope;
+use crate::scope::OrganisationId;
 use crate::store::{StoreError, create_private_folder};
 
 /// How long a device's certificate is valid.
@@ -129,13 +129,13 @@ impl Keys {
         &self,
         csr_der: &[u8],
         device: DeviceId,
-        scope: &Scope,
+        organisation: &OrganisationId,
         now: Timestamp,
     ) -> Result<Vec<u8>, KeyError> {
         let mut request =
             CertificateSigningRequestParams::from_der(&csr_der.into()).map_err(KeyError::Request)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(&device.to_string(), scope.organisation());
+        params.distinguished_name = name(&device.to_string(), organisation.as_str());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         valid_for(&mut params, now, DEVICE_CERTIFICATE_DAYS);
@@ -276,13 +276,13 @@ mod tests {
     fn a_request_must_prove_that_the_sender_holds_the_key() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::open(folder.path(), Some(NOW)).unwrap();
-        let scope = Scope::of_organisation("o1");
+        let organisation = OrganisationId::stored("o1");
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
-        assert!(keys.certify(&csr, DeviceId(1), &scope, NOW).is_ok());
+        assert!(keys.certify(&csr, DeviceId(1), &organisation, NOW).is_ok());
         let mut forged = csr;
         *forged.last_mut().unwrap() ^= 1;
-        assert!(matches!(keys.certify(&forged, DeviceId(1), &scope, NOW), Err(KeyError::Request(_))));
-        assert!(matches!(keys.certify(b"hello", DeviceId(1), &scope, NOW), Err(KeyError::Request(_))));
+        assert!(matches!(keys.certify(&forged, DeviceId(1), &organisation, NOW), Err(KeyError::Request(_))));
+        assert!(matches!(keys.certify(b"hello", DeviceId(1), &organisation, NOW), Err(KeyError::Request(_))));
     }
 }

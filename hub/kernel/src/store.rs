@@ -48,6 +48,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "audit log is append-only",
         sql: include_str!("../migrations/0002_audit_append_only.sql"),
     },
+    Migration {
+        capability: "kernel",
+        version: 3,
+        name: "organisations are a tree",
+        sql: include_str!("../migrations/0003_organisations.sql"),
+    },
 ];
 
 /// Something went wrong between the hub and its data folder.

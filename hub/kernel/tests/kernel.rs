@@ -9,7 +9,10 @@ use tempfile::TempDir;
 use wardline_event::Timestamp;
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::store::MIGRATIONS;
-use wardline_kernel::{Kernel, KernelConfig, ManualClock, Migration, Scope, Store, StoreError};
+use wardline_kernel::tree::{self, Facts, OrganisationKind};
+use wardline_kernel::{
+    Kernel, KernelConfig, ManualClock, Migration, OrganisationId, Scope, Store, StoreError,
+};
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -22,10 +25,10 @@ async fn kernel() -> (Kernel, ManualClock, TempDir) {
     (Kernel::open(config).await.unwrap(), clock, folder)
 }
 
-async fn write(kernel: &Kernel, scope: &Scope, target: &str) {
+async fn write(kernel: &Kernel, organisation: &OrganisationId, target: &str) {
     let mut tx = kernel.store().write().await.unwrap();
     let act = Act { actor: "ann".into(), act: "test.done", target: target.into(), detail: json!({"n": 1}) };
-    audit::append(&mut tx, scope, kernel.now(), act).await.unwrap();
+    audit::append(&mut tx, organisation, kernel.now(), act).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -74,7 +77,7 @@ async fn tampering_with_the_audit_log_is_found_where_it_begins() {
     ] {
         let (kernel, _, _folder) = kernel().await;
         for n in 0..5 {
-            write(&kernel, kernel.home(), &n.to_string()).await;
+            write(&kernel, kernel.home().root(), &n.to_string()).await;
         }
         assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(5));
         tamper(&kernel, sql).await;
@@ -87,7 +90,7 @@ async fn tampering_with_the_audit_log_is_found_where_it_begins() {
 #[tokio::test]
 async fn the_audit_log_refuses_to_be_changed() {
     let (kernel, _, _folder) = kernel().await;
-    write(&kernel, kernel.home(), "x").await;
+    write(&kernel, kernel.home().root(), "x").await;
     for sql in ["UPDATE audit SET actor = 'bob'", "DELETE FROM audit"] {
         let mut tx = kernel.store().write().await.unwrap();
         let error = sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap_err();
@@ -100,29 +103,142 @@ async fn an_entry_and_its_act_are_stored_together_or_not_at_all() {
     let (kernel, _, _folder) = kernel().await;
     let mut tx = kernel.store().write().await.unwrap();
     let act = Act { actor: "ann".into(), act: "test.done", target: String::new(), detail: json!({}) };
-    audit::append(&mut tx, kernel.home(), NOW, act).await.unwrap();
+    audit::append(&mut tx, kernel.home().root(), NOW, act).await.unwrap();
     drop(tx);
-    write(&kernel, kernel.home(), "kept").await;
+    write(&kernel, kernel.home().root(), "kept").await;
     let entries = audit::list(kernel.store().read(), kernel.home(), None, 10).await.unwrap();
     assert_eq!(entries.iter().map(|e| (e.number, e.target.as_str())).collect::<Vec<_>>(), [(1, "kept")]);
 }
 
-#[tokio::test]
-async fn organisations_have_chains_of_their_own_and_see_no_others() {
-    let (kernel, _, _folder) = kernel().await;
+fn facts(name: &str, ods: Option<&str>) -> Facts {
+    Facts {
+        name: name.into(),
+        kind: OrganisationKind::Trust,
+        ods: ods.map(str::to_owned),
+        town: String::new(),
+        postcode: String::new(),
+    }
+}
+
+async fn add(kernel: &Kernel, parent: &OrganisationId, name: &str) -> OrganisationId {
     let mut tx = kernel.store().write().await.unwrap();
-    sqlx::raw_sql("INSERT INTO organisation VALUES ('o2', 'Another Trust', 1)")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    let id = tree::new_id();
+    tree::insert(&mut tx, &id, Some(parent), &facts(name, None), NOW).await.unwrap();
     tx.commit().await.unwrap();
-    let other = Scope::of_organisation("o2");
-    write(&kernel, kernel.home(), "ours").await;
-    write(&kernel, &other, "theirs").await;
-    let seen = audit::list(kernel.store().read(), &other, None, 10).await.unwrap();
-    assert_eq!(seen.iter().map(|e| (e.number, e.target.as_str())).collect::<Vec<_>>(), [(1, "theirs")]);
-    for scope in [kernel.home(), &other] {
-        assert_eq!(audit::verify(kernel.store().read(), scope).await.unwrap(), Ok(1));
+    id
+}
+
+#[tokio::test]
+async fn organisations_have_chains_of_their_own_and_see_what_is_below_them_only() {
+    let (kernel, _, _folder) = kernel().await;
+    let home = kernel.home().root().clone();
+    let (north, south) = (add(&kernel, &home, "North").await, add(&kernel, &home, "South").await);
+    let trust = add(&kernel, &north, "Northfield").await;
+    for (organisation, what) in [(&home, "home"), (&north, "north"), (&south, "south"), (&trust, "trust")] {
+        write(&kernel, organisation, what).await;
+        write(&kernel, organisation, what).await;
+    }
+    for (organisation, sees) in [
+        (&home, &["home", "north", "south", "trust"][..]),
+        (&north, &["north", "trust"]),
+        (&south, &["south"]),
+        (&trust, &["trust"]),
+    ] {
+        let scope = Scope::within(organisation.clone());
+        let pool = kernel.store().read();
+        // Page by page, one entry each: nothing twice, nothing left out, newest first.
+        let (mut seen, mut place) = (Vec::new(), None);
+        loop {
+            let page = audit::list(pool, &scope, place.as_ref(), 1).await.unwrap();
+            let Some(entry) = page.into_iter().next() else { break };
+            place = audit::Place::parse(&audit::Place::of(&entry).to_string());
+            assert!(place.is_some());
+            seen.push((entry.organisation, entry.number, entry.target));
+        }
+        let mut targets: Vec<&str> = seen.iter().map(|(_, _, target)| target.as_str()).collect();
+        assert_eq!(targets.len(), 2 * sees.len(), "{seen:?}");
+        targets.sort_unstable();
+        targets.dedup();
+        assert_eq!(targets, sees);
+        assert_eq!(audit::verify(pool, &scope).await.unwrap(), Ok(2 * sees.len() as i64));
+    }
+    // A fault is found by everybody above it and by nobody beside it.
+    tamper(&kernel, "UPDATE audit SET actor = 'eve' WHERE target = 'trust' AND number = 2").await;
+    for (organisation, whole) in [(&home, false), (&north, false), (&trust, false), (&south, true)] {
+        let scope = Scope::within(organisation.clone());
+        let verdict = audit::verify(kernel.store().read(), &scope).await.unwrap();
+        assert_eq!(verdict.is_ok(), whole);
+        if let Err(broken) = verdict {
+            assert_eq!((broken.organisation.as_str(), broken.at), (trust.as_str(), 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tree_stays_a_tree() {
+    let (kernel, _, _folder) = kernel().await;
+    let home = kernel.home().root().clone();
+    let (north, south) = (add(&kernel, &home, "North").await, add(&kernel, &home, "South").await);
+    let trust = add(&kernel, &north, "Northfield").await;
+    let practice = add(&kernel, &trust, "High Street Practice").await;
+    let pool = kernel.store().read();
+    let sees = async |above: &OrganisationId, below: &OrganisationId| {
+        tree::is_within(pool, &Scope::within(above.clone()), below).await.unwrap()
+    };
+    // Moves take along what is below.
+    let mut tx = kernel.store().write().await.unwrap();
+    assert!(tree::reparent(&mut tx, kernel.home(), &trust, &south).await.unwrap());
+    assert!(!tree::reparent(&mut tx, kernel.home(), &trust, &south).await.unwrap());
+    tx.commit().await.unwrap();
+    for (above, below, expected) in [
+        (&home, &practice, true),
+        (&south, &practice, true),
+        (&trust, &practice, true),
+        (&practice, &practice, true),
+        (&north, &practice, false),
+        (&north, &trust, false),
+        (&practice, &trust, false),
+    ] {
+        assert_eq!(sees(above, below).await, expected);
+    }
+    let names: Vec<String> = tree::ancestors(pool, kernel.home(), practice.as_str())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(names, ["This organisation", "South", "Northfield", "High Street Practice"]);
+    // Nobody learns who is above the top of what they may see.
+    let below_only = tree::ancestors(pool, &Scope::within(trust.clone()), practice.as_str()).await.unwrap();
+    assert_eq!(below_only.len(), 2);
+
+    let mut tx = kernel.store().write().await.unwrap();
+    let scope = Scope::within(trust.clone());
+    for (scope, id, parent, said) in [
+        (kernel.home(), &trust, &practice, "below itself"),
+        (kernel.home(), &home, &trust, "at the top"),
+        (&scope, &trust, &practice, "at the top"),
+        (&scope, &practice, &south, "no organisation"),
+        (&scope, &south, &trust, "no organisation"),
+    ] {
+        let text = tree::reparent(&mut tx, scope, id, parent).await.unwrap_err().to_string();
+        assert!(text.contains(said), "{text}");
+    }
+    let mut parent = practice;
+    let deepest = loop {
+        let id = tree::new_id();
+        match tree::insert(&mut tx, &id, Some(&parent), &facts("deeper", None), NOW).await {
+            Ok(()) => parent = id,
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(deepest.contains("deeper than 8 levels"), "{deepest}");
+    for (id, said) in [(tree::new_id(), None), (tree::new_id(), Some("has the ODS code RX1 already"))] {
+        let added = tree::insert(&mut tx, &id, Some(&home), &facts("Twin", Some("RX1")), NOW).await;
+        assert_eq!(
+            added.err().map(|e| e.to_string()).is_some_and(|e| e.contains("RX1 already")),
+            said.is_some()
+        );
     }
 }
 
@@ -132,7 +248,7 @@ async fn writers_wait_for_each_other_and_readers_for_nobody() {
     let writers: Vec<_> = (0..20)
         .map(|n| {
             let kernel = kernel.clone();
-            tokio::spawn(async move { write(&kernel, kernel.home(), &n.to_string()).await })
+            tokio::spawn(async move { write(&kernel, kernel.home().root(), &n.to_string()).await })
         })
         .collect();
     for writer in writers {

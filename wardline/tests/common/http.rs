@@ -101,7 +101,9 @@ impl Client {
     #[track_caller]
     pub fn device(&self) -> Value {
         let devices = self.get("/api/v1/devices");
-        let [device] = devices.as_array().unwrap().as_slice() else { panic!("one device: {devices}") };
+        let [device] = devices["devices"].as_array().unwrap().as_slice() else {
+            panic!("one device: {devices}")
+        };
         self.get(&format!("/api/v1/devices/{}", device["id"].as_str().unwrap()))
     }
 

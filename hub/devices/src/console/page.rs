@@ -137,6 +137,9 @@ pub struct DevicePage {
     unreadable: u64,
     actions: Vec<ActionRow>,
     findings: Vec<FindingRow>,
+    organisation: (String, String),
+    /// True if there is another organisation that it could be moved to.
+    pub may_move: bool,
 }
 
 impl DevicePage {
@@ -179,6 +182,8 @@ impl DevicePage {
             unreadable,
             actions,
             findings: findings.iter().map(|f| finding(f, now)).collect(),
+            organisation: (s.organisation.clone(), s.organisation_name.clone()),
+            may_move: false,
         }
     }
 

@@ -4,10 +4,12 @@ use askama::Template;
 use serde_json::json;
 use wardline_event::{DeviceId, Timestamp};
 use wardline_kernel::page::{Frame, Section, Theme, action_row};
-use wardline_kernel::views::{ActionSummary, DeviceSummary, FindingSummary, Presence};
+use wardline_kernel::views::{
+    ActionSummary, DeviceCounts, DevicePage, DeviceSummary, FindingSummary, Presence,
+};
 
-use super::list::ListPage;
-use super::page::{Account, DevicePage};
+use super::list::{Filter, ListPage};
+use super::page::{Account, DevicePage as OnePage};
 use crate::domain::{Accounting, DeviceDetail, SensorRow};
 
 const NOW: Timestamp = Timestamp(1_795_450_800_000);
@@ -33,6 +35,8 @@ fn framed(title: &str, body: &impl Template) -> String {
 fn summary(id: u128, name: &str, role: &str, class: &str, presence: Presence) -> DeviceSummary {
     DeviceSummary {
         id: DeviceId(id).to_string(),
+        organisation: "o1".into(),
+        organisation_name: "Northfield Hospitals".into(),
         hostname: name.into(),
         os: "Windows 11 Enterprise".into(),
         role: role.into(),
@@ -119,6 +123,7 @@ fn finding(title: &str) -> FindingSummary {
         id: "f1".into(),
         device: "d".into(),
         hostname: "WARD7-PC3".into(),
+        role: "ward PC".into(),
         time_ms: NOW.0 - 50_000,
         severity: "critical".into(),
         rule_id: "r".into(),
@@ -160,7 +165,7 @@ fn events_that_the_hub_should_have_and_has_not_are_said_to_be_missing() {
     ] {
         let mut device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
         (device.events, device.unreadable) = (events, unreadable);
-        let html = framed("device-account", &DevicePage::of(&device, &[], Vec::new(), NOW));
+        let html = framed("device-account", &OnePage::of(&device, &[], Vec::new(), NOW));
         assert!(html.contains("Acknowledged by this hub"));
         let counted = format!("{} events of this device", grouped(events));
         assert!(html.contains(&counted), "the page lacks: {counted}");
@@ -182,7 +187,7 @@ fn grouped(n: i64) -> String {
 fn a_device_shows_its_state_its_sight_and_its_losses() {
     let device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
     let actions = vec![action_row(&action("Pending"), NOW)];
-    let html = framed("device", &DevicePage::of(&device, &[finding("Shadow copies deleted")], actions, NOW));
+    let html = framed("device", &OnePage::of(&device, &[finding("Shadow copies deleted")], actions, NOW));
     for part in [
         "Ward PC. ",
         "It is online. It stops attacks by itself.",
@@ -205,7 +210,7 @@ fn what_is_unknown_is_said_to_be() {
         detail(summary(6, "LAB-ANALYSER-2", "pathology analyser's PC", "clinical", Presence::NeverConnected));
     (device.sensors, device.accounting, device.heartbeat_ms) = (Vec::new(), None, None);
     (device.policy_confirmed, device.clock_ahead_ms) = (None, None);
-    let html = framed("device-unknown", &DevicePage::of(&device, &[], Vec::new(), NOW));
+    let html = framed("device-unknown", &OnePage::of(&device, &[], Vec::new(), NOW));
     for part in [
         "has never been heard. Whether it is protected is unknown.",
         "Unknown: this device has not said anything about its sensors yet.",
@@ -217,7 +222,7 @@ fn what_is_unknown_is_said_to_be() {
     }
     let mut isolated = detail(summary(7, "PACS-01", "PACS server", "server", Presence::Silent));
     isolated.summary.isolated_until_ms = Some(NOW.0 + 3_000_000);
-    let html = framed("device-isolated", &DevicePage::of(&isolated, &[], Vec::new(), NOW));
+    let html = framed("device-isolated", &OnePage::of(&isolated, &[], Vec::new(), NOW));
     assert!(html.contains(r#"<div data-when-isolated="true"><details"#), "it can be released");
     assert!(html.contains(r#"<div data-when-isolated="false" hidden>"#), "and not isolated again");
     assert!(html.contains("As of its last heartbeat."));
@@ -238,8 +243,12 @@ fn the_list_has_a_denominator_and_hostile_names_stay_text() {
     .map(|(i, (name, role, class, presence))| summary(i as u128 + 1, name, role, class, *presence))
     .collect();
     devices[0].isolated_until_ms = Some(NOW.0 + 1);
-    let html = framed("devices", &ListPage::of(&devices, NOW));
-    assert!(html.contains("5 devices: 3 online, 1 silent, 1 never seen, 1 isolated."));
+    let counts =
+        DeviceCounts { all: 1205, live: 1203, silent: 1, never_connected: 1, revoked: 0, isolated: 1 };
+    let (list, filter) = (DevicePage { devices, next: Some("x".into()) }, Filter::default());
+    let html = framed("devices", &ListPage::of(&list, &counts, filter.clone(), true, NOW));
+    assert!(html.contains("1,205 devices: 1,203 online, 1 silent, 1 never seen, 1 isolated."));
+    assert!(html.contains("/devices?after=x") && html.contains("/organisations/o1"));
     let device = summary(9, &evil, &evil, &evil, Presence::Live);
     let mut hostile = detail(device.clone());
     (hostile.kernel, hostile.agent_version) = (evil.clone(), evil.clone());
@@ -247,10 +256,16 @@ fn the_list_has_a_denominator_and_hostile_names_stay_text() {
     hostile.sensors[0].reason = evil.clone();
     let mut ordered = action("Failed");
     (ordered.reason, ordered.detail, ordered.target) = (evil.clone(), evil.clone(), evil.clone());
-    let page = DevicePage::of(&hostile, &[finding(&evil)], vec![action_row(&ordered, NOW)], NOW);
-    for html in [framed("devices-hostile", &ListPage::of(&[device], NOW)), framed("device-hostile", &page)] {
+    let page = OnePage::of(&hostile, &[finding(&evil)], vec![action_row(&ordered, NOW)], NOW);
+    let filter_of =
+        |text: &str| Filter { name: text.to_owned(), after: text.to_owned(), ..Filter::default() };
+    let list = DevicePage { devices: vec![device], next: None };
+    let list = ListPage::of(&list, &counts, filter_of("\"><img src=x>\u{202e}"), true, NOW);
+    for html in [framed("devices-hostile", &list), framed("device-hostile", &page)] {
         assert!(!html.contains("<img") && !html.contains('\u{202e}') && html.contains("\\u{202e}"));
         assert!(html.len() < 100_000, "{}", html.len());
     }
-    assert!(framed("devices-empty", &ListPage::of(&[], NOW)).contains("wardline hub token"));
+    let none = DevicePage { devices: vec![], next: None };
+    let empty = ListPage::of(&none, &DeviceCounts::default(), filter, false, NOW);
+    assert!(framed("devices-empty", &empty).contains("wardline hub token"));
 }

@@ -2,20 +2,20 @@
 
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
-use wardline_kernel::{Scope, StoreError, WriteTx};
+use wardline_kernel::{OrganisationId, StoreError, WriteTx};
 use wardline_wire::proto::Record;
 
 use crate::domain::{Placement, count};
 
 pub(crate) async fn high(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     spool: &str,
 ) -> Result<Option<u64>, StoreError> {
     let high: Option<i64> =
         sqlx::query_scalar("SELECT high FROM spool WHERE organisation = $1 AND device = $2 AND spool = $3")
-            .bind(scope.organisation())
+            .bind(organisation.as_str())
             .bind(device)
             .bind(spool)
             .fetch_optional(&mut **tx)
@@ -26,7 +26,7 @@ pub(crate) async fn high(
 #[allow(clippy::too_many_arguments)] // One row's columns; a struct would only repeat them.
 pub(crate) async fn advance(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     spool: &str,
     high: u64,
@@ -40,7 +40,7 @@ pub(crate) async fn advance(
          high = excluded.high, stored = spool.stored + excluded.stored, \
          missing = spool.missing + excluded.missing, last_ms = excluded.last_ms",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(spool)
     .bind(count(high))
@@ -50,7 +50,7 @@ pub(crate) async fn advance(
     .execute(&mut **tx)
     .await?;
     sqlx::query("UPDATE device SET last_seen_ms = $3 WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
+        .bind(organisation.as_str())
         .bind(device)
         .bind(now.0)
         .execute(&mut **tx)
@@ -64,7 +64,7 @@ const KEPT_UNREADABLE: i64 = 1000;
 
 pub(crate) async fn set_aside(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     device: &str,
     (spool, seq): (&str, u64),
     record: &Record,
@@ -77,7 +77,7 @@ pub(crate) async fn set_aside(
          WHERE (SELECT COUNT(*) FROM unreadable_record WHERE device = $2) < $9 \
          ON CONFLICT (device, spool, seq) DO NOTHING",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(spool)
     .bind(count(seq))
@@ -92,7 +92,7 @@ pub(crate) async fn set_aside(
         "UPDATE spool SET unreadable = unreadable + 1, stored = stored - 1 \
          WHERE organisation = $1 AND device = $2 AND spool = $3",
     )
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(device)
     .bind(spool)
     .execute(&mut **tx)

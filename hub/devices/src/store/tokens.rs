@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Row, SqliteExecutor};
 use wardline_event::Timestamp;
-use wardline_kernel::{Scope, StoreError, WriteTx};
+use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, within};
 use wardline_policy::{DeviceClass, Mode};
 
 use crate::domain::{TokenSpec, TokenSummary, count, fact};
@@ -11,7 +11,7 @@ use crate::enrol::EnrolError;
 
 pub(crate) async fn insert_token(
     tx: &mut WriteTx,
-    scope: &Scope,
+    organisation: &OrganisationId,
     id: &str,
     secret_hash: &str,
     by: &str,
@@ -23,7 +23,7 @@ pub(crate) async fn insert_token(
          expires_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(id)
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(secret_hash)
     .bind(fact(&spec.role))
     .bind(spec.class.as_str())
@@ -39,7 +39,7 @@ pub(crate) async fn insert_token(
 
 /// A token that can be used.
 pub(crate) struct UsableToken {
-    pub scope: Scope,
+    pub organisation: OrganisationId,
     pub id: String,
     pub role: String,
     pub class: DeviceClass,
@@ -87,7 +87,7 @@ pub(crate) async fn usable_token<'e>(
         return Err(EnrolError::UsedUp);
     }
     Ok(UsableToken {
-        scope: Scope::of_organisation(row.get::<String, _>("organisation")),
+        organisation: OrganisationId::stored(row.get::<String, _>("organisation")),
         id: row.get("id"),
         role: row.get("role"),
         class: class(row.get("class"))?,
@@ -97,9 +97,13 @@ pub(crate) async fn usable_token<'e>(
 }
 
 /// Uses a token once, in the transaction that looked whether it can be used.
-pub(crate) async fn use_token(tx: &mut WriteTx, scope: &Scope, id: &str) -> Result<(), StoreError> {
+pub(crate) async fn use_token(
+    tx: &mut WriteTx,
+    organisation: &OrganisationId,
+    id: &str,
+) -> Result<(), StoreError> {
     sqlx::query("UPDATE enrolment_token SET uses_left = uses_left - 1 WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
+        .bind(organisation.as_str())
         .bind(id)
         .execute(&mut **tx)
         .await?;
@@ -111,30 +115,34 @@ pub(crate) async fn revoke_token(
     scope: &Scope,
     id: &str,
     now: Timestamp,
-) -> Result<bool, StoreError> {
-    let changed = sqlx::query(
-        "UPDATE enrolment_token SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 \
-         AND revoked_ms IS NULL",
-    )
-    .bind(scope.organisation())
+) -> Result<Option<OrganisationId>, StoreError> {
+    let organisation: Option<String> = sqlx::query_scalar(concat!(
+        "UPDATE enrolment_token SET revoked_ms = $3 WHERE ",
+        within!("enrolment_token"),
+        " AND id = $2 AND revoked_ms IS NULL RETURNING organisation"
+    ))
+    .bind(scope.id())
     .bind(id)
     .bind(now.0)
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(changed.rows_affected() > 0)
+    Ok(organisation.map(OrganisationId::stored))
 }
 
 /// All tokens, newest first.
 pub async fn tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<TokenSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, role, class, mode, made_by, created_ms, expires_ms, uses_left, revoked_ms \
-         FROM enrolment_token WHERE organisation = $1 ORDER BY created_ms DESC, id LIMIT 500",
-    )
-    .bind(scope.organisation())
+    let rows = sqlx::query(concat!(
+        "SELECT id, organisation, role, class, mode, made_by, created_ms, expires_ms, uses_left, revoked_ms \
+         FROM enrolment_token WHERE ",
+        within!("enrolment_token"),
+        " ORDER BY created_ms DESC, id LIMIT 500"
+    ))
+    .bind(scope.id())
     .fetch_all(pool)
     .await?;
     let summary = |row: &sqlx::sqlite::SqliteRow| TokenSummary {
         id: row.get("id"),
+        organisation: row.get("organisation"),
         role: row.get("role"),
         class: row.get("class"),
         mode: row.get("mode"),

@@ -7,7 +7,7 @@ use wardline_devices::{TokenSpec, enrol, link, make_token};
 use wardline_event::{
     ActionState, ActionUpdate, BootId, DeviceId, Event, Finding, Process, ProcessKey, Timestamp, User, ocsf,
 };
-use wardline_kernel::{FIRST_PERSON, Kernel, NewEvent, Topic};
+use wardline_kernel::{FIRST_PERSON, Kernel, NewEvent, Scope, Topic};
 use wardline_policy::{DeviceClass, Mode};
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, Counters, DeviceFacts, EnrolRequest, Heartbeat, Isolation, Sensor};
@@ -62,7 +62,7 @@ impl Device {
             mode: role.mode,
             ..TokenSpec::default()
         };
-        let (_, token) = make_token(kernel, kernel.home(), FIRST_PERSON, &spec).await?;
+        let (_, token) = make_token(kernel, kernel.home().root(), FIRST_PERSON, &spec).await?;
         let key = rcgen::KeyPair::generate()?;
         let csr = rcgen::CertificateParams::default().serialize_request(&key)?;
         let facts = DeviceFacts {
@@ -80,7 +80,8 @@ impl Device {
         };
         let reply = enrol(kernel, &request).await?;
         let id = DeviceId::from_bytes(reply.device_id.as_slice().try_into()?);
-        let known = link::admit(kernel, kernel.home(), id).await?.ok_or("enrolled and not admitted")?;
+        let known =
+            link::admit(kernel, kernel.home().root(), id).await?.ok_or("enrolled and not admitted")?;
         if role.connected {
             link::hello(kernel, &known, &facts, &BootId(7).to_string()).await?;
         }
@@ -116,7 +117,7 @@ impl Device {
 
     /// Stores events and a finding, as a batch would be stored.
     pub async fn send(&mut self, kernel: &Kernel, events: &[Event], finding: Option<&Finding>) -> Result<()> {
-        let (scope, id) = (&self.known.scope, self.known.id.to_string());
+        let (scope, id) = (&self.known.organisation, self.known.id.to_string());
         let records = events.len() as u64 + u64::from(finding.is_some());
         let first = self.seq + 1;
         self.seq += records;
@@ -161,8 +162,12 @@ impl Device {
             produced,
             lost: self.lost,
         };
-        if let Some(policy) =
-            wardline_devices::policy::newest(kernel, &self.known.scope, &self.known.id.to_string()).await?
+        if let Some(policy) = wardline_devices::policy::newest(
+            kernel,
+            &Scope::within(self.known.organisation.clone()),
+            &self.known.id.to_string(),
+        )
+        .await?
         {
             self.digest = policy.digest;
             let command = Command::decode(policy.command.command.as_slice())?;
@@ -193,7 +198,7 @@ impl Device {
 
     /// Does what was ordered, one step a beat: it begins, then it is done.
     pub async fn obey(&mut self, kernel: &Kernel) -> Result<()> {
-        let (scope, id) = (self.known.scope.clone(), self.known.id.to_string());
+        let (scope, id) = (self.known.organisation.clone(), self.known.id.to_string());
         for action_id in std::mem::take(&mut self.begun) {
             self.say(kernel, &action_id, ActionState::Succeeded, "done on a simulated device").await?;
         }
@@ -220,7 +225,7 @@ impl Device {
     }
 
     async fn say(&self, kernel: &Kernel, action: &str, state: ActionState, detail: &str) -> Result<()> {
-        let (scope, id) = (&self.known.scope, self.known.id.to_string());
+        let (scope, id) = (&self.known.organisation, self.known.id.to_string());
         let update =
             ActionUpdate { action_id: action.into(), state, at: kernel.now(), detail: detail.into() };
         let mut tx = kernel.store().write().await?;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 use wardline_devices::{link, policy};
 use wardline_kernel::views::HEARTBEAT_S;
-use wardline_kernel::{Kernel, StoreError, Topic};
+use wardline_kernel::{Kernel, Scope, StoreError, Topic};
 use wardline_wire::PROTOCOL;
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_message::Body as FromHub;
@@ -33,6 +33,11 @@ const LONGEST: Duration = Duration::from_hours(12);
 /// When to send again what a full hub could not store.
 const RETRY_FULL_MS: u64 = 5_000;
 const RETRY_MS: u64 = 1_000;
+
+/// What a device is told that was moved while it was connected.
+fn moved() -> Status {
+    Status::unavailable("this device was moved to another organisation; connect again")
+}
 
 type Out = mpsc::Sender<Result<HubMessage, Status>>;
 
@@ -115,8 +120,7 @@ impl Conversation {
                 }
                 notice = bus.recv() => match notice {
                     Ok(notice) => {
-                        let ours = notice.scope == self.device.scope
-                            && matches!(&notice.topic, Topic::CommandReady { device } if *device == self.device.id.to_string());
+                        let ours = matches!(&notice.topic, Topic::CommandReady { device } if *device == self.device.id.to_string());
                         if ours {
                             self.send_commands().await?;
                         }
@@ -197,6 +201,7 @@ impl Conversation {
                 tracing::warn!(device = %self.device.id, "{error}");
                 Err(Status::invalid_argument(error.to_string()))
             }
+            Err(IngestError::Moved) => Err(moved()),
             Err(IngestError::Store(error)) => {
                 add(&self.counters.put_off_batches, 1);
                 tracing::error!(device = %self.device.id, error = &error as &dyn std::error::Error,
@@ -210,12 +215,12 @@ impl Conversation {
 
     /// Sends the policy if the device has another, and every command that waits for an answer.
     async fn send_commands(&mut self) -> Result<(), Status> {
-        let (kernel, scope, device) = (self.kernel.clone(), &self.device.scope, self.device.id);
+        let (kernel, home, device) = (self.kernel.clone(), &self.device.organisation, self.device.id);
         let id = device.to_string();
         let found = async {
-            let admitted = link::admit(&kernel, scope, device).await?.is_some();
-            let policy = policy::newest(&kernel, scope, &id).await?;
-            let pending = wardline_actions::pending(kernel.store().read(), scope, &id, kernel.now()).await?;
+            let admitted = link::admit(&kernel, home, device).await?;
+            let policy = policy::newest(&kernel, &Scope::within(home.clone()), &id).await?;
+            let pending = wardline_actions::pending(kernel.store().read(), home, &id, kernel.now()).await?;
             Ok::<_, StoreError>((admitted, policy, pending))
         };
         let (admitted, policy, pending) = match found.await {
@@ -226,8 +231,10 @@ impl Conversation {
                 return Ok(());
             }
         };
-        if !admitted {
-            return Err(not_admitted(device));
+        match admitted {
+            None => return Err(not_admitted(device)),
+            Some(known) if known.organisation != *home => return Err(moved()),
+            Some(_) => {}
         }
         let unconfirmed = policy.filter(|p| p.digest != self.policy && p.digest != self.offered);
         if let Some(policy) = unconfirmed {

@@ -40,12 +40,12 @@ impl AgentHub {
     async fn device<T>(&self, request: &Request<T>) -> Result<link::Known, Status> {
         let peer = request.extensions().get::<Peer>();
         let identity = peer.and_then(|peer| peer.identity.clone());
-        let Some((scope, id)) = identity else {
+        let Some((organisation, id)) = identity else {
             return Err(Status::unauthenticated(
                 "this call needs the device's certificate; enrol the device first",
             ));
         };
-        match link::admit(&self.kernel, &scope, id).await {
+        match link::admit(&self.kernel, &organisation, id).await {
             Ok(Some(known)) => Ok(known),
             Ok(None) => {
                 let from = peer.map(|peer| peer.address.to_string()).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Hub for AgentHub {
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
         let device = self.device(&request).await?;
-        let chain = renew(&self.kernel, &device.scope, device.id, &request.get_ref().csr_der).await;
+        let chain = renew(&self.kernel, &device.organisation, device.id, &request.get_ref().csr_der).await;
         Ok(Response::new(RenewReply { certificate_chain: chain.map_err(refusal)? }))
     }
 

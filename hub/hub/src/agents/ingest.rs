@@ -13,6 +13,9 @@ pub(crate) enum IngestError {
     /// It did not arrive as it was sent.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// The device was moved to another organisation while it was connected.
+    #[error("the device was moved to another organisation")]
+    Moved,
     /// The hub cannot store now.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,7 +78,7 @@ pub(crate) async fn store_batch(
 ) -> Result<Stored, IngestError> {
     let (spool, last) = check_batch(batch)?;
     let spool_text = wardline_kernel::clock::hex(&spool);
-    let (scope, id) = (&device.scope, device.id.to_string());
+    let (organisation, id) = (&device.organisation, device.id.to_string());
     // Everything is read before the database is locked.
     let numbered = (batch.first_seq..=last).zip(&batch.records);
     let records: Vec<(u64, Read)> =
@@ -84,6 +87,9 @@ pub(crate) async fn store_batch(
     let mut topics = Vec::new();
     let mut unreadable = 0;
     let mut tx = kernel.store().write().await?;
+    if !link::still_there(&mut tx, device).await? {
+        return Err(IngestError::Moved);
+    }
     let (placement, up_to) =
         link::take_batch(&mut tx, kernel, device, &spool_text, batch.first_seq, last).await?;
     let skip = placement.skip as usize;
@@ -94,7 +100,7 @@ pub(crate) async fn store_batch(
             Read::Finding(finding, body) => {
                 let new = wardline_incidents::store_finding(
                     &mut tx,
-                    scope,
+                    organisation,
                     &id,
                     device.simulated,
                     &finding,
@@ -110,7 +116,7 @@ pub(crate) async fn store_batch(
                 }
             }
             Read::Update(update) => {
-                if wardline_actions::apply(&mut tx, kernel, scope, &id, &update).await? {
+                if wardline_actions::apply(&mut tx, kernel, organisation, &id, &update).await? {
                     topics.push(Topic::ActionChanged { id: update.action_id, device: id.clone() });
                 }
             }
@@ -122,10 +128,10 @@ pub(crate) async fn store_batch(
             }
         }
     }
-    kernel.events().append(&mut tx, scope, &id, &spool_text, &events).await?;
+    kernel.events().append(&mut tx, organisation, &id, &spool_text, &events).await?;
     tx.commit().await.map_err(StoreError::from)?;
     for topic in topics {
-        kernel.bus().tell(scope, topic);
+        kernel.bus().tell(organisation, topic);
     }
     let new = u64::from(batch.count) - placement.skip;
     Ok(Stored { spool, up_to, new, repeated: placement.skip, unreadable })

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use wardline_event::DeviceId;
-use wardline_kernel::{Kernel, Scope};
+use wardline_kernel::{Kernel, OrganisationId};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::stats::{Counters, add};
@@ -62,7 +62,7 @@ pub(crate) struct Peer {
     /// Where from.
     pub address: SocketAddr,
     /// Whom its certificate names; verified against this hub's authority.
-    pub identity: Option<(Scope, DeviceId)>,
+    pub identity: Option<(OrganisationId, DeviceId)>,
 }
 
 /// One connection.
@@ -112,12 +112,12 @@ impl AsyncWrite for Connection {
 }
 
 /// The organisation and device that a certificate of this hub's authority names.
-fn identity(certificate: &[u8]) -> Option<(Scope, DeviceId)> {
+fn identity(certificate: &[u8]) -> Option<(OrganisationId, DeviceId)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let subject = certificate.subject();
     let device = subject.iter_common_name().next()?.as_str().ok()?.parse().ok()?;
     let organisation = subject.iter_organization().next()?.as_str().ok()?;
-    Some((Scope::of_organisation(organisation), device))
+    Some((OrganisationId::stored(organisation), device))
 }
 
 /// In words for the log: why a handshake failed, and what to do.

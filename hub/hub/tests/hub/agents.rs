@@ -33,7 +33,7 @@ fn certificate(
 async fn foreign_and_expired_certificates_end_at_the_handshake() {
     let house = House::open().await;
     let device = house.device().await;
-    let organisation = house.hub.kernel().home().organisation().to_owned();
+    let organisation = house.hub.kernel().home().id().to_owned();
 
     // The hub's own authority, so that only the date is wrong.
     let folder = house.folder.path().join("keys");

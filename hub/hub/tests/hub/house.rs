@@ -24,7 +24,8 @@ use wardline_event::{
     ProcessKey, ProcessOp, RuleRef, Severity, Technique, Timestamp, User, ocsf,
 };
 use wardline_hub::{HubConfig, RunningHub, TokenSpec, start};
-use wardline_kernel::ManualClock;
+use wardline_kernel::auth::make_link;
+use wardline_kernel::{ManualClock, OrganisationId};
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_client::HubClient;
 use wardline_wire::proto::hub_message::Body as FromHub;
@@ -83,15 +84,24 @@ impl House {
     /// An API token's `Authorization` header.
     pub async fn bearer(&self) -> String {
         let link = self.hub.make_link().await.unwrap();
-        let path = link.split_once(&self.hub.http_addr().to_string()).unwrap().1.to_owned();
-        let answer =
-            http(self.hub.http_addr(), "POST", &path, &[("sec-fetch-site", "same-origin")], "").await;
+        self.bearer_by(link.split_once(&self.hub.http_addr().to_string()).unwrap().1).await
+    }
+
+    async fn bearer_by(&self, path: &str) -> String {
+        let answer = http(self.hub.http_addr(), "POST", path, &[("sec-fetch-site", "same-origin")], "").await;
         let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
         let body = r#"{"name": "test", "days": 1}"#;
         let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
         let made = http(self.hub.http_addr(), "POST", "/api/v1/tokens/api", &headers, body).await;
         assert_eq!(made.status, 201, "{}", made.body);
         format!("Bearer {}", made.json()["secret"].as_str().unwrap())
+    }
+
+    /// An API token's `Authorization` header, of a program of this organisation.
+    pub async fn bearer_of(&self, organisation: &OrganisationId) -> String {
+        let kernel = self.hub.kernel();
+        let code = make_link(kernel.store(), organisation, "tester", kernel.now()).await.unwrap();
+        self.bearer_by(&format!("/signin/{code}")).await
     }
 
     /// Calls the API as a program.

@@ -8,3 +8,4 @@ mod enrolment;
 mod house;
 mod ingest;
 mod start;
+mod tenancy;

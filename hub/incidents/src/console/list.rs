@@ -94,14 +94,14 @@ pub struct ListPage {
     pub rows: Vec<Row>,
     /// By what it was filtered.
     pub filter: Filter,
-    /// The devices to choose from: id and name.
+    /// The devices to choose from: id and name. Empty if there are too many for a list.
     pub devices: Vec<(String, String)>,
     /// Where the next page begins, if there is one.
     pub older: Option<String>,
 }
 
 impl ListPage {
-    /// Puts findings and the devices that they were made on into a page.
+    /// Puts findings into a page, with the devices that can be chosen in its filter.
     pub fn of(
         findings: &[FindingSummary],
         devices: &[DeviceSummary],
@@ -109,14 +109,13 @@ impl ListPage {
         older: Option<String>,
         now: Timestamp,
     ) -> Self {
-        let rows = findings.iter().map(|finding| row(finding, devices, now)).collect();
+        let rows = findings.iter().map(|finding| row(finding, now)).collect();
         let devices = devices.iter().map(|d| (d.id.clone(), d.hostname.clone())).collect();
         Self { rows, filter, devices, older }
     }
 }
 
-fn row(finding: &FindingSummary, devices: &[DeviceSummary], now: Timestamp) -> Row {
-    let device = devices.iter().find(|d| d.id == finding.device);
+fn row(finding: &FindingSummary, now: Timestamp) -> Row {
     let severity = Severity::parse(&finding.severity).unwrap_or(Severity::Informational);
     Row {
         id: finding.id.clone(),
@@ -126,7 +125,7 @@ fn row(finding: &FindingSummary, devices: &[DeviceSummary], now: Timestamp) -> R
         command_line: finding.command_line.clone(),
         device: finding.device.clone(),
         hostname: name_or(&finding.hostname, "unknown device"),
-        role: device.map_or_else(String::new, |d| d.role.clone()),
+        role: finding.role.clone(),
         done: disposition(&finding.disposition)
             .map_or_else(|| Tag::new(Tone::Plain, "Unknown"), |d| Tag::disposition(d, "kill")),
         done_note: match disposition(&finding.disposition) {

@@ -140,6 +140,8 @@ fn story() -> (Finding, Vec<Event>) {
 fn device(name: &str, role: &str) -> DeviceSummary {
     DeviceSummary {
         id: DeviceId(5).to_string(),
+        organisation: "o1".into(),
+        organisation_name: "Northfield Hospitals".into(),
         hostname: name.into(),
         os: "Windows 11 Enterprise".into(),
         role: role.into(),
@@ -166,6 +168,7 @@ fn summary(
         id: EventId(id).to_string(),
         device: DeviceId(5).to_string(),
         hostname: "WARD7-PC3".into(),
+        role: "ward PC".into(),
         time_ms: NOW.0 - ms,
         severity: severity.into(),
         rule_id: finding.rule.id.clone(),

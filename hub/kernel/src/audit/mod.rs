@@ -12,7 +12,7 @@ use wardline_event::Timestamp;
 
 use crate::clock::sha256_hex;
 
-pub use store::{append, list, verify};
+pub use store::{Place, append, list, verify};
 
 /// Something worth remembering: who did what to what.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Act {
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Entry {
+    /// The organisation in whose chain it stands: that of what was acted on.
+    pub organisation: String,
     /// 1, 2, 3, … within the organisation.
     pub number: i64,
     /// When, in milliseconds since 1970 (UTC).
@@ -51,6 +53,8 @@ pub struct Entry {
 /// Where the chain is broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Broken {
+    /// In whose chain.
+    pub organisation: String,
     /// The number of the first entry that does not fit.
     pub at: i64,
     /// In words: what does not fit.
@@ -59,7 +63,7 @@ pub struct Broken {
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "entry {}: {}", self.at, self.because)
+        write!(f, "entry {} of organisation {}: {}", self.at, self.organisation, self.because)
     }
 }
 
@@ -67,10 +71,10 @@ impl std::fmt::Display for Broken {
 pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The entry's hash: over the organisation and every column, as a JSON array, which is unambiguous.
-pub(crate) fn hash_of(organisation: &str, entry: &Entry) -> String {
+pub(crate) fn hash_of(entry: &Entry) -> String {
     let canonical = serde_json::json!([
         entry.previous,
-        organisation,
+        entry.organisation,
         entry.number,
         entry.time_ms,
         entry.actor,
@@ -82,20 +86,18 @@ pub(crate) fn hash_of(organisation: &str, entry: &Entry) -> String {
 }
 
 /// Follows the chain through `entry`; gives the hash that the next one must name.
-pub(crate) fn follow(
-    organisation: &str,
-    expected_number: i64,
-    previous: &str,
-    entry: &Entry,
-) -> Result<String, Broken> {
-    let broken = |because: &str| Err(Broken { at: expected_number, because: because.to_owned() });
+pub(crate) fn follow(expected_number: i64, previous: &str, entry: &Entry) -> Result<String, Broken> {
+    let broken = |because: &str| {
+        let organisation = entry.organisation.clone();
+        Err(Broken { organisation, at: expected_number, because: because.to_owned() })
+    };
     if entry.number != expected_number {
         return broken("the entry with this number is missing");
     }
     if entry.previous != previous {
         return broken("it does not name the entry before it");
     }
-    if hash_of(organisation, entry) != entry.hash {
+    if hash_of(entry) != entry.hash {
         return broken("its content was changed after it was written");
     }
     Ok(entry.hash.clone())
@@ -104,6 +106,7 @@ pub(crate) fn follow(
 /// Fills in an entry's place in the chain.
 pub(crate) fn link(organisation: &str, number: i64, previous: String, now: Timestamp, act: Act) -> Entry {
     let mut entry = Entry {
+        organisation: organisation.to_owned(),
         number,
         time_ms: now.0,
         actor: act.actor,
@@ -113,6 +116,6 @@ pub(crate) fn link(organisation: &str, number: i64, previous: String, now: Times
         previous,
         hash: String::new(),
     };
-    entry.hash = hash_of(organisation, &entry);
+    entry.hash = hash_of(&entry);
     entry
 }

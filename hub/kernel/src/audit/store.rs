@@ -1,16 +1,22 @@
-//! The audit log's tables.
+//! The audit log's tables: one chain for each organisation.
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use wardline_event::Timestamp;
 
 use super::{Act, Broken, Entry, GENESIS, follow, link};
-use crate::scope::Scope;
+use crate::scope::{OrganisationId, Reach, Scope};
 use crate::store::{StoreError, WriteTx};
 
-/// Appends an entry in the transaction of the act itself: neither is ever stored without the other.
-pub async fn append(tx: &mut WriteTx, scope: &Scope, now: Timestamp, act: Act) -> Result<Entry, StoreError> {
-    let organisation = scope.organisation();
+/// Appends an entry in the transaction of the act itself: neither is ever stored without the other. It stands in the
+/// chain of the organisation that was acted on, whoever acted.
+pub async fn append(
+    tx: &mut WriteTx,
+    organisation: &OrganisationId,
+    now: Timestamp,
+    act: Act,
+) -> Result<Entry, StoreError> {
+    let organisation = organisation.as_str();
     let head: Option<(i64, String)> =
         sqlx::query_as("SELECT number, hash FROM audit_head WHERE organisation = $1")
             .bind(organisation)
@@ -47,6 +53,7 @@ pub async fn append(tx: &mut WriteTx, scope: &Scope, now: Timestamp, act: Act) -
 
 fn entry(row: &SqliteRow) -> Entry {
     Entry {
+        organisation: row.get("organisation"),
         number: row.get("number"),
         time_ms: row.get("time_ms"),
         actor: row.get("actor"),
@@ -58,30 +65,96 @@ fn entry(row: &SqliteRow) -> Entry {
     }
 }
 
-/// The newest entries below `before`, newest first, at most `limit`.
+/// A place in the log of a subtree: the last entry of the page before. As text: `TIME_MS-ORGANISATION-NUMBER`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    time_ms: i64,
+    organisation: String,
+    number: i64,
+}
+
+impl Place {
+    /// The place of an entry.
+    pub fn of(entry: &Entry) -> Self {
+        Self { time_ms: entry.time_ms, organisation: entry.organisation.clone(), number: entry.number }
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (time, organisation, number) = (parts.next()?, parts.next()?, parts.next()?);
+        let plain = organisation.len() <= 32 && organisation.bytes().all(|b| b.is_ascii_alphanumeric());
+        (plain && parts.next().is_none()).then_some(Self {
+            time_ms: time.parse().ok()?,
+            organisation: organisation.to_owned(),
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}", self.time_ms, self.organisation, self.number)
+    }
+}
+
+/// The newest entries after a place, newest first, at most `limit`.
 pub async fn list(
     pool: &SqlitePool,
     scope: &Scope,
-    before: Option<i64>,
+    after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT number, time_ms, actor, act, target, detail, previous, hash FROM audit \
-         WHERE organisation = $1 AND ($2 IS NULL OR number < $2) ORDER BY number DESC LIMIT $3",
-    )
-    .bind(scope.organisation())
-    .bind(before)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.iter().map(entry).collect())
+    let reach = scope.reach(pool).await?;
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT organisation, number, time_ms, actor, act, target, detail, previous, hash FROM audit WHERE ",
+    );
+    scope.filter(&mut sql, "audit", reach);
+    match (reach, after) {
+        (_, None) => {}
+        (Reach::One, Some(place)) => {
+            sql.push(" AND number < ").push_bind(place.number);
+        }
+        (Reach::Many, Some(place)) => {
+            sql.push(" AND (time_ms, organisation, number) < (").push_bind(place.time_ms);
+            sql.push(", ").push_bind(place.organisation.as_str());
+            sql.push(", ").push_bind(place.number).push(")");
+        }
+    }
+    sql.push(match reach {
+        Reach::One => " ORDER BY number DESC LIMIT ",
+        Reach::Many => " ORDER BY time_ms DESC, organisation DESC, number DESC LIMIT ",
+    });
+    sql.push_bind(limit);
+    Ok(sql.build().fetch_all(pool).await?.iter().map(entry).collect())
 }
 
-/// Follows the whole chain. `Ok(Ok(n))`: all `n` entries are as they were written.
+/// Follows every chain within a scope. `Ok(Ok(n))`: all `n` entries are as they were written.
 pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Broken>, StoreError> {
-    let organisation = scope.organisation();
-    // Head and entries must be of one moment, or an entry appended in between would look like a fault.
+    // Heads and entries must be of one moment, or an entry appended in between would look like a fault.
     let mut snapshot = pool.begin().await?;
+    let chains: Vec<String> = sqlx::query_scalar(
+        "SELECT b.below FROM organisation_below b WHERE b.above = $1 \
+         AND (EXISTS (SELECT 1 FROM audit_head h WHERE h.organisation = b.below) \
+              OR EXISTS (SELECT 1 FROM audit a WHERE a.organisation = b.below)) ORDER BY b.below",
+    )
+    .bind(scope.id())
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let mut entries = 0;
+    for organisation in chains {
+        match verify_chain(&mut snapshot, &organisation).await? {
+            Ok(count) => entries += count,
+            Err(broken) => return Ok(Err(broken)),
+        }
+    }
+    Ok(Ok(entries))
+}
+
+async fn verify_chain(
+    snapshot: &mut SqliteConnection,
+    organisation: &str,
+) -> Result<Result<i64, Broken>, StoreError> {
     let head: Option<(i64, String)> =
         sqlx::query_as("SELECT number, hash FROM audit_head WHERE organisation = $1")
             .bind(organisation)
@@ -90,7 +163,7 @@ pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Brok
     let (mut number, mut previous) = (0, GENESIS.to_owned());
     loop {
         let rows = sqlx::query(
-            "SELECT number, time_ms, actor, act, target, detail, previous, hash FROM audit \
+            "SELECT organisation, number, time_ms, actor, act, target, detail, previous, hash FROM audit \
              WHERE organisation = $1 AND number > $2 ORDER BY number LIMIT 1000",
         )
         .bind(organisation)
@@ -101,7 +174,7 @@ pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Brok
             break;
         }
         for row in &rows {
-            match follow(organisation, number + 1, &previous, &entry(row)) {
+            match follow(number + 1, &previous, &entry(row)) {
                 Ok(hash) => previous = hash,
                 Err(broken) => return Ok(Err(broken)),
             }
@@ -111,5 +184,6 @@ pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Brok
     if head.unwrap_or((0, GENESIS.to_owned())) == (number, previous) {
         return Ok(Ok(number));
     }
-    Ok(Err(Broken { at: number + 1, because: "the newest entries were removed".to_owned() }))
+    let because = "the newest entries were removed".to_owned();
+    Ok(Err(Broken { organisation: organisation.to_owned(), at: number + 1, because }))
 }

@@ -43,6 +43,8 @@ pub enum Proof {
 pub struct Session {
     /// Whose data they may see.
     pub scope: Scope,
+    /// The name of the organisation at its top.
+    pub organisation: String,
     /// Their name, as it goes into the audit log.
     pub person: String,
     /// How they proved it.

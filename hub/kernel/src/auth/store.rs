@@ -11,13 +11,14 @@ use super::routes::ApiTokenSummary;
 use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
 use crate::audit::{self, Act};
 use crate::clock::{hex, random_bytes, random_id, sha256_hex};
-use crate::scope::Scope;
+use crate::scope::{OrganisationId, Scope};
 use crate::store::{Store, StoreError};
+use crate::within;
 
 /// Makes a one-time sign-in code for a person; it goes into a link `/signin/CODE`.
 pub async fn make_link(
     store: &Store,
-    scope: &Scope,
+    organisation: &OrganisationId,
     person: &str,
     now: Timestamp,
 ) -> Result<String, StoreError> {
@@ -28,7 +29,7 @@ pub async fn make_link(
          VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(sha256_hex(code.as_bytes()))
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(person)
     .bind(now.0)
     .bind(now.0 + LINK_LIFE_MS)
@@ -40,7 +41,7 @@ pub async fn make_link(
         target: person.into(),
         detail: json!({"expires_ms": now.0 + LINK_LIFE_MS}),
     };
-    audit::append(&mut tx, scope, now, act).await?;
+    audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await?;
     Ok(code)
 }
@@ -58,13 +59,13 @@ pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option
     .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let (scope, person) = (Scope::of_organisation(row.get::<String, _>(0)), row.get::<String, _>(1));
+    let (organisation, person) = (OrganisationId::stored(row.get::<String, _>(0)), row.get::<String, _>(1));
     let id = hex(&random_bytes::<32>());
     sqlx::query(
         "INSERT INTO session (id_hash, organisation, person, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(sha256_hex(id.as_bytes()))
-    .bind(scope.organisation())
+    .bind(organisation.as_str())
     .bind(&person)
     .bind(now.0)
     .bind(now.0 + SESSION_LIFE_MS)
@@ -72,7 +73,7 @@ pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option
     .await?;
     let act =
         Act { actor: person.clone(), act: "session.begun", target: person, detail: json!({"by": "link"}) };
-    audit::append(&mut tx, &scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await?;
     Ok(Some(id))
 }
@@ -85,14 +86,16 @@ pub(crate) async fn session(
 ) -> Result<Option<Session>, StoreError> {
     let hash = sha256_hex(id.as_bytes());
     let row = sqlx::query(
-        "SELECT organisation, person FROM session WHERE id_hash = $1 AND ended_ms IS NULL AND expires_ms > $2",
+        "SELECT s.organisation, s.person, o.name FROM session s JOIN organisation o ON o.id = s.organisation \
+         WHERE s.id_hash = $1 AND s.ended_ms IS NULL AND s.expires_ms > $2",
     )
     .bind(&hash)
     .bind(now.0)
     .fetch_optional(pool)
     .await?;
     Ok(row.map(|row| Session {
-        scope: Scope::of_organisation(row.get::<String, _>(0)),
+        scope: Scope::within(OrganisationId::stored(row.get::<String, _>(0))),
+        organisation: row.get(2),
         person: row.get(1),
         proof: Proof::Session,
         id: hash,
@@ -105,7 +108,7 @@ pub(crate) async fn sign_out(store: &Store, session: &Session, now: Timestamp) -
     let ended = sqlx::query(
         "UPDATE session SET ended_ms = $3 WHERE organisation = $1 AND id_hash = $2 AND ended_ms IS NULL",
     )
-    .bind(session.scope.organisation())
+    .bind(session.scope.id())
     .bind(&session.id)
     .bind(now.0)
     .execute(&mut *tx)
@@ -113,7 +116,7 @@ pub(crate) async fn sign_out(store: &Store, session: &Session, now: Timestamp) -
     if ended.rows_affected() > 0 {
         let person = session.person.clone();
         let act = Act { actor: person.clone(), act: "session.ended", target: person, detail: json!({}) };
-        audit::append(&mut tx, &session.scope, now, act).await?;
+        audit::append(&mut tx, session.scope.root(), now, act).await?;
     }
     Ok(tx.commit().await?)
 }
@@ -133,7 +136,7 @@ pub(crate) async fn make_api_token(
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(&id)
-    .bind(session.scope.organisation())
+    .bind(session.scope.id())
     .bind(name)
     .bind(sha256_hex(secret.as_bytes()))
     .bind(&session.person)
@@ -147,7 +150,7 @@ pub(crate) async fn make_api_token(
         target: id.clone(),
         detail: json!({"name": name, "expires_ms": now.0.saturating_add(life_ms)}),
     };
-    audit::append(&mut tx, &session.scope, now, act).await?;
+    audit::append(&mut tx, session.scope.root(), now, act).await?;
     tx.commit().await?;
     Ok((id, secret))
 }
@@ -160,36 +163,36 @@ pub(crate) async fn revoke_api_token(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut tx = store.write().await?;
-    let changed = sqlx::query(
-        "UPDATE api_token SET revoked_ms = $3 WHERE organisation = $1 AND id = $2 AND revoked_ms IS NULL",
-    )
-    .bind(session.scope.organisation())
+    let revoked: Option<String> = sqlx::query_scalar(concat!(
+        "UPDATE api_token SET revoked_ms = $3 WHERE ",
+        within!("api_token"),
+        " AND id = $2 AND revoked_ms IS NULL RETURNING organisation"
+    ))
+    .bind(session.scope.id())
     .bind(id)
     .bind(now.0)
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    if changed == 0 {
-        return Ok(false);
-    }
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(organisation) = revoked.map(OrganisationId::stored) else { return Ok(false) };
     let act = Act {
         actor: session.person.clone(),
         act: "api_token.revoked",
         target: id.to_owned(),
         detail: json!({}),
     };
-    audit::append(&mut tx, &session.scope, now, act).await?;
+    audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await?;
     Ok(true)
 }
 
 /// All API tokens, newest first.
 pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<ApiTokenSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token \
-         WHERE organisation = $1 ORDER BY created_ms DESC, id LIMIT 500",
-    )
-    .bind(scope.organisation())
+    let rows = sqlx::query(concat!(
+        "SELECT id, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token WHERE ",
+        within!("api_token"),
+        " ORDER BY created_ms DESC, id LIMIT 500"
+    ))
+    .bind(scope.id())
     .fetch_all(pool)
     .await?;
     let summary = |row: &SqliteRow| ApiTokenSummary {
@@ -210,15 +213,16 @@ pub(crate) async fn bearer(
     now: Timestamp,
 ) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query(
-        "SELECT organisation, name, id FROM api_token \
-         WHERE secret_hash = $1 AND revoked_ms IS NULL AND expires_ms > $2",
+        "SELECT t.organisation, t.name, t.id, o.name FROM api_token t JOIN organisation o ON o.id = t.organisation \
+         WHERE t.secret_hash = $1 AND t.revoked_ms IS NULL AND t.expires_ms > $2",
     )
     .bind(sha256_hex(secret.as_bytes()))
     .bind(now.0)
     .fetch_optional(pool)
     .await?;
     Ok(row.map(|row| Session {
-        scope: Scope::of_organisation(row.get::<String, _>(0)),
+        scope: Scope::within(OrganisationId::stored(row.get::<String, _>(0))),
+        organisation: row.get(3),
         person: format!("API token “{}”", row.get::<String, _>(1)),
         proof: Proof::Token,
         id: row.get(2),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wardline_event::{Event, ProcessKey};
 
-use crate::scope::Scope;
+use crate::scope::{OrganisationId, Scope};
 use crate::store::{StoreError, WriteTx};
 
 pub use sqlite::SqliteEvents;
@@ -114,7 +114,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn append(
         &self,
         tx: &mut WriteTx,
-        scope: &Scope,
+        organisation: &OrganisationId,
         device: &str,
         spool: &str,
         events: &[NewEvent],

@@ -5,8 +5,9 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{EventCounts, EventQuery, EventStore, NewEvent, StoredEvent};
-use crate::scope::Scope;
+use crate::scope::{OrganisationId, Scope};
 use crate::store::{StoreError, WriteTx};
+use crate::within;
 
 /// SQLite takes 32,766 bound values in one statement; 10 columns, rounded down.
 const ROWS_PER_INSERT: usize = 500;
@@ -22,6 +23,37 @@ impl SqliteEvents {
     pub fn new(read: SqlitePool) -> Self {
         Self { read }
     }
+
+    /// The organisations within the scope in which a device is or was: nearly always one. What a device saw stays with
+    /// the organisation where it saw it.
+    async fn organisations_of(&self, scope: &Scope, device: &str) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar(concat!(
+            "SELECT DISTINCT p.organisation FROM view_device_place p WHERE p.device = $2 AND ",
+            within!("p")
+        ))
+        .bind(scope.id())
+        .bind(device)
+        .fetch_all(&self.read)
+        .await?)
+    }
+}
+
+/// The events of one device within these organisations. One organisation: the index is in the order of time.
+fn of_device(sql: &mut QueryBuilder<Sqlite>, organisations: &[String], device: &str) {
+    match organisations {
+        [one] => {
+            sql.push("organisation = ").push_bind(one.as_str());
+        }
+        several => {
+            sql.push("organisation IN (");
+            let mut list = sql.separated(", ");
+            for organisation in several {
+                list.push_bind(organisation.as_str());
+            }
+            sql.push(")");
+        }
+    }
+    sql.push(" AND device = ").push_bind(device);
 }
 
 fn stored(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
@@ -44,7 +76,7 @@ impl EventStore for SqliteEvents {
     async fn append(
         &self,
         tx: &mut WriteTx,
-        scope: &Scope,
+        organisation: &OrganisationId,
         device: &str,
         spool: &str,
         events: &[NewEvent],
@@ -55,7 +87,7 @@ impl EventStore for SqliteEvents {
                  parent_key, simulated, body) ",
             );
             sql.push_values(chunk, |mut row, event| {
-                row.push_bind(scope.organisation())
+                row.push_bind(organisation.as_str())
                     .push_bind(device)
                     .push_bind(spool)
                     .push_bind(event.seq as i64)
@@ -77,9 +109,10 @@ impl EventStore for SqliteEvents {
     async fn query(&self, scope: &Scope, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
         let mut sql = QueryBuilder::<Sqlite>::new(
             "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
-             FROM event WHERE organisation = ",
+             FROM event WHERE ",
         );
-        sql.push_bind(scope.organisation()).push(" AND device = ").push_bind(query.device.as_str());
+        let organisations = self.organisations_of(scope, &query.device).await?;
+        of_device(&mut sql, &organisations, &query.device);
         if let Some(from) = query.from_ms {
             sql.push(" AND time_ms >= ").push_bind(from);
         }
@@ -113,9 +146,10 @@ impl EventStore for SqliteEvents {
         }
         let mut sql = QueryBuilder::<Sqlite>::new(
             "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
-             FROM event WHERE organisation = ",
+             FROM event WHERE ",
         );
-        sql.push_bind(scope.organisation()).push(" AND device = ").push_bind(device);
+        let organisations = self.organisations_of(scope, device).await?;
+        of_device(&mut sql, &organisations, device);
         sql.push(" AND class_uid = 1007 AND parent_key IN (");
         let mut list = sql.separated(", ");
         for parent in parents {
@@ -126,26 +160,29 @@ impl EventStore for SqliteEvents {
     }
 
     async fn counts(&self, scope: &Scope, device: Option<&str>) -> Result<EventCounts, StoreError> {
-        let row = sqlx::query(
-            "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(simulated), 0) AS BIGINT) FROM event \
-             WHERE organisation = $1 AND ($2 IS NULL OR device = $2)",
-        )
-        .bind(scope.organisation())
-        .bind(device)
-        .fetch_one(&self.read)
-        .await?;
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(simulated), 0) AS BIGINT) FROM event WHERE ",
+        );
+        let organisations = match device {
+            Some(device) => self.organisations_of(scope, device).await?,
+            None => Vec::new(),
+        };
+        match device {
+            Some(device) => of_device(&mut sql, &organisations, device),
+            None => {
+                let reach = scope.reach(&self.read).await?;
+                scope.filter(&mut sql, "event", reach);
+            }
+        }
+        let row = sql.build().fetch_one(&self.read).await?;
         Ok(EventCounts { stored: row.get(0), simulated: row.get(1) })
     }
 
     async fn stored_of(&self, scope: &Scope, device: &str) -> Result<i64, StoreError> {
         // Answered from the index event_by_time alone.
-        let stored = sqlx::query_scalar(
-            "SELECT CAST(COUNT(*) AS BIGINT) FROM event WHERE organisation = $1 AND device = $2",
-        )
-        .bind(scope.organisation())
-        .bind(device)
-        .fetch_one(&self.read)
-        .await?;
-        Ok(stored)
+        let organisations = self.organisations_of(scope, device).await?;
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT CAST(COUNT(*) AS BIGINT) FROM event WHERE ");
+        of_device(&mut sql, &organisations, device);
+        Ok(sql.build_query_scalar().fetch_one(&self.read).await?)
     }
 }

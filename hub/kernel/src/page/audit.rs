@@ -8,7 +8,7 @@ use serde_json::Value;
 use wardline_event::Timestamp;
 
 use super::{Exact, Section, Visit, deed_in_words, filters};
-use crate::audit::{self, Broken, Entry};
+use crate::audit::{self, Broken, Entry, Place};
 use crate::error::ApiError;
 
 /// Entries on one page.
@@ -16,7 +16,7 @@ const PER_PAGE: i64 = 100;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
-    before: Option<i64>,
+    after: Option<String>,
     check: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Row {
 #[template(path = "audit.html")]
 pub(super) struct AuditPage {
     entries: Vec<Row>,
-    older: Option<i64>,
+    older: Option<String>,
     paged: bool,
     chain: Option<Result<u64, Broken>>,
 }
@@ -44,7 +44,7 @@ pub(super) struct AuditPage {
 impl AuditPage {
     pub(super) fn of(entries: Vec<Entry>, paged: bool, chain: Option<Result<u64, Broken>>) -> Self {
         let full = entries.len() as i64 == PER_PAGE;
-        let older = entries.last().filter(|last| full && last.number > 1).map(|last| last.number);
+        let older = entries.last().filter(|_| full).map(|last| Place::of(last).to_string());
         Self { entries: entries.into_iter().map(row).collect(), older, paged, chain }
     }
 }
@@ -79,6 +79,11 @@ fn deed(entry: &Entry) -> String {
         "device.enrolled" => "A device joined",
         "device.certificate_renewed" => "A device renewed its certificate",
         "device.revoked" => "Revoked a device",
+        "device.moved" => "Moved a device to another organisation",
+        "device.arrived" => "A device came from another organisation",
+        "organisation.added" => "Added an organisation",
+        "organisation.changed" => "Changed an organisation",
+        "organisation.moved" => "Moved an organisation in the tree",
         "device.policy_changed" => "Changed a device's policy",
         "action.cancelled" => "Took back an action",
         "action.ended" => "A device answered an order",
@@ -94,6 +99,7 @@ fn href(entry: &Entry) -> Option<String> {
     let id = entry.target.len() == 32 && entry.target.bytes().all(|b| b.is_ascii_hexdigit());
     let room = match entry.act.split('.').next()? {
         "device" => "devices",
+        "organisation" => "organisations",
         "finding" => "findings",
         _ => return None,
     };
@@ -138,12 +144,13 @@ pub(super) async fn page(visit: Visit, Query(asked): Query<Asked>) -> Response {
 
 async fn read(visit: &Visit, asked: &Asked) -> Result<AuditPage, ApiError> {
     let (pool, scope) = (visit.kernel.store().read(), &visit.session.scope);
-    let entries = audit::list(pool, scope, asked.before, PER_PAGE).await?;
+    let after = asked.after.as_deref().and_then(Place::parse);
+    let entries = audit::list(pool, scope, after.as_ref(), PER_PAGE).await?;
     let chain = match &asked.check {
         Some(_) => Some(audit::verify(pool, scope).await?.map(|n| u64::try_from(n).unwrap_or(0))),
         None => None,
     };
-    Ok(AuditPage::of(entries, asked.before.is_some(), chain))
+    Ok(AuditPage::of(entries, after.is_some(), chain))
 }
 
 #[cfg(test)]
@@ -154,6 +161,7 @@ mod tests {
 
     fn entry(number: i64, act: &str, detail: &str) -> Entry {
         Entry {
+            organisation: "o1".into(),
             number,
             time_ms: 1_795_450_800_000 + number * 1000,
             actor: "administrator".into(),
@@ -195,9 +203,15 @@ mod tests {
             assert!(html.contains(part), "the page lacks: {part}");
         }
         assert!(html.contains(&crate::page::absolute(Timestamp(1_795_450_800_000))));
-        let broken = Broken { at: 2, because: "its content was changed after it was written".into() };
+        let broken = Broken {
+            organisation: "o1".into(),
+            at: 2,
+            because: "its content was changed after it was written".into(),
+        };
         let html = framed("audit-broken", &AuditPage::of(vec![], true, Some(Err(broken))));
-        assert!(html.contains("tampered with or damaged. Entry 2: its content was changed"));
+        assert!(
+            html.contains("tampered with or damaged. Entry 2 of organisation o1: its content was changed")
+        );
     }
 
     #[test]

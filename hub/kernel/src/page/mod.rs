@@ -23,8 +23,8 @@ use crate::kernel::Kernel;
 pub use orders::{ActionRow, IsolateForm, KillForm, OrderedList, ReleaseForm, action_row, deed_in_words};
 pub use tags::{Tag, Tone, severity_word};
 pub use text::{
-    Ago, Exact, Markup, Visible, absolute, ago, base_name, clock_time, escaped, filters, grouped, short,
-    spoken_us,
+    Ago, Exact, Markup, Visible, absolute, address, ago, base_name, clock_time, escaped, filters, grouped,
+    short, spoken_us,
 };
 pub use theme::Theme;
 pub use visit::Visit;
@@ -38,6 +38,8 @@ pub enum Section {
     Devices,
     /// What people ordered.
     Actions,
+    /// The tree of organisations.
+    Organisations,
     /// Who did what.
     Audit,
     /// None of them: sign-in, errors.
@@ -49,6 +51,7 @@ pub const SECTIONS: &[(Section, &str, &str)] = &[
     (Section::Findings, "Findings", "/findings"),
     (Section::Devices, "Devices", "/devices"),
     (Section::Actions, "Actions", "/actions"),
+    (Section::Organisations, "Organisations", "/organisations"),
     (Section::Audit, "Audit", "/audit"),
 ];
 

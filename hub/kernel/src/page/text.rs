@@ -95,6 +95,24 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// An address of this hub: a path and what is asked, percent-encoded (RFC 3986). Empty values are left out.
+pub fn address(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut out = path.to_owned();
+    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        out.push(if out.len() == path.len() { '?' } else { '&' });
+        out.push_str(name);
+        out.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                out.push(char::from(byte));
+            } else {
+                write!(out, "%{byte:02X}").expect("writing to a String cannot fail");
+            }
+        }
+    }
+    out
+}
+
 /// Microseconds as people say them: `0.8 ms`, `14 ms`, `2.3 seconds`.
 pub fn spoken_us(us: u64) -> String {
     match us {
@@ -216,6 +234,15 @@ pub mod filters {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_address_carries_any_text() {
+        assert_eq!(address("/devices", &[("name", ""), ("after", "")]), "/devices");
+        assert_eq!(
+            address("/devices", &[("name", "a b&c=\"<ä"), ("x", ""), ("order", "name")]),
+            "/devices?name=a%20b%26c%3D%22%3C%C3%A4&order=name"
+        );
+    }
 
     #[test]
     fn what_deceives_is_spelled_out() {

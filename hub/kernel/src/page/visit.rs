@@ -61,7 +61,7 @@ impl Visit {
             title,
             section,
             person: Some(&self.session.person),
-            organisation: self.kernel.organisation(),
+            organisation: &self.session.organisation,
             theme: self.theme,
             here: &self.here,
             notice: self.notice(),
@@ -78,6 +78,8 @@ impl Visit {
             "acknowledged" => "Acknowledged. Others see that you are looking at it.",
             "closed" => "Closed. The reason is in the audit log.",
             "reopened" => "Opened again.",
+            "moved" => "Moved. What it saw before stays with the organisation that it left.",
+            "organisation" => "Saved.",
             "policy" => "Changed. The device confirms its new mode below.",
             _ => return None,
         };

@@ -3,139 +3,21 @@
 //! Each reads an SQL view (`view_device`, `view_finding`, `view_action`) that the owning capability's migration
 //! creates; its columns are the contract.
 
+mod devices;
+
 use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
 use utoipa::ToSchema;
-use wardline_event::Timestamp;
 
-use crate::scope::Scope;
+use crate::scope::{Reach, Scope};
 use crate::store::StoreError;
+use crate::within;
 
-/// How often an agent says that it is alive, in seconds; told in Welcome.
-pub const HEARTBEAT_S: u32 = 10;
-
-/// After this long without a word a device counts as silent: three missed heartbeats.
-pub const SILENT_AFTER_MS: i64 = 3 * 1000 * HEARTBEAT_S as i64;
-
-/// Whether a device can be heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    /// It spoke within the last three heartbeats.
-    Live,
-    /// It has not spoken for longer: off, cut off, or attacked.
-    Silent,
-    /// It enrolled and never connected.
-    NeverConnected,
-    /// Its certificate was revoked; it may not connect.
-    Revoked,
-}
-
-impl Presence {
-    /// Judges by when it was last heard.
-    pub fn judge(last_seen_ms: Option<i64>, revoked: bool, now: Timestamp) -> Self {
-        match last_seen_ms {
-            _ if revoked => Self::Revoked,
-            None => Self::NeverConnected,
-            Some(at) if now.0 - at > SILENT_AFTER_MS => Self::Silent,
-            Some(_) => Self::Live,
-        }
-    }
-
-    /// The word as in the API: `live`, `silent`, `never_connected`, `revoked`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Silent => "silent",
-            Self::NeverConnected => "never_connected",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-/// A device in a list.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct DeviceSummary {
-    /// 32 hexadecimal digits.
-    pub id: String,
-    /// The name it gives itself; not an identity.
-    pub hostname: String,
-    /// For people: "Debian GNU/Linux 12 (bookworm)".
-    pub os: String,
-    /// What it is for; empty if unknown.
-    pub role: String,
-    /// `workstation`, `server` or `clinical`, as policy says.
-    pub class: String,
-    /// From the exercise range.
-    pub simulated: bool,
-    /// Whether it can be heard.
-    pub presence: Presence,
-    /// When it last spoke, by the hub's clock.
-    pub last_seen_ms: Option<i64>,
-    /// `monitor` or `protect`: what the hub lays down.
-    pub mode: String,
-    /// What the device says is in force; absent until it has said so.
-    pub mode_in_force: Option<String>,
-    /// Set while it is isolated: until when, by its clock.
-    pub isolated_until_ms: Option<i64>,
-    /// Events known to be lost since its agent started, all stages; absent until a heartbeat came.
-    pub lost: Option<i64>,
-}
-
-fn device(row: &SqliteRow, now: Timestamp) -> DeviceSummary {
-    let last_seen_ms: Option<i64> = row.get("last_seen_ms");
-    let revoked = row.get::<Option<i64>, _>("revoked_ms").is_some();
-    DeviceSummary {
-        id: row.get("id"),
-        hostname: row.get("hostname"),
-        os: row.get("os"),
-        role: row.get("role"),
-        class: row.get("class"),
-        simulated: row.get::<i64, _>("simulated") != 0,
-        presence: Presence::judge(last_seen_ms, revoked, now),
-        last_seen_ms,
-        mode: row.get("mode"),
-        mode_in_force: row.get("mode_in_force"),
-        isolated_until_ms: row.get("isolated_until_ms"),
-        lost: row.get("lost"),
-    }
-}
-
-const DEVICE: &str = "SELECT id, hostname, os, role, class, simulated, last_seen_ms, revoked_ms, mode, \
-     mode_in_force, isolated_until_ms, lost FROM view_device WHERE organisation = ";
-
-/// All devices, by name.
-pub async fn devices(
-    pool: &SqlitePool,
-    scope: &Scope,
-    now: Timestamp,
-) -> Result<Vec<DeviceSummary>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(DEVICE);
-    sql.push_bind(scope.organisation()).push(" ORDER BY hostname, id");
-    Ok(sql.build().fetch_all(pool).await?.iter().map(|row| device(row, now)).collect())
-}
-
-/// One device.
-pub async fn device_by_id(
-    pool: &SqlitePool,
-    scope: &Scope,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<DeviceSummary>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(DEVICE);
-    sql.push_bind(scope.organisation()).push(" AND id = ").push_bind(id);
-    Ok(sql.build().fetch_optional(pool).await?.map(|row| device(&row, now)))
-}
-
-/// The policy that the hub lays down for a device, as JSON; `None` if there is no such device.
-pub async fn device_policy(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar("SELECT policy_json FROM view_device WHERE organisation = $1 AND id = $2")
-        .bind(scope.organisation())
-        .bind(id)
-        .fetch_optional(pool)
-        .await?)
-}
+pub use devices::{
+    DeviceCounts, DeviceOrder, DevicePage, DevicePlace, DeviceQuery, DeviceSummary, HEARTBEAT_S, Presence,
+    SILENT_AFTER_MS, device_by_id, device_counts, device_policy, devices, heard_between,
+};
 
 /// A finding in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -146,6 +28,8 @@ pub struct FindingSummary {
     pub device: String,
     /// That device's name; empty if the device is unknown.
     pub hostname: String,
+    /// What that device is for; empty if unknown.
+    pub role: String,
     /// The event's time, by the device's clock.
     pub time_ms: i64,
     /// `informational` … `critical`.
@@ -175,6 +59,7 @@ fn finding(row: &SqliteRow) -> FindingSummary {
         id: row.get("id"),
         device: row.get("device"),
         hostname: row.get("hostname"),
+        role: row.get("role"),
         time_ms: row.get("time_ms"),
         severity: row.get("severity"),
         rule_id: row.get("rule_id"),
@@ -189,10 +74,13 @@ fn finding(row: &SqliteRow) -> FindingSummary {
     }
 }
 
-const FINDING: &str = "SELECT f.id, f.device, COALESCE(d.hostname, '') AS hostname, f.time_ms, f.severity, \
+/// The device of a finding or an action as its organisation knows, or knew, it: it may have moved on.
+const FINDING: &str = "SELECT f.id, f.device, COALESCE(d.hostname, (SELECT p.hostname FROM view_device_place p \
+     WHERE p.device = f.device AND p.organisation = f.organisation LIMIT 1), '') AS hostname, \
+     COALESCE(d.role, '') AS role, f.time_ms, f.severity, \
      f.rule_id, f.rule_title, f.techniques, f.process_key, f.image, f.command_line, f.disposition, f.state, \
      f.simulated FROM view_finding f LEFT JOIN view_device d \
-     ON d.organisation = f.organisation AND d.id = f.device WHERE f.organisation = ";
+     ON d.organisation = f.organisation AND d.id = f.device WHERE ";
 
 /// Which findings to list, newest first. Empty: all.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -217,8 +105,9 @@ pub async fn findings(
     scope: &Scope,
     query: &FindingQuery,
 ) -> Result<Vec<FindingSummary>, StoreError> {
+    let reach = scope.reach(pool).await?;
     let mut sql = QueryBuilder::<Sqlite>::new(FINDING);
-    sql.push_bind(scope.organisation());
+    scope.filter(&mut sql, "f", reach);
     if let Some(device) = &query.device {
         sql.push(" AND f.device = ").push_bind(device.as_str());
     }
@@ -289,10 +178,12 @@ fn action(row: &SqliteRow) -> ActionSummary {
     }
 }
 
-const ACTION: &str = "SELECT a.id, a.device, COALESCE(d.hostname, '') AS hostname, a.kind, a.target, \
+const ACTION: &str = "SELECT a.id, a.organisation, a.device, COALESCE(d.hostname, \
+     (SELECT p.hostname FROM view_device_place p \
+     WHERE p.device = a.device AND p.organisation = a.organisation LIMIT 1), '') AS hostname, a.kind, a.target, \
      a.reason, a.requested_by, a.state, a.detail, a.created_ms, a.expires_ms, a.updated_ms, \
      COALESCE(d.simulated, 0) AS simulated FROM view_action a LEFT JOIN view_device d \
-     ON d.organisation = a.organisation AND d.id = a.device WHERE a.organisation = ";
+     ON d.organisation = a.organisation AND d.id = a.device WHERE ";
 
 /// Which actions to list, newest first. Empty: all.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -315,8 +206,9 @@ pub async fn actions(
     scope: &Scope,
     query: &ActionQuery,
 ) -> Result<Vec<ActionSummary>, StoreError> {
+    let reach = scope.reach(pool).await?;
     let mut sql = QueryBuilder::<Sqlite>::new(ACTION);
-    sql.push_bind(scope.organisation());
+    scope.filter(&mut sql, "a", reach);
     if let Some(device) = &query.device {
         sql.push(" AND a.device = ").push_bind(device.as_str());
     }
@@ -335,6 +227,23 @@ pub async fn actions(
     Ok(sql.build().fetch_all(pool).await?.iter().map(action).collect())
 }
 
+/// How many orders to a device have not come to an end.
+pub async fn unfinished_actions<'e>(
+    database: impl SqliteExecutor<'e>,
+    scope: &Scope,
+    device: &str,
+) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(concat!(
+        "SELECT CAST(COUNT(*) AS BIGINT) FROM view_action a WHERE ",
+        within!("a"),
+        " AND a.device = $2 AND a.state IN ('Pending', 'InProgress')"
+    ))
+    .bind(scope.id())
+    .bind(device)
+    .fetch_one(database)
+    .await?)
+}
+
 /// One action.
 pub async fn action_by_id(
     pool: &SqlitePool,
@@ -342,6 +251,7 @@ pub async fn action_by_id(
     id: &str,
 ) -> Result<Option<ActionSummary>, StoreError> {
     let mut sql = QueryBuilder::<Sqlite>::new(ACTION);
-    sql.push_bind(scope.organisation()).push(" AND a.id = ").push_bind(id);
+    scope.filter(&mut sql, "a", Reach::Many);
+    sql.push(" AND a.id = ").push_bind(id);
     Ok(sql.build().fetch_optional(pool).await?.map(|row| action(&row)))
 }
