@@ -1,5 +1,6 @@
-"""Measures what the agent's stops cost and how fast they are; called by ./bench agent [--quick]. Needs root.
+"""Measures what the agent costs, and how fast it sees and stops; called by ./bench agent [--quick]. Needs root.
 
+Programs are started as fast as it goes, alone, beside the agent, and beside auditd and bpftrace where they are installed.
 Trees are frozen and killed, a network namespace made for it is isolated under traffic, harmless encryptors run against
 folders made for them, and ordinary programs do their work beside the ransomware guard. Prints a table, writes
 target/bench/agent.json and the section of docs/performance.md between its markers. --quick runs less and leaves
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -25,7 +27,25 @@ OUT = os.path.join(ROOT, "target", "bench")
 PAGE = os.path.join(ROOT, "docs", "performance.md")
 BEGIN, END = "<!-- ./bench agent writes this: begin -->", "<!-- ./bench agent: end -->"
 CLONE_NEWNET = 0x40000000
+STORM = os.path.join(ROOT, "target/release/examples/exec_storm")
+RULES = os.path.join(ROOT, "..", "shared", "data", "sigma", "rules", "linux")
+BPFTRACE = "tracepoint:syscalls:sys_enter_execve { printf(\"%d %s\\n\", pid, str(args->filename)); }"
 WORDS = {
+    "exec_storm_lost": "events lost of all that storms of 20,000 programs made; all runs",
+    "exec_storm_per_second": "programs per second in the storms, agent running; median",
+    "exec_added_us": "time on the processors that each program costs more with the agent, its own threads not counted; median",
+    "exec_added_dynamic_us": "the same for /bin/true, which the dynamic linker starts",
+    "consumer_cpu_s_per_20k": "the agent's time on the processors for 20,000 programs: reading, matching all rules, deciding,"
+                              " encoding; median",
+    "writer_cpu_s_per_20k": "the same of its thread that writes the spool",
+    "storm_rules": "rules in force in the storms",
+    "storm_agent_rss_mb": "resident memory of that agent after a storm",
+    "critical_p50_ms": "kernel to decision for a program that a rule kills, while each processor is kept busy",
+    "critical_p99_ms": "the same, 99th percentile",
+    "auditd_added_us": "what each program of the storm costs more with auditd (Debian's defaults, one rule for execve)",
+    "auditd_per_second": "programs per second then",
+    "bpftrace_added_us": "the same with bpftrace that prints each execve",
+    "bpftrace_lost": "of 20,000, those that bpftrace did not print",
     "freeze_own_ms": "a tree of 51 in a cgroup of its own stands still after the order; median of 30",
     "freeze_own_ms_max": "the slowest of them",
     "stop_foreign_ms": "a tree of 51 that shares its cgroup stands still; median of 30",
@@ -197,6 +217,114 @@ def ransomware(figures, runs):
         sys.exit("no ordinary program ran")
 
 
+class Beside:
+    """A program that runs beside a storm, and what it printed; ends with its standard input or by SIGINT."""
+
+    def __init__(self, command, ready):
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for line in self.child.stdout:
+            if ready in line:
+                break
+        time.sleep(0.3)
+
+    def end(self, interrupt=False):
+        if interrupt:
+            self.child.send_signal(2)
+        return self.child.communicate(timeout=60)[0]
+
+
+def storm(starts, program, *arguments):
+    out = subprocess.run(
+        [STORM, "storm", str(starts), program, *arguments], stdout=subprocess.PIPE, text=True, check=True,
+        stdin=subprocess.DEVNULL, timeout=300)
+    return json.loads(out.stdout)
+
+
+def agent():
+    rules = ["--rules", RULES] if os.path.isdir(RULES) else []
+    return Beside([STORM, "agent", *rules], "ready")
+
+
+def storms(figures, rounds):
+    """Alternates storms alone and with the agent, and with others where they are installed."""
+    added, books, paces = {"tiny": [], "/bin/true": []}, [], []
+    others = {"bpftrace": ([], []), "auditd": ([], [])}
+    for _ in range(rounds):
+        for program, starts in (("tiny", 20_000), ("/bin/true", 4_000)):
+            alone = storm(starts, program)
+            beside = agent()
+            seen = storm(starts, program)
+            told = json.loads(beside.end())
+            added[program].append(seen["cpu_us"] - alone["cpu_us"])
+            if program == "tiny":
+                books.append(told)
+                paces.append(seen["per_second"])
+                compare(others, starts, alone)
+            else:
+                figures["exec_storm_lost"] = figures.get("exec_storm_lost", 0) + told["lost"]
+    figures["exec_storm_lost"] += sum(b["lost"] + b["spool_dropped"] for b in books)
+    figures["exec_storm_per_second"] = statistics.median(paces)
+    figures["exec_added_us"] = statistics.median(added["tiny"])
+    figures["exec_added_dynamic_us"] = statistics.median(added["/bin/true"])
+    figures["consumer_cpu_s_per_20k"] = statistics.median(b["reading_s"] for b in books)
+    figures["writer_cpu_s_per_20k"] = statistics.median(b["writing_s"] for b in books)
+    figures["storm_rules"] = books[-1]["rules"]
+    figures["storm_agent_rss_mb"] = max(b["rss_mb"] for b in books)
+    for name, (costs, rates) in others.items():
+        if costs:
+            figures[f"{name}_added_us"] = statistics.median(costs)
+            figures[f"{name}_{'per_second' if name == 'auditd' else 'lost'}"] = statistics.median(rates)
+
+
+def compare(others, starts, alone):
+    if shutil.which("bpftrace"):
+        beside = Beside(["bpftrace", "-e", BPFTRACE], "Attaching")
+        time.sleep(1)
+        seen = storm(starts, "tiny")
+        printed = sum("/tiny" in line for line in beside.end(interrupt=True).splitlines())
+        others["bpftrace"][0].append(seen["cpu_us"] - alone["cpu_us"])
+        others["bpftrace"][1].append(starts - printed)
+    if shutil.which("auditd") and own_auditd():
+        try:
+            subprocess.run(["auditctl", "-b", "8192"], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["auditctl", "-a", "always,exit", "-F", "arch=b64", "-S", "execve"], check=True,
+                           stdout=subprocess.DEVNULL)
+            seen = storm(starts // 10, "tiny")
+            others["auditd"][0].append(seen["cpu_us"] - alone["cpu_us"])
+            others["auditd"][1].append(seen["per_second"])
+        finally:
+            subprocess.run(["auditctl", "-D"], check=False, stdout=subprocess.DEVNULL)
+            with open("/run/auditd.pid", encoding="utf-8") as f:
+                os.kill(int(f.read()), 15)
+
+
+def own_auditd():
+    """Starts auditd, unless the machine has one already, whose log is none of ours."""
+    status = subprocess.run(["auditctl", "-s"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    if not re.search(r"^pid 0$", status, re.M):
+        return False
+    return subprocess.run(["auditd", "-s", "enable"], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def critical(figures, starts):
+    """How long after the kernel a program is decided about that a rule kills, while each processor has work."""
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count())]
+    try:
+        beside = agent()
+        for _ in range(starts):
+            subprocess.run(
+                ["/bin/bash", "-c", ": wardline-drill 'bash -i >& /dev/tcp/127.0.0.1/9 0>&1'"], check=True, timeout=20)
+        told = json.loads(beside.end())
+    finally:
+        for child in burning:
+            child.kill()
+            child.wait()
+    if told["decided"] < starts:
+        sys.exit(f"of {starts} drills {told['decided']} were decided about")
+    figures["critical_p50_ms"], figures["critical_p99_ms"] = told["decided_p50_ms"], told["decided_p99_ms"]
+
+
 def write_page(figures):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = re.search(r"model name\s*: (.*)", f.read())
@@ -222,6 +350,8 @@ def main():
     if os.geteuid() != 0:
         sys.exit("./bench agent needs root: it freezes, isolates and loads eBPF")
     figures = {}
+    storms(figures, 1 if quick else 5)
+    critical(figures, 50 if quick else 500)
     freezes(figures)
     isolation(figures, 4 if quick else 20)
     ransomware(figures, 1 if quick else 5)

@@ -64,9 +64,16 @@ impl Default for Budget {
 /// then outlasts a disk that stalls for a second and a half.
 const QUEUE: usize = 16_384;
 
+/// So many are written at once.
+const CROWD: usize = QUEUE / 8;
+/// How long events wait in memory for others. What the guard decided is done by then, and findings do not wait.
+const LINGER: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Default)]
 struct Queue {
     records: VecDeque<(RecordKind, Vec<u8>)>,
+    /// Something waits that the writer does not linger over.
+    urgent: bool,
     /// Taken out and not yet in a spool.
     in_hand: u64,
     /// Records that found the queue full, by lane; they still need their gap in the sequence.
@@ -125,22 +132,35 @@ impl Outbox {
     /// Queues a record for [`Outbox::write`]. Never waits for the disk; a full queue drops the record and counts it.
     pub fn put(&self, kind: RecordKind, body: Vec<u8>) {
         let mut queue = self.queue();
+        // To wake the writer costs more than to write: the first record does, one that is precious, and a crowd.
+        let rings =
+            queue.records.is_empty() || Lane::of(kind) == Lane::Findings || queue.records.len() == CROWD;
         queue.spooled += u64::from(Lane::of(kind) == Lane::Telemetry);
         if queue.records.len() >= QUEUE {
             queue.overflowed[Lane::of(kind) as usize] += 1;
         } else {
             queue.records.push_back((kind, body));
         }
+        queue.urgent |= Lane::of(kind) == Lane::Findings || queue.records.len() > CROWD;
         drop(queue);
-        self.queued.notify_one();
+        if rings {
+            self.queued.notify_one();
+        }
     }
 
-    /// Writes what is queued to the spools, after waiting at most `patience` for something to be queued.
+    /// Writes what is queued to the spools, after waiting at most `patience` for something to be queued, and a little
+    /// for what belongs to it: events come in crowds.
     pub fn write(&self, patience: Duration) {
         let mut queue = self.queue();
         if queue.records.is_empty() {
             queue = self.queued.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
+        if !queue.records.is_empty() && !queue.urgent {
+            let linger = patience.min(LINGER);
+            let waited = self.queued.wait_timeout_while(queue, linger, |queue| !queue.urgent);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.urgent = false;
         let records = std::mem::take(&mut queue.records);
         let overflowed = std::mem::take(&mut queue.overflowed);
         if records.is_empty() && overflowed == [0, 0] {

@@ -143,7 +143,7 @@ impl Guard {
     pub(super) fn record(&mut self, finding: &Finding) {
         self.findings += 1;
         report(finding);
-        self.put(RecordKind::Finding, &ocsf::finding_to_json(finding));
+        self.put(RecordKind::Finding, &ocsf::FindingObject(finding));
     }
 
     pub(super) fn since_us(&self, boot_ns: u64) -> u64 {

@@ -185,8 +185,7 @@ impl Guard {
     }
 
     fn ship(&self, event: &Event) {
-        let json = wardline_event::ocsf::event_to_json(event);
-        self.put(RecordKind::Event, &json);
+        self.put(RecordKind::Event, &wardline_event::ocsf::EventObject(event));
     }
 
     fn put(&self, kind: RecordKind, json: &impl serde::Serialize) {

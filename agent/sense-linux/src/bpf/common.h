@@ -17,6 +17,10 @@
 #define QUIET_NS (2 * 1000 * 1000)
 /* A backlog that is worth a wake-up by itself, if the ring is large enough. */
 #define BACKLOG_BYTES (1 << 20)
+/* Between two wake-ups for a backlog. */
+#define BUSY_NS (200 * 1000)
+/* Wake-ups that may follow each other at once, but for one. */
+#define WAKE_BURST 7
 /* A host's CPUs, at most; user space lowers it to those there are. */
 #define MAX_CPUS 1024
 
@@ -71,6 +75,8 @@ struct {
 
 /* Races between CPUs cost one wake-up more or less. */
 static __u64 last_wake;
+/* Up to when the credit of `wake_soon` is spent. */
+static __u64 wake_spent;
 
 static __always_inline struct scratch *own_scratch(void)
 {
@@ -93,7 +99,7 @@ static __always_inline void count_lost(struct counter *counter)
 		counter->lost++;
 }
 
-/* Wakes the reader for an event that is acted upon at once. */
+/* Wakes the reader for an event that is acted upon at once, however many there are. */
 static __always_inline __u64 wake_now(void)
 {
 	last_wake = bpf_ktime_get_ns();
@@ -101,18 +107,40 @@ static __always_inline __u64 wake_now(void)
 }
 
 /*
- * Wake-ups cost more than the programs. A quiet event wakes the reader only if nothing did for 2 ms or much waits;
- * the reader looks again 3 ms after each delivery, so that the last quiet event never waits for the next one.
+ * Wake-ups cost more than the programs: an interrupt for who writes, a switch for who reads. A quiet event wakes the
+ * reader only if nothing did for 2 ms, or if much waits; and then not for each event, since a reader that has fallen
+ * behind does not read faster for it. The reader looks by itself until 3 ms after each delivery, so that the last
+ * quiet event never waits for the next one.
  */
 static __always_inline __u64 wake_if_due(void)
 {
 	__u64 now = bpf_ktime_get_ns();
-	__u64 backlog = bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE) / 4;
+	__u64 since = now - last_wake;
 
-	if (backlog > BACKLOG_BYTES)
-		backlog = BACKLOG_BYTES;
-	if (now - last_wake <= QUIET_NS && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < backlog)
-		return BPF_RB_NO_WAKEUP;
+	if (since <= QUIET_NS) {
+		__u64 backlog = bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE) / 4;
+
+		if (backlog > BACKLOG_BYTES)
+			backlog = BACKLOG_BYTES;
+		if (since <= BUSY_NS || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) < backlog)
+			return BPF_RB_NO_WAKEUP;
+	}
+	last_wake = now;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
+/*
+ * Wakes the reader at once for the few, and as for quiet events for the many: each wake-up takes 2 ms of a credit of
+ * 16 ms. Without credit, the last one was less than 2 ms ago.
+ */
+static __always_inline __u64 wake_soon(void)
+{
+	__u64 now = bpf_ktime_get_ns();
+	__u64 spent = wake_spent > now ? wake_spent : now;
+
+	if (spent - now > WAKE_BURST * QUIET_NS)
+		return wake_if_due();
+	wake_spent = spent + QUIET_NS;
 	last_wake = now;
 	return BPF_RB_FORCE_WAKEUP;
 }

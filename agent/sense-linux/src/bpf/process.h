@@ -133,7 +133,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 
 	fill_header(&record->header, task, KIND_EXEC, size);
 	asm volatile("" : "+r"(size));
-	if (size > sizeof(*record) || bpf_ringbuf_output(&ring, record, size, wake_now()))
+	if (size > sizeof(*record) || bpf_ringbuf_output(&ring, record, size, wake_soon()))
 		count_lost(counter);
 	return 0;
 }

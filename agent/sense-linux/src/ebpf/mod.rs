@@ -27,9 +27,11 @@ use load::{Family, Loaded, configure, load, refusal};
 const BATCH: usize = 32;
 /// Batches before `poll` returns: whoever polls has other work too, and a storm may never end.
 const BATCHES: usize = 64;
-/// A quiet event may come without a wake-up until 2 ms after the last one (see `QUIET_NS` in the kernel half). So
-/// after each delivery the ring is looked at once more after this time; what comes later wakes by itself.
+/// An event may come without a wake-up until 2 ms after the last one (see `QUIET_NS` in the kernel half). So the ring is
+/// looked at until this time after each delivery; what comes later wakes by itself.
 const SETTLE: Duration = Duration::from_millis(3);
+/// How often it is looked at until then: in a storm of programs each is seen this soon, without a wake-up of its own.
+const LOOK: Duration = Duration::from_millis(1);
 /// Appended to a command line of which the kernel half could not carry all.
 pub const TRUNCATED: &str = " …[truncated]";
 
@@ -152,7 +154,7 @@ impl EbpfSensor {
                 return Ok(());
             }
             match self.settle_until {
-                Some(settled) if now < settled => self.wait(left.min(settled - now))?,
+                Some(settled) if now < settled => self.wait(left.min(settled - now).min(LOOK))?,
                 Some(_) => self.settle_until = None,
                 None => self.wait(left)?,
             }

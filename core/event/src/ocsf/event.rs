@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::OcsfError;
-use super::launch::{put_launch, read_launch};
-use super::parts::{base, file, int_at, process, read_base, read_process, str_at, uint_at};
+use super::launch::{LaunchObject, read_launch};
+use super::parts::{
+    Base, File, ProcessObject, int_at, object, process, read_base, read_process, str_at, uint_at,
+};
 use crate::activity::{
     Body, CallActivity, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity,
     ProcessOp, SensorLoss,
@@ -52,94 +55,112 @@ fn network_id(op: NetworkOp) -> u64 {
 
 /// An event as OCSF JSON.
 pub fn event_to_json(event: &Event) -> Value {
-    let start =
-        |class, activity| base(class, activity, event.id, event.time, event.simulated, &event.product);
-    let out = match &event.body {
-        Body::Process(p) => {
-            let (activity, launch_type) = process_ids(p.op);
-            let mut out = start(PROCESS, activity);
-            out.insert("process".into(), process(&p.process));
-            out.insert("actor".into(), actor(p.parent.as_ref()));
-            if let Some(id) = launch_type {
-                out.insert("launch_type_id".into(), json!(id));
-            }
-            if p.op == ProcessOp::Found {
-                out.insert("activity_name".into(), json!("Found"));
-            }
-            if let Some(launch) = &p.launch {
-                put_launch(&mut out, launch);
-            }
-            if let Some(code) = p.exit_code {
-                out.insert("exit_code".into(), json!(code));
-            }
-            out
-        }
-        Body::File(f) => {
-            let mut out = start(FILE, file_id(f.op));
-            out.insert("actor".into(), actor(Some(&f.actor)));
-            match &f.old_path {
-                // OCSF: `file` is what was acted on, `file_result` what it became.
-                Some(old) => {
-                    out.insert("file".into(), file(old));
-                    out.insert("file_result".into(), file(&f.path));
-                }
-                None => {
-                    out.insert("file".into(), file(&f.path));
-                }
-            }
-            if f.op == FileOp::Link {
-                out.insert("activity_name".into(), json!("Link"));
-            }
-            if !f.detail.is_empty() {
-                out.insert("message".into(), json!(f.detail));
-            }
-            out
-        }
-        Body::Network(n) => {
-            let mut out = start(NETWORK, network_id(n.op));
-            out.insert("actor".into(), actor(Some(&n.actor)));
-            out.insert("src_endpoint".into(), json!({"ip": n.src_ip, "port": n.src_port}));
-            out.insert(
-                "dst_endpoint".into(),
-                json!({"ip": n.dst_ip, "port": n.dst_port, "hostname": n.dst_host}),
-            );
-            // direction_id: 1 inbound, 2 outbound.
-            out.insert(
-                "connection_info".into(),
-                json!({"protocol_name": n.protocol, "direction_id": if n.initiated { 2 } else { 1 }}),
-            );
-            out
-        }
-        Body::Call(c) => {
-            // activity_id 4: Invoke; kernel.type_id 2: System Call.
-            let mut out = start(KERNEL, 4);
-            out.insert("actor".into(), actor(Some(&c.actor)));
-            out.insert("kernel".into(), json!({"name": c.detail, "type_id": 2, "system_call": c.call}));
-            out.insert("status_code".into(), json!(c.result.to_string()));
-            // Texts, since JSON readers in browsers lose digits beyond 2^53.
-            let args: Vec<String> = c.args.iter().map(|a| format!("{a:x}")).collect();
-            out.insert("unmapped".into(), json!({"arguments": args}));
-            out
-        }
-        Body::Loss(l) => {
-            // activity_id 1: General Error.
-            let mut out = start(APPLICATION_ERROR, 1);
-            out.insert("severity_id".into(), json!(3));
-            out.insert("actor".into(), actor(Some(&l.agent)));
-            out.insert("count".into(), json!(l.lost));
-            out.insert(
-                "message".into(),
-                json!(format!("sensor {} lost {} events", l.sensor.title(), l.lost)),
-            );
-            out.insert("unmapped".into(), json!({"sensor": l.sensor, "total": l.total}));
-            out
-        }
-    };
-    Value::Object(out)
+    serde_json::to_value(EventObject(event))
+        .unwrap_or_else(|_| unreachable!("texts, numbers and names of attributes are JSON"))
 }
 
-fn actor(process_of: Option<&Process>) -> Value {
-    process_of.map_or_else(|| json!({}), |p| json!({"process": process(p)}))
+/// An event that serialises as OCSF: as [`event_to_json`] gives it, without building a tree of it first.
+pub struct EventObject<'a>(pub &'a Event);
+
+impl Serialize for EventObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.0;
+        let (class, activity) = match &event.body {
+            Body::Process(p) => (PROCESS, process_ids(p.op).0),
+            Body::File(f) => (FILE, file_id(f.op)),
+            Body::Network(n) => (NETWORK, network_id(n.op)),
+            // 4: Invoke.
+            Body::Call(_) => (KERNEL, 4),
+            // 1: General Error.
+            Body::Loss(_) => (APPLICATION_ERROR, 1),
+        };
+        let mut base = Base::new(class, activity, event.id, event.time, event.simulated, &event.product);
+        if matches!(event.body, Body::Loss(_)) {
+            base.severity_id = 3;
+        }
+        let mut out = serializer.serialize_map(None)?;
+        base.put(&mut out)?;
+        match &event.body {
+            Body::Process(p) => put_process(&mut out, p)?,
+            Body::File(f) => put_file(&mut out, f)?,
+            Body::Network(n) => {
+                put_actor(&mut out, Some(&n.actor))?;
+                out.serialize_entry("src_endpoint", &object! {ip: &n.src_ip, port: n.src_port})?;
+                let destination = object! {ip: &n.dst_ip, port: n.dst_port, hostname: &n.dst_host};
+                out.serialize_entry("dst_endpoint", &destination)?;
+                // direction_id: 1 inbound, 2 outbound.
+                let direction_id = if n.initiated { 2 } else { 1 };
+                let info = object! {protocol_name: &n.protocol, direction_id: direction_id};
+                out.serialize_entry("connection_info", &info)?;
+            }
+            Body::Call(c) => {
+                put_actor(&mut out, Some(&c.actor))?;
+                // type_id 2: System Call.
+                let kernel = object! {name: &c.detail, type_id: 2, system_call: &c.call};
+                out.serialize_entry("kernel", &kernel)?;
+                out.serialize_entry("status_code", &c.result.to_string())?;
+                // Texts, since JSON readers in browsers lose digits beyond 2^53.
+                let arguments: Vec<String> = c.args.iter().map(|a| format!("{a:x}")).collect();
+                out.serialize_entry("unmapped", &object! {arguments: arguments})?;
+            }
+            Body::Loss(l) => {
+                put_actor(&mut out, Some(&l.agent))?;
+                out.serialize_entry("count", &l.lost)?;
+                let message = format!("sensor {} lost {} events", l.sensor.title(), l.lost);
+                out.serialize_entry("message", &message)?;
+                out.serialize_entry("unmapped", &object! {sensor: l.sensor, total: l.total})?;
+            }
+        }
+        out.end()
+    }
+}
+
+fn put_process<M: SerializeMap>(out: &mut M, p: &ProcessActivity) -> Result<(), M::Error> {
+    let mut told = process(&p.process);
+    told.auid = p.launch.as_deref().and_then(|launch| launch.login_uid.as_deref());
+    out.serialize_entry("process", &told)?;
+    put_actor(out, p.parent.as_ref())?;
+    if let (_, Some(id)) = process_ids(p.op) {
+        out.serialize_entry("launch_type_id", &id)?;
+    }
+    if p.op == ProcessOp::Found {
+        out.serialize_entry("activity_name", "Found")?;
+    }
+    if let Some(launch) = &p.launch {
+        out.serialize_entry("unmapped", &object! {launch: LaunchObject::new(launch)})?;
+    }
+    if let Some(code) = p.exit_code {
+        out.serialize_entry("exit_code", &code)?;
+    }
+    Ok(())
+}
+
+fn put_file<M: SerializeMap>(out: &mut M, f: &FileActivity) -> Result<(), M::Error> {
+    put_actor(out, Some(&f.actor))?;
+    match &f.old_path {
+        // OCSF: `file` is what was acted on, `file_result` what it became.
+        Some(old) => {
+            out.serialize_entry("file", &File::new(old))?;
+            out.serialize_entry("file_result", &File::new(&f.path))?;
+        }
+        None => out.serialize_entry("file", &File::new(&f.path))?,
+    }
+    if f.op == FileOp::Link {
+        out.serialize_entry("activity_name", "Link")?;
+    }
+    if !f.detail.is_empty() {
+        out.serialize_entry("message", &f.detail)?;
+    }
+    Ok(())
+}
+
+fn put_actor<M: SerializeMap>(out: &mut M, of: Option<&Process>) -> Result<(), M::Error> {
+    #[derive(Serialize)]
+    struct Actor<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        process: Option<ProcessObject<'a>>,
+    }
+    out.serialize_entry("actor", &Actor { process: of.map(process) })
 }
 
 fn read_actor(json: &Value) -> Result<Process, OcsfError> {

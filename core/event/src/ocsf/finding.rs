@@ -1,10 +1,12 @@
 //! Detection Finding.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use super::parts::{base, process, read_base, read_process, str_at, uint_at};
-use super::{OcsfError, event_from_json, event_to_json};
+use super::parts::{Base, object, process, read_base, read_process, str_at, uint_at};
+use super::{EventObject, OcsfError, event_from_json};
 use crate::finding::{Disposition, Finding, RuleRef, Severity, Technique};
 
 const DETECTION_FINDING: u64 = 2004;
@@ -22,43 +24,49 @@ fn disposition_id(disposition: Disposition) -> u64 {
 
 /// A finding as OCSF JSON, the whole event with it as evidence.
 pub fn finding_to_json(finding: &Finding) -> Value {
-    let f = finding;
-    let mut out = base(DETECTION_FINDING, 1, f.id, f.time, f.simulated, &f.event.product);
-    out["metadata"]["profiles"] = json!(["host", "security_control"]);
-    out["severity_id"] = json!(f.severity.ocsf_id());
-    out.insert("status_id".into(), json!(1));
-    // action_id: 2 Denied, 3 Observed.
-    let action_id = if f.action.disposition == Disposition::Stopped { 2 } else { 3 };
-    out.insert("action_id".into(), json!(action_id));
-    out.insert("disposition_id".into(), json!(disposition_id(f.action.disposition)));
-    let attacks: Vec<Value> = f.techniques.iter().map(|t| json!({"technique": {"uid": t}})).collect();
-    out.insert(
-        "finding_info".into(),
-        json!({
-            "uid": f.id,
-            "title": f.rule.title,
-            "desc": f.rule.description,
-            "created_time": f.time,
+    serde_json::to_value(FindingObject(finding))
+        .unwrap_or_else(|_| unreachable!("texts, numbers and names of attributes are JSON"))
+}
+
+/// A finding that serialises as OCSF: as [`finding_to_json`] gives it, without building a tree of it first.
+pub struct FindingObject<'a>(pub &'a Finding);
+
+impl Serialize for FindingObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let f = self.0;
+        let mut base = Base::new(DETECTION_FINDING, 1, f.id, f.time, f.simulated, &f.event.product);
+        base.metadata.profiles = Some(["host", "security_control"]);
+        base.severity_id = f.severity.ocsf_id().into();
+        let mut out = serializer.serialize_map(None)?;
+        base.put(&mut out)?;
+        out.serialize_entry("status_id", &1)?;
+        // action_id: 2 Denied, 3 Observed.
+        let action_id = if f.action.disposition == Disposition::Stopped { 2 } else { 3 };
+        out.serialize_entry("action_id", &action_id)?;
+        out.serialize_entry("disposition_id", &disposition_id(f.action.disposition))?;
+        let attacks: Vec<_> = f.techniques.iter().map(|t| object! {technique: object! {uid: t}}).collect();
+        let info = object! {
+            uid: f.id,
+            title: &f.rule.title,
+            desc: &f.rule.description,
+            created_time: f.time,
             // type_id 1: Rule.
-            "analytic": {"uid": f.rule.id, "name": f.rule.title, "type_id": 1},
-            "attacks": attacks,
-        }),
-    );
-    out.insert(
-        "evidences".into(),
-        json!([{"process": process(f.event.process()), "data": event_to_json(&f.event)}]),
-    );
-    let ancestors: Vec<Value> = f.ancestors.iter().map(process).collect();
-    out.insert(
-        "unmapped".into(),
-        json!({
-            "action": f.action,
-            "ancestors": ancestors,
-            "matched": f.matched,
-            "rule_source": f.rule.source,
-        }),
-    );
-    Value::Object(out)
+            analytic: object! {uid: &f.rule.id, name: &f.rule.title, type_id: 1},
+            attacks: attacks,
+        };
+        out.serialize_entry("finding_info", &info)?;
+        let evidence = object! {process: process(f.event.process()), data: EventObject(&f.event)};
+        out.serialize_entry("evidences", &[evidence])?;
+        let ancestors: Vec<_> = f.ancestors.iter().map(process).collect();
+        let unmapped = object! {
+            action: &f.action,
+            ancestors: ancestors,
+            matched: &f.matched,
+            rule_source: &f.rule.source,
+        };
+        out.serialize_entry("unmapped", &unmapped)?;
+        out.end()
+    }
 }
 
 /// Reads what [`finding_to_json`] wrote, of this or an older version.

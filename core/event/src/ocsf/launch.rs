@@ -1,25 +1,31 @@
 //! What is known of the start of a program.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::activity::Launch;
 
-/// Adds it to a process activity. What OCSF has no attribute for stands under `unmapped.launch`.
-pub(super) fn put_launch(out: &mut Map<String, Value>, launch: &Launch) {
-    if let Some(login) = &launch.login_uid {
-        out["process"]["auid"] = json!(login);
+/// What OCSF has no attribute for, under `unmapped.launch`. Who signed in is the process's `auid`.
+#[derive(Serialize)]
+pub(super) struct LaunchObject<'a> {
+    real_uid: &'a str,
+    /// Hexadecimal as the kernel's own files show it.
+    capabilities: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    script: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unnamed: bool,
+}
+
+impl<'a> LaunchObject<'a> {
+    pub(super) fn new(launch: &'a Launch) -> Self {
+        Self {
+            real_uid: &launch.real_uid,
+            capabilities: format!("{:x}", launch.capabilities),
+            script: launch.script.as_deref(),
+            unnamed: launch.unnamed,
+        }
     }
-    let mut own = Map::new();
-    own.insert("real_uid".into(), json!(launch.real_uid));
-    // Hexadecimal as the kernel's own files show it.
-    own.insert("capabilities".into(), json!(format!("{:x}", launch.capabilities)));
-    if let Some(script) = &launch.script {
-        own.insert("script".into(), json!(script));
-    }
-    if launch.unnamed {
-        own.insert("unnamed".into(), json!(true));
-    }
-    out.insert("unmapped".into(), json!({"launch": own}));
 }
 
 /// Reads it; what is missing or of another form is as if nobody had known it.

@@ -5,15 +5,18 @@
 //! (<https://schema.ocsf.io/1.8.0>). What OCSF has no attribute for stands under `unmapped`, as the schema asks.
 //! The device that an event happened on is known to the hub, not to the event: [`set_device`] puts it in.
 
+// The types of objects that are written once are named as their fields.
+#[allow(non_camel_case_types)]
 mod event;
+#[allow(non_camel_case_types)]
 mod finding;
 mod launch;
 mod parts;
 
 use serde_json::{Value, json};
 
-pub use event::{event_from_json, event_to_json};
-pub use finding::{finding_from_json, finding_to_json};
+pub use event::{EventObject, event_from_json, event_to_json};
+pub use finding::{FindingObject, finding_from_json, finding_to_json};
 
 use crate::ids::DeviceId;
 

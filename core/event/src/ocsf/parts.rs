@@ -2,49 +2,110 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde_json::Value;
 
 use super::{OcsfError, VERSION};
 use crate::activity::{Process, User};
-use crate::ids::EventId;
+use crate::ids::{EventId, ProcessKey};
 use crate::time::Timestamp;
 
 /// OCSF `os.type_id`.
 const OS_TYPES: [(u64, &str); 3] = [(100, "windows"), (200, "linux"), (300, "macos")];
 
-pub(super) fn base(
-    class: u64,
-    activity: u64,
-    id: EventId,
+/// An object with these fields, written once and read by nobody.
+macro_rules! object {
+    ($($name:ident: $value:expr),* $(,)?) => {{
+        #[derive(serde::Serialize)]
+        struct Object<$($name),*> { $($name: $name),* }
+        Object { $($name: $value),* }
+    }};
+}
+pub(super) use object;
+
+/// What every class begins with.
+pub(super) struct Base<'a> {
+    class_uid: u64,
+    category_uid: u64,
+    activity_id: u64,
+    type_uid: u64,
+    pub severity_id: u64,
     time: Timestamp,
-    simulated: bool,
-    product: &str,
-) -> Map<String, Value> {
-    let mut metadata = json!({
-        "version": VERSION,
-        "uid": id,
-        "product": {"name": "Wardline", "vendor_name": "Wardline"},
-    });
-    if simulated {
-        metadata["labels"] = json!(["simulated"]);
-    }
-    let os = OS_TYPES.iter().find(|(_, name)| *name == product).map_or(0, |(id, _)| *id);
-    let Value::Object(map) = json!({
-        "class_uid": class,
-        "category_uid": class / 1000,
-        "activity_id": activity,
-        "type_uid": class * 100 + activity,
-        "severity_id": 1,
-        "time": time,
-        "metadata": metadata,
-        "device": {"type_id": 0, "os": {"type_id": os, "name": product}},
-    }) else {
-        unreachable!("json! of an object literal is an object")
-    };
-    map
+    pub metadata: Metadata,
+    device: Device<'a>,
 }
 
-/// What [`base`] wrote: id, time, simulated, product.
+#[derive(Serialize)]
+pub(super) struct Metadata {
+    version: &'static str,
+    uid: EventId,
+    product: Product,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<[&'static str; 2]>,
+}
+
+#[derive(Serialize)]
+struct Product {
+    name: &'static str,
+    vendor_name: &'static str,
+}
+
+#[derive(Serialize)]
+struct Device<'a> {
+    type_id: u64,
+    os: Os<'a>,
+}
+
+#[derive(Serialize)]
+struct Os<'a> {
+    type_id: u64,
+    name: &'a str,
+}
+
+impl<'a> Base<'a> {
+    pub(super) fn new(
+        class: u64,
+        activity: u64,
+        id: EventId,
+        time: Timestamp,
+        simulated: bool,
+        product: &'a str,
+    ) -> Self {
+        let os = OS_TYPES.iter().find(|(_, name)| *name == product).map_or(0, |(id, _)| *id);
+        Self {
+            class_uid: class,
+            category_uid: class / 1000,
+            activity_id: activity,
+            type_uid: class * 100 + activity,
+            severity_id: 1,
+            time,
+            metadata: Metadata {
+                version: VERSION,
+                uid: id,
+                product: Product { name: "Wardline", vendor_name: "Wardline" },
+                labels: simulated.then_some(["simulated"]),
+                profiles: None,
+            },
+            device: Device { type_id: 0, os: Os { type_id: os, name: product } },
+        }
+    }
+
+    pub(super) fn put<M: SerializeMap>(&self, out: &mut M) -> Result<(), M::Error> {
+        out.serialize_entry("class_uid", &self.class_uid)?;
+        out.serialize_entry("category_uid", &self.category_uid)?;
+        out.serialize_entry("activity_id", &self.activity_id)?;
+        out.serialize_entry("type_uid", &self.type_uid)?;
+        out.serialize_entry("severity_id", &self.severity_id)?;
+        out.serialize_entry("time", &self.time)?;
+        out.serialize_entry("metadata", &self.metadata)?;
+        out.serialize_entry("device", &self.device)
+    }
+}
+
+/// What [`Base`] wrote: id, time, simulated, product.
 pub(super) fn read_base(json: &Value) -> Result<(EventId, Timestamp, bool, Cow<'static, str>), OcsfError> {
     let id = str_at(json, "/metadata/uid", "metadata.uid")?
         .parse()
@@ -67,32 +128,70 @@ pub(super) fn base_name(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
-pub(super) fn file(path: &str) -> Value {
-    // type_id 1: regular file.
-    json!({"path": path, "name": base_name(path), "type_id": 1})
+#[derive(Serialize)]
+pub(super) struct File<'a> {
+    path: &'a str,
+    name: &'a str,
+    type_id: u64,
 }
 
-pub(super) fn process(p: &Process) -> Value {
-    let mut out = json!({
-        "uid": p.key,
-        "pid": p.key.pid,
-        "name": base_name(&p.image),
-        "cmd_line": p.command_line,
-        "file": file(&p.image),
-        "user": {"uid": p.user.uid, "name": p.user.name},
-        "created_time": p.started,
-    });
-    if !p.cwd.is_empty() {
-        out["working_directory"] = json!(p.cwd);
+impl<'a> File<'a> {
+    pub(super) fn new(path: &'a str) -> Self {
+        // type_id 1: regular file.
+        Self { path, name: base_name(path), type_id: 1 }
     }
-    if let Some(container) = &p.container {
-        out["container"] = json!({"uid": container});
+}
+
+#[derive(Serialize)]
+pub(super) struct ProcessObject<'a> {
+    uid: ProcessKey,
+    pid: u32,
+    name: &'a str,
+    cmd_line: &'a str,
+    file: File<'a>,
+    user: UserObject<'a>,
+    created_time: Timestamp,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    working_directory: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xattributes: Option<Xattributes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auid: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct UserObject<'a> {
+    uid: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Container<'a> {
+    uid: &'a str,
+}
+
+#[derive(Serialize)]
+struct Xattributes {
+    /// A text, since JSON readers in browsers lose digits beyond 2^53.
+    cgroup_id: String,
+}
+
+pub(super) fn process(p: &Process) -> ProcessObject<'_> {
+    ProcessObject {
+        uid: p.key,
+        pid: p.key.pid,
+        name: base_name(&p.image),
+        cmd_line: &p.command_line,
+        file: File::new(&p.image),
+        user: UserObject { uid: &p.user.uid, name: &p.user.name },
+        created_time: p.started,
+        working_directory: &p.cwd,
+        container: p.container.as_deref().map(|uid| Container { uid }),
+        xattributes: (p.cgroup_id != 0).then(|| Xattributes { cgroup_id: p.cgroup_id.to_string() }),
+        auid: None,
     }
-    if p.cgroup_id != 0 {
-        // A text, since JSON readers in browsers lose digits beyond 2^53.
-        out["xattributes"] = json!({"cgroup_id": p.cgroup_id.to_string()});
-    }
-    out
 }
 
 pub(super) fn read_process(json: &Value) -> Result<Process, OcsfError> {
