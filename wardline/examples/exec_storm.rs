@@ -25,6 +25,7 @@ use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::{Guard, Parts, Ruleset};
 use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::{Budget, Outbox};
+use wardline_agent::running::hurry;
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{Body, BootId, DeviceId, ProcessOp, Timestamp};
 use wardline_respond::{LinuxResponder, Protected};
@@ -180,6 +181,7 @@ fn agent(idle: bool, more: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     };
     println!("ready");
     std::io::stdout().flush()?;
+    hurry();
     let began = seconds(ClockId::ThreadCPUTime);
     let mut decided = Vec::new();
     let (mut quiet, mut asked) = (0, Instant::now());

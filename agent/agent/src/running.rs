@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::error;
+use tracing::{error, info};
 use wardline_event::{BootId, SensorState, SensorStatus};
 use wardline_respond::{Responder, Rung, record};
 use wardline_sense::{Sensed, Sensor};
@@ -245,7 +245,18 @@ impl Running {
     }
 }
 
+/// Puts this thread before others that want the processor: what it stops does its harm meanwhile. Not before everything,
+/// as a real-time class would: a storm of events must not take the machine away from its work.
+pub fn hurry() {
+    const NICE: i32 = -15;
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICE) {
+        info!("this thread is not put before others ({error}): on a busy machine it decides later");
+    }
+}
+
 fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
+    hurry();
     let mut asked: Option<Instant> = None;
     while !stopping.load(Ordering::Relaxed) {
         let result = sensor.poll(POLL, &mut |sensed| lock(guard).on_event(sensed));
