@@ -17,6 +17,7 @@ mod spool;
 mod state;
 mod wire;
 
+pub use logs::beginning_of_evtx;
 pub use sigma_cache::{classes_seed, rules_seed};
 
 /// Takes one input; panics if a promise is broken.

@@ -64,3 +64,16 @@ fn read_as(format: Format, data: &[u8]) {
     });
     assert!(asked <= 1, "the reader went on after the sink had enough");
 }
+
+/// The beginning of an event log: its header and of the first chunk what is in use. Changes in the empty rest would change
+/// nothing. `None` of what is no such log, or holds no record.
+pub fn beginning_of_evtx(log: &[u8]) -> Option<&[u8]> {
+    const HEADER: usize = 4096;
+    /// Behind the chunk's own header, its table of texts and its table of templates.
+    const FIRST_RECORD: usize = 512;
+    let chunk = log.get(HEADER..)?.strip_prefix(b"ElfChnk\0")?;
+    // The place of the first free byte of the chunk, at its byte 48.
+    let free = chunk.get(40..44)?.first_chunk::<4>()?;
+    let free = u32::from_le_bytes(*free) as usize;
+    if free <= FIRST_RECORD { None } else { log.get(..HEADER + free) }
+}

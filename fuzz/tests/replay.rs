@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use wardline_fuzz::{TARGETS, classes_seed, rules_seed};
+use wardline_fuzz::{TARGETS, beginning_of_evtx, classes_seed, rules_seed};
 
 /// Changed inputs for each target, unless time is up before.
 const MUTATIONS: usize = 3000;
@@ -173,25 +173,28 @@ fn engine_files(target: &str, folder: &str, ending: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Small files of the shared test data, which are others' work and not in this repository.
+/// The shortest beginnings of the shared event logs, which are others' work and not in this repository: few of each
+/// folder, so that they are of many kinds.
 fn shared_event_logs() -> Vec<Vec<u8>> {
-    let shared =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/evtx/attack-samples/Execution");
-    let mut logs: Vec<Vec<u8>> = files(&shared)
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "evtx"))
-        .filter_map(|path| fs::read(path).ok().filter(|bytes| bytes.len() < 80_000))
-        .take(4)
-        .collect();
-    if logs.is_empty() {
+    const OF_A_FOLDER: usize = 3;
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/evtx")];
+    let mut seeds = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        folders.extend(entries.map(|e| e.unwrap().path()).filter(|path| path.is_dir()));
+        let logs = files(&folder).into_iter().filter(|path| path.extension().is_some_and(|e| e == "evtx"));
+        let mut logs: Vec<Vec<u8>> =
+            logs.filter_map(|path| beginning_of_evtx(&fs::read(path).unwrap()).map(<[u8]>::to_vec)).collect();
+        logs.sort_by_key(Vec::len);
+        seeds.extend(logs.into_iter().take(OF_A_FOLDER));
+    }
+    if seeds.is_empty() {
         println!("skipped: no shared data");
     }
-    for log in &mut logs {
-        try_one("log_evtx", "a shared event log", log);
-        // The header and the beginning of the first chunk: changes in the empty rest would change nothing.
-        log.truncate(24 << 10);
+    for log in &seeds {
+        try_one("log_evtx", "the beginning of a shared event log", log);
     }
-    logs
+    seeds
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
