@@ -79,80 +79,35 @@
 //! were seen before.
 #![warn(missing_docs)]
 
-mod action;
-mod admission;
-mod affix;
-mod aggregation;
-mod ast;
-mod attributes;
 mod cache;
-mod class;
-mod collection;
-mod commonness;
-mod compile;
-mod condition;
+mod compiled;
 mod correlation;
-mod could;
-mod detection;
-mod discriminator;
-mod draft;
-mod encoding;
-#[cfg(test)]
-mod equivalence;
 mod error;
-mod eval;
-mod explanation;
-mod family;
-mod filter;
-mod format;
-mod index;
+mod language;
 mod limits;
-mod link;
-pub mod lint;
-mod literal;
-mod matching;
-mod memo;
-mod modifiers;
-mod pattern;
-mod pipeline;
-mod placeholder;
-mod plan;
-mod regexp;
-mod regression;
-mod rule;
-mod ruleset;
-mod scratch;
-mod seen;
-mod settle;
-mod shape;
+mod linking;
+mod report;
 pub mod sources;
 mod suggest;
-mod text;
-mod time_part;
-mod used;
-mod value;
-mod window;
-mod witness;
-mod words;
-mod yaml;
 
-pub use attributes::{Attributes, Related};
 pub use cache::{CacheError, Deferred, KeptBytes};
-pub use collection::Collection;
+pub use compiled::ruleset::RuleSet;
+pub use compiled::scratch::Scratch;
 pub use correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationSettings, CorrelationState, CorrelationStats,
     CorrelationType, Correlations, Hit, Hits, Look, Match, Operator, Reference, RuleExpression, Threshold,
     Timespan,
 };
-pub use could::Known;
 pub use error::RuleError;
-pub use explanation::{Cost, Explanation, Outcome, Step};
-pub use filter::{Filter, FilterRules};
-pub use format::format;
-pub use link::{LinkOptions, Linked};
-pub use pipeline::{Pipeline, Pipelines};
-pub use placeholder::Placeholders;
-pub use regression::{RegressionTest, RegressionTests, TestedRule};
-pub use rule::Rule;
-pub use ruleset::RuleSet;
-pub use scratch::Scratch;
+pub use language::attributes::{Attributes, Related};
+pub use language::collection::Collection;
+pub use language::rule::Rule;
+pub use linking::filter::{Filter, FilterRules};
+pub use linking::link::{LinkOptions, Linked};
+pub use linking::pipeline::{Pipeline, Pipelines};
+pub use linking::placeholder::Placeholders;
+pub use report::could::Known;
+pub use report::explanation::{Cost, Explanation, Outcome, Step};
+pub use report::format::format;
+pub use report::lint;
+pub use report::regression::{RegressionTest, RegressionTests, TestedRule};

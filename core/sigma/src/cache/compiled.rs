@@ -1,4 +1,4 @@
-//! Compiled rules as bytes: what [`compile`](crate::compile) found out, without the tables that are made of it.
+//! Compiled rules as bytes: what [`compile`](crate::compiled::compile) found out, without the tables that are made of it.
 //!
 //! The first part says for which rules the others are, and of which families and outcomes: of each family one part
 //! with its discriminator and one for each class. Whatever the bytes say, a class that is read is as safe to match with
@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::affix::{Affix, AffixTree};
 use crate::cache::CacheError;
 use crate::cache::codec::{Reader, Stored, Writer, open_section, read_section, write_section};
 use crate::cache::container::{Container, ContainerWriter, KeptBytes};
-use crate::class::{Class, Slow};
-use crate::discriminator::Discriminator;
-use crate::draft::{Draft, DraftField};
-use crate::index::Literals;
-use crate::window::Inner;
+use crate::compiled::affix::{Affix, AffixTree};
+use crate::compiled::class::{Class, Slow};
+use crate::compiled::discriminator::Discriminator;
+use crate::compiled::draft::{Draft, DraftField};
+use crate::compiled::index::Literals;
+use crate::compiled::window::Inner;
 
 /// The first line. The number is raised whenever what is stored, or how it is compiled, changes.
 const HEADER: &[u8] = concat!("wardline-sigma ", env!("CARGO_PKG_VERSION"), " classes 2\n").as_bytes();

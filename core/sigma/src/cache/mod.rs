@@ -22,10 +22,10 @@ mod types;
 
 use std::sync::Arc;
 
-use crate::ast::{Condition, Detection};
-use crate::attributes::Attributes;
-use crate::collection::Collection;
-use crate::rule::{Brief, Rule};
+use crate::language::ast::{Condition, Detection};
+use crate::language::attributes::Attributes;
+use crate::language::collection::Collection;
+use crate::language::rule::{Brief, Rule};
 use codec::{Reader, Stored, open_section, write_section};
 pub(crate) use compiled::{Compiled, CompiledWriter, Outcome, store_class};
 pub use container::KeptBytes;

@@ -6,23 +6,25 @@ use std::net::IpAddr;
 use serde_json::{Map, Number, Value as Json};
 use wardline_event::{LogSource, Severity};
 
-use crate::ast::{Cidr, Condition, Detection, Expand, Item, Matcher, Node, Order, Part, Selection, Test};
-use crate::attributes::{Attributes, Related};
 use crate::cache::CacheError;
 use crate::cache::codec::{Reader, Stored, Writer, fields, variants};
-use crate::class::{Expr, Slow};
+use crate::compiled::class::{Expr, Slow};
+use crate::compiled::discriminator::Discriminator;
 use crate::correlation::{
     Alias, Correlation, CorrelationCondition, CorrelationType, Expression, Operator, RuleExpression,
     Threshold, Timespan,
 };
-use crate::discriminator::Discriminator;
 use crate::error::{Pos, Span};
-use crate::filter::{Filter, FilterRules};
-use crate::literal::Required;
-use crate::pattern::{TextPattern, Token};
-use crate::regexp::{Flags, Regexp};
-use crate::rule::Brief;
-use crate::time_part::TimePart;
+use crate::language::ast::{
+    Cidr, Condition, Detection, Expand, Item, Matcher, Node, Order, Part, Selection, Test,
+};
+use crate::language::attributes::{Attributes, Related};
+use crate::language::literal::Required;
+use crate::language::pattern::{TextPattern, Token};
+use crate::language::regexp::{Flags, Regexp};
+use crate::language::rule::Brief;
+use crate::language::time_part::TimePart;
+use crate::linking::filter::{Filter, FilterRules};
 
 fields!(Brief { id, level, weight, fields, expands });
 fields!(Filter { attributes, log_source, rules, detection });

@@ -1,8 +1,8 @@
 //! The extended condition of temporal correlations: `rule_a and not (rule_b or rule_c)`.
 
 use crate::error::{Fault, Pos};
+use crate::language::words::{self, Word};
 use crate::limits;
-use crate::words::{self, Word};
 
 /// A condition over the rules that a correlation refers to, by their position among them.
 #[derive(Clone, PartialEq, Debug)]

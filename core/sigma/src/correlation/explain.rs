@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use wardline_event::MatchedField;
 
-use crate::aggregation::is_part_of;
 use crate::correlation::link::Correlations;
 use crate::correlation::rule::{Correlation, CorrelationCondition};
 use crate::correlation::state::Match;
+use crate::language::aggregation::is_part_of;
 
 impl Correlations {
     /// Why a match came about: what was counted or measured and against which condition, then the values of its

@@ -11,8 +11,8 @@ use crate::correlation::plan::Plan;
 use crate::correlation::resolve::{Target, depths, names, resolve};
 use crate::correlation::rule::{Correlation, CorrelationCondition, CorrelationType};
 use crate::error::RuleError;
+use crate::language::rule::Rule;
 use crate::limits;
-use crate::rule::Rule;
 
 /// Correlations that are ready to be evaluated. Cheap to clone; clones share everything.
 #[derive(Clone, Debug, Default)]

@@ -1,13 +1,13 @@
 //! From YAML to a [`Correlation`].
 
-use crate::attributes::{Attributes, scalar, text, texts};
 use crate::correlation::boolean;
 use crate::correlation::rule::{Alias, Correlation, CorrelationCondition, CorrelationType, RuleExpression};
 use crate::correlation::threshold::{Operator, Threshold};
 use crate::correlation::timespan::Timespan;
 use crate::error::{Fault, Pos};
+use crate::language::attributes::{Attributes, scalar, text, texts};
+use crate::language::yaml::{Document, Key, Kind, Node, Scalar, Typed};
 use crate::limits;
-use crate::yaml::{Document, Key, Kind, Node, Scalar, Typed};
 
 /// What a `correlation` may hold.
 const KEYS: [&str; 7] = ["type", "rules", "group-by", "timespan", "aliases", "condition", "generate"];

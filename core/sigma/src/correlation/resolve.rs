@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::correlation::rule::Correlation;
+use crate::language::rule::Rule;
 use crate::limits;
-use crate::rule::Rule;
 
 /// What a reference stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

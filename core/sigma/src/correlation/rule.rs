@@ -1,10 +1,10 @@
 //! A correlation as written.
 
-use crate::attributes::Attributes;
 use crate::correlation::boolean::Expression;
 use crate::correlation::threshold::{Threshold, can_hold};
 use crate::correlation::timespan::Timespan;
 use crate::error::{Fault, Pos};
+use crate::language::attributes::Attributes;
 use crate::limits;
 
 /// One Sigma correlation rule. [`Correlations`](super::Correlations) joins it to its rules,

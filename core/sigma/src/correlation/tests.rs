@@ -1,7 +1,7 @@
 //! Tests of the evaluation.
 
 use crate::correlation::{Correlation, parse};
-use crate::yaml;
+use crate::language::yaml;
 
 /// A correlation from its own attributes.
 pub(crate) fn correlation(body: &str) -> Correlation {

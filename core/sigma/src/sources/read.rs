@@ -9,10 +9,10 @@ use super::kind::{Case, Condition, EventKind, FieldNames};
 use super::recognise::Marks;
 use super::{Source, intern, template};
 use crate::error::{Fault, Pos};
+use crate::language::shape::Shape;
+use crate::language::yaml::{self, Kind, Node};
 use crate::limits;
-use crate::shape::Shape;
 use crate::suggest;
-use crate::yaml::{self, Kind, Node};
 
 const SHAPE: Shape = Shape { code: "S070" };
 
