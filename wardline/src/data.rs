@@ -26,6 +26,11 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// True if none was given.
+    pub fn is_default(&self) -> bool {
+        self.data.is_none()
+    }
+
     /// The folder given, or the one of this part below the user's data folder.
     pub fn path(&self, part: &str) -> anyhow::Result<PathBuf> {
         match &self.data {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 use wardline_agent::guard::Encryptor;
 use wardline_agent::running::Court;
-use wardline_event::{BootId, ProcessKey};
+use wardline_event::{BootId, ProcessKey, SensorKind, SensorState, SensorStatus};
 use wardline_ransomware::{Alarm, Guard, Limits, ProcessId, Verdict, judge};
 use wardline_respond::linux::procfs::lineage;
 
@@ -30,15 +30,24 @@ impl Watch {
             lineage(std::process::id(), boot).unwrap_or_default().iter().map(|key| key.pid).collect();
         let theirs = Arc::clone(&stopping);
         // Loading takes a while; the agent need not wait for it.
+        let of_thread = court.clone();
         let run = move || match Guard::open(Limits::default(), &spared) {
             Ok(guard) => {
                 info!("ransomware guard: live");
+                is(&court, SensorState::Live);
                 watch(guard, &court, boot, &theirs);
             }
-            Err(refused) => warn!("ransomware guard: off — {refused}"),
+            Err(refused) => {
+                warn!("ransomware guard: off — {refused}");
+                is(&court, SensorState::Off { reason: refused.to_string() });
+            }
         };
         let thread = thread::Builder::new().name("ransomware".to_owned()).spawn(run);
-        let thread = thread.inspect_err(|error| warn!("ransomware guard: off — {error}")).ok();
+        let off = |error: &std::io::Error| {
+            warn!("ransomware guard: off — {error}");
+            is(&of_thread, SensorState::Off { reason: error.to_string() });
+        };
+        let thread = thread.inspect_err(off).ok();
         Self { stopping, thread }
     }
 }
@@ -52,6 +61,17 @@ impl Drop for Watch {
     }
 }
 
+/// Says how it is, for heartbeats: it is a protection of the device like its sensors.
+fn is(court: &Court, state: SensorState) {
+    court.note_sensor(SensorStatus {
+        kind: SensorKind::RansomwareGuard,
+        state,
+        produced: 0,
+        lost: 0,
+        undecoded: 0,
+    });
+}
+
 fn watch(mut guard: Guard, court: &Court, boot: BootId, stopping: &AtomicBool) {
     let mut stops = None;
     while !stopping.load(Ordering::Relaxed) {
@@ -59,13 +79,17 @@ fn watch(mut guard: Guard, court: &Court, boot: BootId, stopping: &AtomicBool) {
         if stops != Some(may) {
             match guard.stop_families(may) {
                 Ok(()) => stops = Some(may),
-                Err(refused) => warn!("ransomware guard: {refused}"),
+                Err(refused) => {
+                    warn!("ransomware guard: {refused}");
+                    is(court, SensorState::Degraded { reason: refused.to_string() });
+                }
             }
         }
         match guard.poll(ASK) {
             Ok(alarms) => alarms.iter().for_each(|alarm| settle(&mut guard, court, boot, alarm)),
             Err(refused) => {
                 warn!("ransomware guard: stopped working — {refused}");
+                is(court, SensorState::Off { reason: refused.to_string() });
                 return;
             }
         }

@@ -142,7 +142,9 @@ pub fn run(args: &UpArgs) -> anyhow::Result<ExitCode> {
         let policy = unhex(&field("policy")).context("the hub's answer to --monitor")?;
         state.write(POLICY_FILE, &policy)?;
     }
-    let agent_args = ["agent", "run", "--supervised", "--data", &agent_path, "--hub", &hub_address];
+    // To try it out, in the foreground: nobody's work is to be kept safe from it.
+    let agent_args =
+        ["agent", "run", "--supervised", "--no-ceilings", "--data", &agent_path, "--hub", &hub_address];
     let (mut agent, watching) = Part::start("agent", &agent_args)?;
 
     println!();

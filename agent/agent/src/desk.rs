@@ -55,6 +55,10 @@ pub struct CourierState {
     pub unconfined: Option<String>,
     /// How often it had to be started again.
     pub restarts: u64,
+    /// When this device's certificate expires, by its account; `None` until it has reached the hub.
+    pub certificate_until_ms: Option<i64>,
+    /// How far this machine's clock is ahead of the hub's, by its account.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// The guard's side of the counter.
@@ -324,6 +328,12 @@ impl Talk<'_> {
             }
             ToGuard::Connected(yes) => {
                 desk.connected.store(yes, Ordering::Relaxed);
+                Ok(())
+            }
+            ToGuard::About { certificate_until_ms, clock_ahead_ms } => {
+                let mut courier = desk.courier();
+                courier.certificate_until_ms = Some(certificate_until_ms).filter(|at| *at > 0);
+                courier.clock_ahead_ms = Some(clock_ahead_ms);
                 Ok(())
             }
             ToGuard::Enrolled(_) | ToGuard::NotEnrolled(_) => {

@@ -9,6 +9,7 @@
 //! The [`desk`] is where the guard serves the courier; the [`keeper`] starts the courier again when it ends.
 
 mod bell;
+pub mod ceilings;
 pub mod clock;
 pub mod courier;
 pub mod desk;
@@ -18,7 +19,9 @@ pub mod keeper;
 pub mod known_hubs;
 pub mod link;
 pub mod outbox;
+pub mod pulse;
 pub mod running;
+pub mod service;
 pub mod spool;
 pub mod state;
 mod tls;

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::warn;
+use wardline_event::{Body, Event};
 use wardline_wire::MAX_RECORD_BYTES;
 use wardline_wire::proto::RecordKind;
 
@@ -64,6 +65,28 @@ impl Default for Budget {
 /// then outlasts a disk that stalls for a second and a half.
 const QUEUE: usize = 16_384;
 
+/// … and so many bytes, where records are larger.
+const QUEUE_BYTES: usize = 32 << 20;
+
+/// What an event is worth when not all can be kept: of the least valuable a quarter of the queue is kept free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worth {
+    /// Files, connections and system calls: the most frequent.
+    Least,
+    /// Processes, and what the agent tells of itself.
+    More,
+}
+
+impl Worth {
+    /// What this event is worth.
+    pub fn of(event: &Event) -> Self {
+        match &event.body {
+            Body::Process(_) | Body::Loss(_) => Self::More,
+            _ => Self::Least,
+        }
+    }
+}
+
 /// So many are written at once.
 const CROWD: usize = QUEUE / 8;
 /// How long events wait in memory for others. What the guard decided is done by then, and findings do not wait.
@@ -71,6 +94,7 @@ const LINGER: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 struct Queue {
+    bytes: usize,
     records: VecDeque<(RecordKind, Vec<u8>)>,
     /// Something waits that the writer does not linger over.
     urgent: bool,
@@ -129,19 +153,44 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a record for [`Outbox::write`]. Never waits for the disk; a full queue drops the record and counts it.
+    /// Queues a record for [`Outbox::write`]. Never waits for the disk; what finds no room is dropped and counted. A
+    /// finding or an answer takes the room of events.
     pub fn put(&self, kind: RecordKind, body: Vec<u8>) {
+        self.queue_up(kind, body, QUEUE, QUEUE_BYTES);
+    }
+
+    /// The same for an event. Under pressure the least valuable are dropped first.
+    pub fn put_event(&self, worth: Worth, body: Vec<u8>) {
+        let (records, bytes) = match worth {
+            Worth::Least => (QUEUE / 4 * 3, QUEUE_BYTES / 4 * 3),
+            Worth::More => (QUEUE, QUEUE_BYTES),
+        };
+        self.queue_up(RecordKind::Event, body, records, bytes);
+    }
+
+    fn queue_up(&self, kind: RecordKind, body: Vec<u8>, most: usize, most_bytes: usize) {
+        let lane = Lane::of(kind);
         let mut queue = self.queue();
         // To wake the writer costs more than to write: the first record does, one that is precious, and a crowd.
-        let rings =
-            queue.records.is_empty() || Lane::of(kind) == Lane::Findings || queue.records.len() == CROWD;
-        queue.spooled += u64::from(Lane::of(kind) == Lane::Telemetry);
-        if queue.records.len() >= QUEUE {
-            queue.overflowed[Lane::of(kind) as usize] += 1;
+        let rings = queue.records.is_empty() || lane == Lane::Findings || queue.records.len() == CROWD;
+        queue.spooled += u64::from(lane == Lane::Telemetry);
+        let full = |queue: &Queue| queue.records.len() >= most || queue.bytes + body.len() > most_bytes;
+        while full(&queue) && lane == Lane::Findings {
+            let Some(event) = queue.records.iter().rposition(|(kind, _)| Lane::of(*kind) == Lane::Telemetry)
+            else {
+                break;
+            };
+            let given_up = queue.records.remove(event).map_or(0, |(_, body)| body.len());
+            queue.bytes -= given_up;
+            queue.overflowed[Lane::Telemetry as usize] += 1;
+        }
+        if full(&queue) {
+            queue.overflowed[lane as usize] += 1;
         } else {
+            queue.bytes += body.len();
             queue.records.push_back((kind, body));
         }
-        queue.urgent |= Lane::of(kind) == Lane::Findings || queue.records.len() > CROWD;
+        queue.urgent |= lane == Lane::Findings || queue.records.len() > CROWD;
         drop(queue);
         if rings {
             self.queued.notify_one();
@@ -162,6 +211,7 @@ impl Outbox {
         }
         queue.urgent = false;
         let records = std::mem::take(&mut queue.records);
+        queue.bytes = 0;
         let overflowed = std::mem::take(&mut queue.overflowed);
         if records.is_empty() && overflowed == [0, 0] {
             return;
@@ -247,4 +297,33 @@ pub struct EventAccount {
     pub dropped: u64,
     /// Not acknowledged by the hub yet, those of earlier runs included.
     pub waiting: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn under_pressure_the_least_valuable_goes_first_and_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(dir.path(), Budget::default(), || [7; 16]).unwrap();
+        let quarter = QUEUE / 4;
+        (0..QUEUE).for_each(|_| outbox.put_event(Worth::Least, b"file".to_vec()));
+        assert_eq!(outbox.queue().records.len(), 3 * quarter, "a quarter stays free for what is worth more");
+        (0..QUEUE).for_each(|_| outbox.put_event(Worth::More, b"process".to_vec()));
+        assert_eq!(outbox.queue().records.len(), QUEUE);
+        (0..10).for_each(|_| outbox.put(RecordKind::Finding, b"finding".to_vec()));
+        let account = outbox.events();
+        assert_eq!(account.spooled, 2 * QUEUE as u64);
+        assert_eq!(account.dropped, QUEUE as u64 + 10);
+        outbox.write(Duration::ZERO);
+        assert_eq!(outbox.lane(Lane::Findings).waiting(), 10, "a finding takes an event's room");
+        assert_eq!(outbox.lane(Lane::Telemetry).waiting(), QUEUE as u64 - 10);
+        assert_eq!(outbox.events().dropped, account.dropped, "the same once it is on the disk");
+
+        // Few large records are a full queue too.
+        let large = 512 << 10;
+        (0..100).for_each(|_| outbox.put_event(Worth::More, vec![0; large]));
+        assert_eq!(outbox.queue().records.len(), QUEUE_BYTES / large);
+    }
 }

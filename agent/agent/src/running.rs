@@ -14,11 +14,12 @@ use wardline_sense::{Sensed, Sensor};
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
-use crate::desk::Desk;
+use crate::desk::{CourierState, Desk};
 use crate::guard::{Encryptor, Guard, Parts, Ruleset, SharedProcesses};
 use crate::keeper::{self, CourierHost, Means};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
+use crate::pulse::{Pulse, Pulses};
 use crate::spool::SpoolError;
 use crate::state::{StateDir, StateError};
 
@@ -82,6 +83,7 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     desk: Arc<Desk>,
     keeper: Option<JoinHandle<()>>,
+    pulses: Pulses,
     /// Keeps other agents out of the folder for as long as this one runs.
     _lock: std::fs::File,
 }
@@ -153,6 +155,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         threads: Vec::new(),
         desk: Arc::clone(&desk),
         keeper: None,
+        pulses: Pulses::default(),
         _lock: held,
     };
 
@@ -161,20 +164,25 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         lock(&guard).on_event(sensed);
     }
     for (n, sensor) in setup.sensors.into_iter().enumerate() {
-        let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
-        running.spawn(&format!("sensor-{n}"), move || watch_sensor(sensor, &guard, &stopping))?;
+        let (guard, stopping, name) = (Arc::clone(&guard), Arc::clone(&stopping), format!("sensor-{n}"));
+        let pulse = running.pulses.of(&name);
+        running.spawn(&name, move || watch_sensor(sensor, &guard, &stopping, &pulse))?;
     }
     {
         let (outbox, stopping) = (Arc::clone(&outbox), Arc::clone(&stopping));
+        let pulse = running.pulses.of("scribe");
         running.spawn("scribe", move || {
             while !stopping.load(Ordering::Relaxed) {
+                pulse.beat();
                 outbox.write(POLL);
             }
+            pulse.end();
         })?;
     }
     {
         let (guard, stopping) = (Arc::clone(&guard), Arc::clone(&stopping));
-        running.spawn("orders", move || take_orders(&orders, &guard, &stopping))?;
+        let pulse = running.pulses.of("orders");
+        running.spawn("orders", move || take_orders(&orders, &guard, &stopping, &pulse))?;
     }
     let means = Means { clock: setup.clock, random: setup.random };
     let host = setup.courier;
@@ -191,6 +199,11 @@ impl Court {
     /// [`Guard::may_kill`].
     pub fn may_kill(&self) -> bool {
         lock(&self.0).may_kill()
+    }
+
+    /// [`Guard::note_sensor`].
+    pub fn note_sensor(&self, status: SensorStatus) {
+        lock(&self.0).note_sensor(status);
     }
 
     /// [`Guard::on_encryptor`].
@@ -217,6 +230,16 @@ impl Running {
     /// Records that the hub does not have yet, findings and action updates included.
     pub fn waiting(&self) -> u64 {
         self.outbox.waiting()
+    }
+
+    /// Threads that have not gone round for so long: the agent does not protect as it should.
+    pub fn stuck(&self, longer_than: Duration) -> Vec<String> {
+        self.pulses.stuck(longer_than)
+    }
+
+    /// How the courier is, and whether the hub listens.
+    pub fn courier(&self) -> (CourierState, bool) {
+        (self.desk.courier().clone(), self.desk.connected.load(Ordering::Relaxed))
     }
 
     /// How the agent is.
@@ -255,10 +278,11 @@ pub fn hurry() {
     }
 }
 
-fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
+fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool, pulse: &Pulse) {
     hurry();
     let mut asked: Option<Instant> = None;
     while !stopping.load(Ordering::Relaxed) {
+        pulse.beat();
         let result = sensor.poll(POLL, &mut |sensed| lock(guard).on_event(sensed));
         if let Err(error) = &result {
             error!("a sensor stopped: {}", crate::chain(error));
@@ -274,24 +298,33 @@ fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &At
             }
         }
         if result.is_err() {
+            pulse.end();
             return;
         }
     }
     for status in sensor.statuses() {
         lock(guard).note_sensor(status);
     }
+    pulse.end();
 }
 
-fn take_orders(orders: &mpsc::Receiver<SignedCommand>, guard: &Mutex<Guard>, stopping: &AtomicBool) {
+fn take_orders(
+    orders: &mpsc::Receiver<SignedCommand>,
+    guard: &Mutex<Guard>,
+    stopping: &AtomicBool,
+    pulse: &Pulse,
+) {
     while !stopping.load(Ordering::Relaxed) {
+        pulse.beat();
         match orders.recv_timeout(POLL) {
             Ok(command) => lock(guard).on_command(&command),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
         // After a command too: a stream of them must not keep an isolation from ending.
         lock(guard).tick();
     }
+    pulse.end();
 }
 
 /// What is known of the hub's addresses before it has been reached. In isolation names cannot be resolved: then it is

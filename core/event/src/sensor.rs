@@ -18,6 +18,8 @@ pub enum SensorKind {
     LinuxProcConnector,
     /// The processes that ran before the agent did, read from `/proc` once.
     LinuxProc,
+    /// The ransomware guard: it stops, and tells of what it stopped as findings.
+    RansomwareGuard,
     /// A scripted device of the exercise range.
     Simulated,
 }
@@ -32,6 +34,7 @@ impl SensorKind {
             Self::LinuxCall => "Linux eBPF, system calls",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
+            Self::RansomwareGuard => "ransomware guard",
             Self::Simulated => "simulated",
         }
     }

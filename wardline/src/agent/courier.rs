@@ -44,6 +44,8 @@ pub struct CourierArgs {
 
 /// The courier's process, with the line to the guard as standard input. Confined before anything else.
 pub fn run(args: &CourierArgs) -> anyhow::Result<()> {
+    // When memory is short the guard is to stay. proc_pid_oom_score_adj(5)
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     let missing = confine(Wish { user: args.uid.zip(args.gid), port: args.port })?;
     logging::start(false);
     let (pid, start) = args.guard.split_once(':').context("--guard is PID:TICKS")?;

@@ -1,23 +1,28 @@
 //! `wardline agent`: enrol, run.
 
 mod courier;
+mod doctor;
+mod status;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ransomware::Watch;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+use wardline_agent::ceilings::{Group, Mounts};
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::Ruleset;
 use wardline_agent::keeper::CourierHost;
 use wardline_agent::link::Enrol;
 use wardline_agent::outbox::Budget;
 use wardline_agent::running::{Setup, facts, start};
+use wardline_agent::service::Service;
 use wardline_agent::state::StateDir;
 use wardline_event::{SensorKind, SensorState, SensorStatus};
 use wardline_policy::DevicePolicy;
@@ -38,6 +43,12 @@ pub enum AgentCommand {
     Enrol(EnrolArgs),
     /// Watch over this machine, in the foreground
     Run(RunArgs),
+    /// Say how this machine's agent is: what works, what does not, why it matters, what to do
+    #[command(
+        after_help = "Exit codes: 0 all is well, 2 something is missing, 1 this machine is not protected.\n\n\
+Examples:\n  sudo wardline agent doctor\n  sudo wardline agent doctor --json --data /var/lib/wardline/agent"
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Undo every containment at the machine; needs root, and neither agent, hub nor network
     #[command(after_help = "Examples:
   sudo wardline agent release --local
@@ -71,10 +82,18 @@ pub struct RunArgs {
     /// Further Sigma rules: files or folders, besides Wardline's own
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
+    /// Set no ceilings of memory and processor time where no service manager does
+    #[arg(long)]
+    no_ceilings: bool,
     /// Report readiness as JSON on standard output and stop when standard input closes
     #[arg(long, hide = true)]
     supervised: bool,
 }
+
+/// The folder of the packaged agent.
+const PACKAGED: &str = "/var/lib/wardline/agent";
+/// A thread of the agent that does not go round for so long does no longer protect.
+const STUCK: Duration = Duration::from_secs(30);
 
 pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -89,6 +108,7 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
             data::keep_private();
             watch(args)?;
         }
+        AgentCommand::Doctor(args) => return doctor::run(args),
         AgentCommand::Courier(args) => courier::run(args)?,
         AgentCommand::Release(args) => return containment::release(args),
         AgentCommand::Status(args) => containment::status(args)?,
@@ -163,7 +183,12 @@ fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
 }
 
 fn watch(args: &RunArgs) -> anyhow::Result<()> {
+    let service = Service::find(|name| std::env::var(name).ok()).context("finding the service manager")?;
+    let mounts = Mounts::of_host().unwrap_or_default();
+    // The unit file of the package has them already.
+    let mut group = (!service.is_managed() && !args.no_ceilings).then(|| Group::enter(&mounts));
     let state = StateDir::open(&args.folder.path("agent")?)?;
+    let folder = state.path().to_owned();
     let hub = args.hub.clone().map_or_else(|| state.identity().map(|identity| identity.hub), Ok)?;
     let rules = load_rules(&args.rules)?;
     let rule_count = rules.len();
@@ -204,9 +229,35 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
         }
     }
     let ransomware = Watch::start(running.court(), boot);
-    data::runtime()?.block_on(data::stop_asked(args.supervised))?;
+    if let Some(group) = &mut group {
+        group.limit_cpu();
+        group.refused.iter().for_each(|why| info!("a ceiling could not be set: {why}"));
+    }
+    let book = status::Book::new(&folder, &hub, boot, service.is_managed())?;
+    service.tell(&["READY=1"]);
+    data::runtime()?.block_on(async {
+        let beat = service.watchdog().unwrap_or(status::EVERY).min(status::EVERY);
+        let mut asked = std::pin::pin!(data::stop_asked(args.supervised));
+        loop {
+            book.write(&running);
+            let stuck = running.stuck(STUCK);
+            if stuck.is_empty() {
+                service.tell(&["WATCHDOG=1", &format!("STATUS={}", book.line(&running))]);
+            } else {
+                // The service manager, which no longer hears that all is well, starts the agent again.
+                error!("threads of the agent stand still: {}", stuck.join(", "));
+                service.tell(&[&format!("STATUS=threads stand still: {}", stuck.join(", "))]);
+            }
+            tokio::select! {
+                result = &mut asked => return result,
+                () = tokio::time::sleep(beat) => {}
+            }
+        }
+    })?;
+    service.tell(&["STOPPING=1"]);
     drop(ransomware);
     running.stop();
+    book.close();
     Ok(())
 }
 

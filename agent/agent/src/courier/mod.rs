@@ -267,12 +267,14 @@ impl Courier {
         if self.renewal_tried.is_some_and(|at| at.elapsed() < RENEW_EVERY) {
             return false;
         }
-        let Ok((_, certificate)) = X509Certificate::from_der(&self.credentials.certificate_der) else {
-            return false;
-        };
+        self.validity().is_some_and(|(from, to)| self.clock.now().0 > from + (to - from) / 3 * 2)
+    }
+
+    /// From when to when the certificate is valid, in milliseconds since 1970.
+    fn validity(&self) -> Option<(i64, i64)> {
+        let (_, certificate) = X509Certificate::from_der(&self.credentials.certificate_der).ok()?;
         let (from, to) = (certificate.validity().not_before, certificate.validity().not_after);
-        let (from, to) = (from.timestamp() * 1000, to.timestamp() * 1000);
-        self.clock.now().0 > from + (to - from) / 3 * 2
+        Some((from.timestamp().checked_mul(1000)?, to.timestamp().checked_mul(1000)?))
     }
 
     async fn talk(&mut self, welcomed: &mut bool) -> End {
@@ -326,6 +328,11 @@ impl Courier {
         };
         let beat = match incoming.message().await {
             Ok(Some(HubMessage { body: Some(FromHub::Welcome(w)) })) => {
+                let about = ToGuard::About {
+                    certificate_until_ms: self.validity().map_or(0, |(_, until)| until),
+                    clock_ahead_ms: self.clock.now().0.saturating_sub(w.hub_time_ms),
+                };
+                self.line.say(about).await;
                 Duration::from_secs(u64::from(w.heartbeat_s.clamp(1, 300)))
             }
             Ok(_) => {

@@ -84,6 +84,45 @@ impl Guard {
         });
     }
 
+    /// Somebody removed or changed a containment in force; it is whole again.
+    pub(super) fn containment_was_weakened(&mut self, rung: &str) {
+        self.tell_of_itself(OwnFinding {
+            id: "f3c1a6d2-0b6e-4e0a-8a57-1d2b9c7e4f60",
+            title: "The containment of this device was tampered with",
+            description: "This device is contained by order, and what keeps it so was removed or changed by somebody else than \
+                          the agent. The agent put it back."
+                .into(),
+            severity: Severity::High,
+            part: SensorKind::LinuxNetwork,
+            matched: (rung.to_owned(), "in force and whole".to_owned(), "missing or changed".to_owned()),
+            detail: format!("containment {rung} was put back"),
+        });
+    }
+
+    /// Somebody traces the agent: reads or changes its memory, or holds it up.
+    pub(super) fn watch_itself(&mut self, event: &Event) {
+        let Body::Call(call) = &event.body else { return };
+        let own = std::process::id();
+        // ptrace(2): the request, then the process.
+        let traced = call.call == "ptrace" && call.args.get(1) == Some(&u64::from(own));
+        if !traced || call.actor.key.pid == own {
+            return;
+        }
+        let actor = format!("{} (pid {})", call.actor.image, call.actor.key.pid);
+        let done = if call.result == 0 { "it was let" } else { "the kernel refused" };
+        self.tell_of_itself(OwnFinding {
+            id: "2b7e9d14-6f3a-4b8c-9c1d-5a0e8f4d7b32",
+            title: "Somebody traced the agent",
+            description: "A process attached itself to the agent with ptrace: it can read and change its memory, and hold it \
+                          up."
+                .into(),
+            severity: Severity::High,
+            part: SensorKind::LinuxCall,
+            matched: ("ptrace".to_owned(), "by nobody".to_owned(), actor.clone()),
+            detail: format!("{actor} asked to trace process {own}; {done}"),
+        });
+    }
+
     /// The courier ended or had to be ended, and nobody had asked it to.
     pub fn courier_ended(&mut self, how: &str) {
         self.tell_of_itself(OwnFinding {

@@ -29,7 +29,7 @@ use wardline_wire::proto::{
 use crate::clock::Clock;
 use crate::enrol::{POLICY_FILE, read_policy};
 use crate::known_hubs::KnownHubs;
-use crate::outbox::{EventAccount, Outbox};
+use crate::outbox::{EventAccount, Outbox, Worth};
 use crate::state::{Identity, StateDir, StateError};
 pub use encryptor::Encryptor;
 use finding::Reason;
@@ -167,6 +167,7 @@ impl Guard {
             self.kept_local += 1;
             return;
         }
+        self.watch_itself(&event);
         if !hits.is_empty() {
             let found = self.correlating.observe(&hits, &event, boot_ns);
             let (now, before): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_of_newest);
@@ -185,7 +186,10 @@ impl Guard {
     }
 
     fn ship(&self, event: &Event) {
-        self.put(RecordKind::Event, &wardline_event::ocsf::EventObject(event));
+        match serde_json::to_vec(&wardline_event::ocsf::EventObject(event)) {
+            Ok(body) => self.parts.outbox.put_event(Worth::of(event), body),
+            Err(error) => warn!("a record could not be encoded: {error}"),
+        }
     }
 
     fn put(&self, kind: RecordKind, json: &impl serde::Serialize) {
@@ -246,11 +250,16 @@ impl Guard {
         }
         let first = self.last_reconcile_ns.replace(now_ns).is_none();
         let now = self.parts.clock.now();
+        let mut weakened = Vec::new();
         for (rung, done) in self.keeper.check(&mut *self.parts.responder, now, now_ns) {
             match done {
                 Ok(Reconciled::Unchanged { .. }) => {}
                 Ok(Reconciled::Contained(_)) => {
                     info!(target: "wardline::order", "containment {rung} is in force again, as ordered before");
+                    // At the start it is the reboot that took it away.
+                    if !first {
+                        weakened.push(rung.to_string());
+                    }
                 }
                 Ok(Reconciled::Released) => info!(target: "wardline::order", "containment {rung} has ended"),
                 // Without the right to look at the packet filter there is no isolation to keep either.
@@ -259,6 +268,9 @@ impl Guard {
                 }
                 Err(error) => warn!("containment {rung} could not be checked: {}", crate::chain(&error)),
             }
+        }
+        for rung in weakened {
+            self.containment_was_weakened(&rung);
         }
     }
 

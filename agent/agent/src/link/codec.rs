@@ -182,6 +182,9 @@ impl ToGuard {
                     .command(policy)
             }
             Self::NotEnrolled(why) => Writer::new(10).text(why),
+            Self::About { certificate_until_ms, clock_ahead_ms } => {
+                Writer::new(11).u64(certificate_until_ms.cast_unsigned()).u64(clock_ahead_ms.cast_unsigned())
+            }
         }
         .end()
     }
@@ -207,6 +210,10 @@ impl ToGuard {
                 policy: r.command()?,
             })),
             10 => Self::NotEnrolled(r.text()?),
+            11 => Self::About {
+                certificate_until_ms: r.u64()?.cast_signed(),
+                clock_ahead_ms: r.u64()?.cast_signed(),
+            },
             _ => return Err(Malformed("a kind of message that does not exist")),
         };
         r.end(message)
@@ -348,6 +355,10 @@ mod tests {
                 }
             ),
             ".{0,100}".prop_map(ToGuard::NotEnrolled),
+            any::<(i64, i64)>().prop_map(|(certificate_until_ms, clock_ahead_ms)| ToGuard::About {
+                certificate_until_ms,
+                clock_ahead_ms
+            }),
         ]
     }
 

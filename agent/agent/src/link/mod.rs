@@ -76,6 +76,13 @@ pub enum ToGuard {
     },
     /// Whether the hub listens.
     Connected(bool),
+    /// What only the courier can know.
+    About {
+        /// When the certificate expires, in milliseconds since 1970; 0 if it cannot be read.
+        certificate_until_ms: i64,
+        /// How far this machine's clock is ahead of the hub's, in milliseconds.
+        clock_ahead_ms: i64,
+    },
     /// The answer to [`ToCourier::Enrol`].
     Enrolled(Box<Enrolled>),
     /// The other answer to it: why not, for a person.
