@@ -8,6 +8,7 @@ mod drill;
 mod hub;
 mod logging;
 mod printable;
+mod quarantine;
 mod ransomware;
 mod rules;
 mod scan;

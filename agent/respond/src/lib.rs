@@ -18,6 +18,7 @@ pub mod linux;
 pub mod measure;
 pub mod plan;
 pub mod protect;
+pub mod quarantine;
 pub mod record;
 
 pub use keeper::{Keeper, OrderError, ReconcileError, Reconciled};
@@ -31,7 +32,18 @@ pub use protect::{Protected, Shield};
 pub use record::{Due, Record, RecordError, due};
 pub use wardline_policy::Rung;
 
-use wardline_event::ProcessKey;
+use wardline_event::{ProcessKey, Timestamp};
+
+/// Whose order it is to take a file, why, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOrder<'a> {
+    /// The person or rule.
+    pub by: &'a str,
+    /// Why, in their words.
+    pub reason: &'a str,
+    /// When.
+    pub at: Timestamp,
+}
 
 /// A machine that can be acted on.
 pub trait Responder: Send {
@@ -55,4 +67,14 @@ pub trait Responder: Send {
 
     /// The processes whose network is cut, by the kernel's word alone.
     fn cut_processes(&mut self) -> Vec<ProcessKey>;
+
+    /// Moves a file into quarantine; tells what was done, with the file's id.
+    fn quarantine(&mut self, _path: &[u8], _order: &FileOrder<'_>) -> Result<String, ContainError> {
+        Err(ContainError::Unsupported("this machine keeps no quarantine".to_owned()))
+    }
+
+    /// Gives a file back from quarantine, to where it was.
+    fn restore(&mut self, _id: &str) -> Result<String, ContainError> {
+        Err(ContainError::Unsupported("this machine keeps no quarantine".to_owned()))
+    }
 }

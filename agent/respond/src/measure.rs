@@ -212,6 +212,10 @@ pub enum ContainError {
     /// This machine cannot do it; why, and what to do.
     #[error("{0}")]
     Unsupported(String),
+    /// The quarantine refused.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    Quarantine(#[from] crate::linux::quarantine::Refusal),
     /// The process could not be held.
     #[error(transparent)]
     Process(#[from] crate::kill::KillError),

@@ -32,6 +32,7 @@ use wardline_wire::EnrolmentToken;
 use crate::containment::{self, ReleaseArgs, StatusArgs};
 use crate::data::{self, Folder};
 use crate::logging;
+use crate::quarantine::{self, QuarantineArgs};
 
 #[derive(Subcommand)]
 pub enum AgentCommand {
@@ -60,6 +61,8 @@ Examples:\n  sudo wardline agent doctor\n  sudo wardline agent doctor --json --d
     /// What is contained on this machine, by whose order, and until when
     #[command(after_help = "Example:\n  sudo wardline agent status --json")]
     Status(StatusArgs),
+    /// Files in quarantine: add, list, show, restore, purge
+    Quarantine(QuarantineArgs),
 }
 
 #[derive(Args)]
@@ -112,6 +115,7 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
         AgentCommand::Courier(args) => courier::run(args)?,
         AgentCommand::Release(args) => return containment::release(args),
         AgentCommand::Status(args) => containment::status(args)?,
+        AgentCommand::Quarantine(args) => quarantine::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

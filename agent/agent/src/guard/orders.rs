@@ -160,6 +160,12 @@ impl Guard {
             Kind::Release(_) => self.lift(command, Rung::Isolation),
             Kind::Contain(contain) => self.contain(command, rung(&contain.rung)?, contain.for_s),
             Kind::Lift(lift) => self.lift(command, rung(&lift.rung)?),
+            Kind::QuarantineFile(file) => {
+                let (by, reason) = (command.requested_by.as_str(), command.reason.as_str());
+                let order = FileOrder { by, reason, at: self.now() };
+                self.parts.responder.quarantine(&file.path, &order).map_err(|e| crate::chain(&e))
+            }
+            Kind::RestoreFile(file) => self.parts.responder.restore(&file.id).map_err(|e| crate::chain(&e)),
             Kind::SetPolicy(_) => Err("refused: a policy is not an order".to_owned()),
         }
     }
@@ -224,6 +230,8 @@ fn order_of(kind: &Kind) -> Result<Order, String> {
         Kind::SetPolicy(_) => Order::SetPolicy,
         Kind::Contain(contain) => Order::Contain { rung: rung(&contain.rung)?, for_s: contain.for_s },
         Kind::Lift(lift) => Order::Lift { rung: rung(&lift.rung)? },
+        Kind::QuarantineFile(_) => Order::Quarantine,
+        Kind::RestoreFile(_) => Order::Restore,
     })
 }
 

@@ -10,28 +10,32 @@ pub mod netlink;
 pub mod nft;
 pub mod note;
 pub mod procfs;
+pub mod quarantine;
 mod socket;
 mod tree;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use wardline_event::{BootId, ProcessKey, Timestamp};
 use wardline_policy::Rung;
 
-use crate::Responder;
 use crate::keeper::ReconcileError;
 use crate::kill::{KillError, KillReport};
 use crate::measure::{ContainError, Contained, Holds, Measure};
 use crate::protect::Protected;
 use crate::record::{self, SINGLE};
+use crate::{FileOrder, Responder};
 use cut::Cutter;
 pub use hold::raise_file_limit;
 use kill::{FrozenTree, Way};
 use logons::Logons;
+use quarantine::{Refusal, Store};
 
 /// The machine that this process runs on. What cuts the network covers the network namespace of the calling thread; the
 /// network of a process is cut in whatever namespace it has.
@@ -88,6 +92,11 @@ impl LinuxResponder {
         found.as_ref().map_err(|why| {
             ContainError::Unsupported(format!("the network of a process cannot be cut here: {why}"))
         })
+    }
+
+    fn store(&self) -> Result<Store, ContainError> {
+        let no_folder = || ContainError::Unsupported("this agent has no folder for a quarantine".to_owned());
+        Ok(Store::open(self.state_dir.as_ref().ok_or_else(no_folder)?, quarantine::LIMIT)?)
     }
 
     /// Notes this folder beside each containment, so that [`release_local`] can be pointed to its record.
@@ -173,6 +182,23 @@ impl Responder for LinuxResponder {
 
     fn cut_processes(&mut self) -> Vec<ProcessKey> {
         self.cutter().map(|cutter| cutter.cut(self.boot)).unwrap_or_default()
+    }
+
+    fn quarantine(&mut self, path: &[u8], order: &FileOrder<'_>) -> Result<String, ContainError> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let shown = path.to_string_lossy();
+        // What must never be killed must not be taken away either.
+        if let Some(entry) = self.protected.entry_for(&shown) {
+            let why = format!("the policy's never_kill entry `{entry}` names {shown}");
+            return Err(Refusal::Protected(why).into());
+        }
+        let taken = self.store()?.take(path, order.by, order.reason, order.at)?;
+        Ok(taken.in_words())
+    }
+
+    fn restore(&mut self, id: &str) -> Result<String, ContainError> {
+        let path = self.store()?.restore(id, None)?;
+        Ok(format!("{} was given back", path.display()))
     }
 }
 
