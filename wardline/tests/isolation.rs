@@ -111,6 +111,33 @@ fn isolation_cuts_all_but_the_hub_lasts_and_is_undone_at_the_machine() {
     assert!(answers(&mut talk));
 
     let device = hub.device()["id"].clone();
+    // A lower rung first: the world's port is none of those that it cuts.
+    let order = |kind: &str| {
+        let id = hub.order(
+            &json!({"device": device, "kind": kind, "rung": "east-west", "for_s": 600, "reason": "a drill"}),
+        );
+        let action = hub.ended(&id);
+        assert_eq!(action["state"], "Succeeded", "{action}");
+        id
+    };
+    let status = || {
+        let enter = wire.enter();
+        let mut command = Command::new(&enter[0]);
+        let told = said(
+            command.args(&enter[1..]).args([WARDLINE, "agent", "status", "--json", "--data"]).arg(&data),
+        );
+        serde_json::from_str::<serde_json::Value>(told.succeeds()).unwrap()
+    };
+    let id = order("contain");
+    assert!(wire.nft_tables().contains("wardline_east_west") && answers(&mut talk));
+    let told = &status()["containments"];
+    assert_eq!((&told[0]["rung"], &told[0]["in_force"]), (&json!("east-west"), &json!(true)), "{told}");
+    until("the hub hears of it", || (hub.device()["containments"][0]["action"] == id.as_str()).then_some(()));
+    order("lift");
+    assert!(!wire.nft_tables().contains("wardline_east_west"));
+    assert_eq!(status()["containments"], json!([]));
+    until("the hub hears of it", || (hub.device()["containments"] == json!([])).then_some(()));
+
     let id = hub.order(&json!({"device": device, "kind": "isolate", "for_s": 600, "reason": "a drill"}));
     let action = hub.ended(&id);
     assert_eq!(action["state"], "Succeeded", "{action}");

@@ -5,8 +5,9 @@
 mod common;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::net::{Estate, Link, Net, SILENCE, refuses};
 use common::root;
@@ -210,4 +211,42 @@ fn an_isolation_keeps_the_clinical_flows_and_those_only() {
     let listing = ward.nft("list table inet wardline_isolate");
     assert!(listing.contains("comment \"kept: Images to the archive\""), "{listing}");
     assert!(listing.contains("tcp dport 11112-11115"), "{listing}");
+}
+
+/// How long after the order the last packet arrives, while one is sent every 0.2 ms.
+#[test]
+fn the_last_stray_packet_comes_soon_after_the_order() {
+    if !root() {
+        return;
+    }
+    let estate = Estate::new();
+    let Estate { ward, world, .. } = &estate;
+    let far = world.inside(|| UdpSocket::bind("10.9.0.2:3389").unwrap());
+    let near = ward.inside(|| UdpSocket::bind("10.9.0.1:0").unwrap());
+    far.set_read_timeout(Some(SILENCE)).unwrap();
+    let stop = AtomicBool::new(false);
+    let (ordered, last) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = near.send_to(b"stray", "10.9.0.2:3389");
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let hearing = scope.spawn(|| {
+            let mut last = None;
+            while far.recv(&mut [0; 16]).is_ok() {
+                last = Some(Instant::now());
+            }
+            last.expect("something was heard before")
+        });
+        thread::sleep(Duration::from_millis(300));
+        let ordered = Instant::now();
+        ward.inside(|| nft::cut_east_west(&EastWestSpec::default())).unwrap();
+        let last = hearing.join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        (ordered, last)
+    });
+    let stray = last.saturating_duration_since(ordered);
+    println!("last stray packet {stray:?} after the order");
+    assert!(stray < Duration::from_secs(1), "{stray:?}");
 }

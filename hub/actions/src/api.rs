@@ -92,7 +92,7 @@ pub struct Ordered {
     pub id: String,
 }
 
-/// Orders a device to kill a process, to isolate itself, or to end its isolation.
+/// Orders a device to kill a process, to contain itself or a process, to end that, or to move a file into quarantine.
 #[utoipa::path(post, path = "/api/v1/actions", tag = "actions", request_body = NewOrder,
     responses((status = 201, body = Ordered), (status = 400, body = Problem), (status = 401, body = Problem),
               (status = 404, body = Problem), (status = 409, body = Problem)))]
@@ -127,12 +127,13 @@ impl From<OrderError> for ApiError {
             OrderError::NoDevice(id) => Self::not_found("device", &id),
             OrderError::NoAction(id) => Self::not_found("action", &id),
             OrderError::Revoked => Self::conflict(detail, "enrol the device again first"),
+            OrderError::Nonsense(_) => Self::invalid(detail, "correct the order and give it again"),
             OrderError::Prohibited(_) => {
                 Self::invalid(detail, "change the order, or the device's policy, and say why")
             }
             OrderError::TooLate(_) => Self::conflict(
                 detail,
-                "an isolation that has begun is ended by ordering `release`; a kill cannot be undone",
+                "a containment that has begun is ended by ordering `release` or `lift`; a kill cannot be undone",
             ),
             OrderError::Reason(error) => error.into(),
             OrderError::Store(error) => error.into(),

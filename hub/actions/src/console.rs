@@ -55,6 +55,8 @@ pub(crate) struct OrderForm {
     #[serde(default)]
     pub process_key: String,
     #[serde(default)]
+    pub rung: String,
+    #[serde(default)]
     pub minutes: String,
     #[serde(default)]
     pub reason: String,
@@ -66,6 +68,12 @@ impl OrderForm {
     /// What is wished, if the form makes sense.
     pub(crate) fn wish(&self) -> Result<Wish, ApiError> {
         let again = "go back, reload the page and try again";
+        let for_s = || {
+            let minutes = self.minutes.parse::<u32>().map(|minutes| u64::from(minutes) * 60);
+            minutes.map_err(|_| ApiError::invalid("no duration was chosen", "go back and choose one"))
+        };
+        let rung =
+            || self.rung.parse().map_err(|_| ApiError::invalid("the form named no containment", again));
         Ok(match self.kind.as_str() {
             "kill_process" => Wish::KillProcess {
                 process_key: self
@@ -73,14 +81,10 @@ impl OrderForm {
                     .parse()
                     .map_err(|_| ApiError::invalid("the form named no process", again))?,
             },
-            "isolate" => Wish::Isolate {
-                for_s: self
-                    .minutes
-                    .parse::<u32>()
-                    .map(|minutes| u64::from(minutes) * 60)
-                    .map_err(|_| ApiError::invalid("no duration was chosen", "go back and choose one"))?,
-            },
+            "isolate" => Wish::Isolate { for_s: for_s()? },
             "release" => Wish::Release,
+            "contain" => Wish::Contain { rung: rung()?, for_s: for_s()? },
+            "lift" => Wish::Lift { rung: rung()? },
             _ => return Err(ApiError::invalid("the form named no order", again)),
         })
     }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wardline_event::{ActionState, ProcessKey};
 use wardline_kernel::views::ActionSummary;
-use wardline_policy::Order;
+use wardline_policy::{Order, Rung};
 use wardline_wire::proto::command::Kind;
-use wardline_wire::proto::{Isolate, KillProcess, Release};
+use wardline_wire::proto::{Contain, Isolate, KillProcess, Lift, QuarantineFile, Release, RestoreFile};
 
 /// What a person wants a device to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -25,44 +25,106 @@ pub enum Wish {
     },
     /// Undo an isolation.
     Release,
+    /// Contain by another rung of the ladder.
+    Contain {
+        /// `east-west` (SMB, RDP, SSH, WinRM), `logons`, `process/KEY` (a process tree's network) or `isolation`.
+        #[schema(value_type = String)]
+        rung: Rung,
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// Undo a containment.
+    Lift {
+        /// Which, as for `contain`.
+        #[schema(value_type = String)]
+        rung: Rung,
+    },
+    /// Move a file into quarantine on the device.
+    QuarantineFile {
+        /// Its full path.
+        path: String,
+    },
+    /// Give a file back from quarantine.
+    RestoreFile {
+        /// By which the device's quarantine knows it; in the answer to the order that took it.
+        id: String,
+    },
 }
 
+/// The longest path and the longest id that an order may name, in bytes.
+const LONGEST_PATH: usize = 4096;
+
 impl Wish {
+    /// What makes no sense about it; none if it can be ordered.
+    pub fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::QuarantineFile { path } => {
+                (!path.starts_with('/') || path.len() > LONGEST_PATH || path.contains('\0'))
+                    .then_some("the file's path must be a full path of at most 4,096 bytes")
+            }
+            Self::RestoreFile { id } => (id.len() != 16 || !id.bytes().all(|b| b.is_ascii_hexdigit()))
+                .then_some("the quarantined file's id has 16 hexadecimal digits"),
+            _ => None,
+        }
+    }
+
     /// The order that policy judges.
     pub fn order(&self) -> Order {
         match self {
             Self::KillProcess { .. } => Order::KillProcess,
-            Self::Isolate { for_s } => Order::Isolate { for_s: *for_s },
-            Self::Release => Order::Release,
+            Self::Isolate { for_s } | Self::Contain { rung: Rung::Isolation, for_s } => {
+                Order::Isolate { for_s: *for_s }
+            }
+            Self::Release | Self::Lift { rung: Rung::Isolation } => Order::Release,
+            Self::Contain { rung, for_s } => Order::Contain { rung: *rung, for_s: *for_s },
+            Self::Lift { rung } => Order::Lift { rung: *rung },
+            Self::QuarantineFile { .. } => Order::Quarantine,
+            Self::RestoreFile { .. } => Order::Restore,
         }
     }
 
-    /// The command that is signed.
+    /// The command that is signed. An isolation is ordered by the command that every agent knows.
     pub fn command(&self) -> Kind {
         match self {
             Self::KillProcess { process_key } => {
                 Kind::KillProcess(KillProcess { process_key: process_key.to_string() })
             }
-            Self::Isolate { for_s } => Kind::Isolate(Isolate { for_s: *for_s }),
-            Self::Release => Kind::Release(Release {}),
+            Self::Isolate { for_s } | Self::Contain { rung: Rung::Isolation, for_s } => {
+                Kind::Isolate(Isolate { for_s: *for_s })
+            }
+            Self::Release | Self::Lift { rung: Rung::Isolation } => Kind::Release(Release {}),
+            Self::Contain { rung, for_s } => Kind::Contain(Contain { rung: rung.to_string(), for_s: *for_s }),
+            Self::Lift { rung } => Kind::Lift(Lift { rung: rung.to_string() }),
+            Self::QuarantineFile { path } => {
+                Kind::QuarantineFile(QuarantineFile { path: path.clone().into() })
+            }
+            Self::RestoreFile { id } => Kind::RestoreFile(RestoreFile { id: id.clone() }),
         }
     }
 
-    /// Its name as stored: `kill_process`, `isolate`, `release`.
+    /// Its name as stored: `kill_process`, `isolate`, `release`, `contain`, `lift`, `quarantine_file`, `restore_file`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::KillProcess { .. } => "kill_process",
-            Self::Isolate { .. } => "isolate",
-            Self::Release => "release",
+            Self::Isolate { .. } | Self::Contain { rung: Rung::Isolation, .. } => "isolate",
+            Self::Release | Self::Lift { rung: Rung::Isolation } => "release",
+            Self::Contain { .. } => "contain",
+            Self::Lift { .. } => "lift",
+            Self::QuarantineFile { .. } => "quarantine_file",
+            Self::RestoreFile { .. } => "restore_file",
         }
     }
 
-    /// What it is about, as stored: the process key, the seconds, or nothing.
+    /// What it is about, as stored: the process key, the seconds, the rung (with the seconds), the path, the id, or nothing.
     pub fn target(&self) -> String {
         match self {
             Self::KillProcess { process_key } => process_key.to_string(),
-            Self::Isolate { for_s } => for_s.to_string(),
-            Self::Release => String::new(),
+            Self::Isolate { for_s } | Self::Contain { rung: Rung::Isolation, for_s } => for_s.to_string(),
+            Self::Release | Self::Lift { rung: Rung::Isolation } => String::new(),
+            Self::Contain { rung, for_s } => format!("{rung} {for_s}"),
+            Self::Lift { rung } => rung.to_string(),
+            Self::QuarantineFile { path } => path.clone(),
+            Self::RestoreFile { id } => id.clone(),
         }
     }
 }
@@ -72,9 +134,11 @@ impl Wish {
 pub fn expiry_ms(wish: &Wish) -> i64 {
     const MINUTE: i64 = 60 * 1000;
     match wish {
-        Wish::KillProcess { .. } => 10 * MINUTE,
-        Wish::Isolate { .. } => 60 * MINUTE,
-        Wish::Release => 24 * 60 * MINUTE,
+        Wish::KillProcess { .. }
+        | Wish::Contain { rung: Rung::Process(_), .. }
+        | Wish::QuarantineFile { .. } => 10 * MINUTE,
+        Wish::Isolate { .. } | Wish::Contain { .. } => 60 * MINUTE,
+        Wish::Release | Wish::Lift { .. } | Wish::RestoreFile { .. } => 24 * 60 * MINUTE,
     }
 }
 
@@ -155,5 +219,20 @@ mod tests {
         let wish: Wish = serde_json::from_str(r#"{"kind": "isolate", "for_s": 600}"#).unwrap();
         assert_eq!(wish, Wish::Isolate { for_s: 600 });
         assert!(serde_json::from_str::<Wish>(r#"{"kind": "kill_process", "process_key": "1"}"#).is_err());
+        let read = |json: &str| serde_json::from_str::<Wish>(json).unwrap();
+        let wish = read(r#"{"kind": "contain", "rung": "east-west", "for_s": 600}"#);
+        assert_eq!((wish.kind(), wish.target().as_str()), ("contain", "east-west 600"));
+        assert_eq!(wish.order(), Order::Contain { rung: Rung::EastWest, for_s: 600 });
+        // One thing has one form: agents of before know it.
+        let isolate = read(r#"{"kind": "contain", "rung": "isolation", "for_s": 600}"#);
+        assert_eq!((isolate.kind(), isolate.target().as_str()), ("isolate", "600"));
+        assert!(matches!(isolate.command(), Kind::Isolate(Isolate { for_s: 600 })));
+        assert!(matches!(read(r#"{"kind": "lift", "rung": "isolation"}"#).command(), Kind::Release(_)));
+        assert!(serde_json::from_str::<Wish>(r#"{"kind": "lift", "rung": "coffee"}"#).is_err());
+        for (path, good) in [("/tmp/x", true), ("x", false), ("", false), ("/\0", false)] {
+            assert_eq!(Wish::QuarantineFile { path: path.into() }.fault().is_none(), good, "{path}");
+        }
+        assert!(Wish::RestoreFile { id: "../../x".into() }.fault().is_some());
+        assert!(Wish::RestoreFile { id: "0123456789abcdef".into() }.fault().is_none());
     }
 }

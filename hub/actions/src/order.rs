@@ -23,6 +23,9 @@ pub enum OrderError {
     /// The device may not connect, so nothing can be ordered.
     #[error("the device's certificate is revoked: it cannot be reached any more")]
     Revoked,
+    /// What is ordered makes no sense.
+    #[error("{0}")]
+    Nonsense(&'static str),
     /// Policy forbids it.
     #[error(transparent)]
     Prohibited(#[from] Prohibition),
@@ -60,6 +63,9 @@ pub async fn order(
     let policy = views::device_policy(pool, scope, device).await?.ok_or_else(no_device)?;
     let policy =
         DevicePolicy::from_json(policy.as_bytes()).map_err(|_| StoreError::Corrupt { what: "policy" })?;
+    if let Some(fault) = wish.fault() {
+        return Err(OrderError::Nonsense(fault));
+    }
     let reason = fit_reason(reason)?;
     permit(&wish.order(), &reason, &policy)?;
 

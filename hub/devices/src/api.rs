@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wardline_kernel::views::{self, DeviceOrder, DevicePage, DevicePlace, DeviceQuery, Presence};
 use wardline_kernel::{ApiError, Kernel, Problem, Session, fit_reason, tree};
-use wardline_policy::{DeviceClass, Mode};
+use wardline_policy::{DeviceClass, KeptFlow, Mode};
 
 use crate::domain::{DeviceDetail, TokenSpec, TokenSummary};
 use crate::enrol::EnrolError;
@@ -23,6 +23,7 @@ pub fn api() -> OpenApiRouter<Kernel> {
         .routes(routes!(list))
         .routes(routes!(one))
         .routes(routes!(set_mode))
+        .routes(routes!(set_kept))
         .routes(routes!(set_organisation))
         .routes(routes!(revoke))
         .routes(routes!(list_tokens, make_token))
@@ -148,7 +149,38 @@ async fn set_mode(
     Path(id): Path<String>,
     Json(wish): Json<NewMode>,
 ) -> Result<StatusCode, ApiError> {
-    let change = Change { mode: Some(wish.mode), class: None };
+    let change = Change { mode: Some(wish.mode), ..Change::default() };
+    policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a device keeps when it is contained.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewKept {
+    /// Flows that stay open, in place of those of before: `name`, `reason`, `direction` (`out`, `in`), `protocol`
+    /// (`tcp`, `udp`), `peer` (an address or a network), `ports` (one or a range).
+    #[schema(value_type = Vec<Object>)]
+    pub keep_flows: Vec<KeptFlow>,
+    /// Accounts that may log on while logons are suspended, in place of those of before.
+    #[serde(default)]
+    pub break_glass: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What stays open, and for whom, when a device is contained.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/kept", tag = "devices", params(("id" = String, Path)),
+    request_body = NewKept,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn set_kept(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(wish): Json<NewKept>,
+) -> Result<StatusCode, ApiError> {
+    let (keep_flows, break_glass) = (Some(wish.keep_flows), Some(wish.break_glass));
+    let change = Change { keep_flows, break_glass, ..Change::default() };
     policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -160,6 +192,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Prohibited(why) => {
                 Self::invalid(why.to_string(), "say in `reason` why the policy changes")
             }
+            ChangeError::Policy(why) => Self::invalid(why.to_string(), "correct it and send it again"),
             ChangeError::Reason(error) => error.into(),
             ChangeError::Store(error) => error.into(),
         }

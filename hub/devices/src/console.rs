@@ -167,7 +167,7 @@ async fn set_mode(visit: Visit, Path(id): Path<String>, Form(wish): Form<NewMode
             "monitor" => Mode::Monitor,
             _ => return Err(ApiError::invalid("no mode was chosen", "go back and choose one")),
         };
-        let change = Change { mode: Some(mode), class: None };
+        let change = Change { mode: Some(mode), ..Change::default() };
         policy::change(
             &visit.kernel,
             &visit.session.scope,

@@ -120,6 +120,23 @@ pub struct SensorRow {
     pub lost: i64,
 }
 
+/// What is contained on a device, by its last heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ContainmentRow {
+    /// `isolation`, `east-west`, `logons` or `process/KEY`.
+    pub rung: String,
+    /// The action that ordered it.
+    pub action: String,
+    /// Since when, by the device's clock.
+    pub since_ms: i64,
+    /// When it ends by itself, by the device's clock.
+    pub expires_ms: i64,
+    /// Who ordered it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Where a device's events went since its agent started: produced = spooled + kept local + lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Accounting {
@@ -175,6 +192,8 @@ pub struct DeviceDetail {
     pub rules_loaded: Option<i64>,
     /// Resident memory of its agent.
     pub rss_bytes: Option<i64>,
+    /// What is contained on it.
+    pub containments: Vec<ContainmentRow>,
     /// Its sensors.
     pub sensors: Vec<SensorRow>,
     /// Where its events went.

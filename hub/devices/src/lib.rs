@@ -40,6 +40,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "organisations are a tree",
         sql: include_str!("../migrations/0003_organisations.sql"),
     },
+    Migration {
+        capability: "devices",
+        version: 4,
+        name: "what is contained",
+        sql: include_str!("../migrations/0004_containments.sql"),
+    },
 ];
 
 /// This room's part of the API.

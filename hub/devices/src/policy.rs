@@ -6,7 +6,7 @@ use wardline_event::{DeviceId, Timestamp};
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::clock::hex;
 use wardline_kernel::{Kernel, ReasonTooLong, Scope, StoreError, Topic, fit_reason, random_id};
-use wardline_policy::{DeviceClass, DevicePolicy, Mode, Order, Prohibition, permit};
+use wardline_policy::{DeviceClass, DevicePolicy, KeptFlow, Mode, Order, PolicyError, Prohibition, permit};
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::{Command, SetPolicy, SignedCommand, command::Kind};
 
@@ -30,6 +30,9 @@ pub enum ChangeError {
     /// The order is not allowed.
     #[error(transparent)]
     Prohibited(#[from] Prohibition),
+    /// No device could use such a policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The reason is too long.
     #[error(transparent)]
     Reason(#[from] ReasonTooLong),
@@ -70,12 +73,16 @@ pub async fn newest(
 }
 
 /// What to change of a policy; `None` leaves it as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Whether rules may act.
     pub mode: Option<Mode>,
     /// What kind of device it is.
     pub class: Option<DeviceClass>,
+    /// What stays open when it is contained.
+    pub keep_flows: Option<Vec<KeptFlow>>,
+    /// Who may log on while logons are suspended.
+    pub break_glass: Option<Vec<String>>,
 }
 
 /// Changes a device's policy; the device gets it at once if it is connected, else when it next connects.
@@ -97,8 +104,11 @@ pub async fn change(
     let policy = DevicePolicy {
         mode: change.mode.unwrap_or(before.mode),
         class: change.class.unwrap_or(before.class),
+        keep_flows: change.keep_flows.unwrap_or_else(|| before.keep_flows.clone()),
+        break_glass: change.break_glass.unwrap_or_else(|| before.break_glass.clone()),
         ..before.clone()
     };
+    policy.check()?;
     let signed = sign(kernel.keys().signer(), id, &policy, by, reason, now);
     store::put_policy(&mut tx, &organisation, device, &policy, &signed).await?;
     let act = Act {
@@ -109,6 +119,8 @@ pub async fn change(
             "reason": reason,
             "mode": [before.mode, policy.mode],
             "class": [before.class, policy.class],
+            "keep_flows": [before.keep_flows, policy.keep_flows],
+            "break_glass": [before.break_glass, policy.break_glass],
             "digest": hex(&signed.digest),
         }),
     };

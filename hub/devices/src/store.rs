@@ -1,5 +1,6 @@
 //! Devices in the store.
 
+mod containments;
 mod places;
 mod spools;
 mod tokens;
@@ -295,7 +296,7 @@ pub(crate) async fn heartbeat(
         .execute(&mut **tx)
         .await?;
     }
-    Ok(())
+    containments::replace(tx, organisation, device, &beat.containments).await
 }
 
 /// One device with everything the hub knows of it.
@@ -303,6 +304,7 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
     let (pool, now) = (kernel.store().read(), kernel.now());
     let Some(summary) = views::device_by_id(pool, scope, id, now).await? else { return Ok(None) };
     let organisation = summary.organisation.as_str();
+    let contained = containments::of(pool, organisation, id).await?;
     let row = sqlx::query("SELECT * FROM device WHERE organisation = $1 AND id = $2")
         .bind(organisation)
         .bind(id)
@@ -362,6 +364,7 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
         isolated_since_ms: row.get("isolation_since_ms"),
         rules_loaded: row.get("rules_loaded"),
         rss_bytes: row.get("rss_bytes"),
+        containments: contained,
         sensors: sensors.iter().map(sensor).collect(),
         accounting,
         stored: totals.get(0),

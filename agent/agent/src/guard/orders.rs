@@ -8,7 +8,9 @@ use tracing::{info, warn};
 use wardline_event::{ActionState, ActionUpdate, ProcessKey};
 use wardline_policy::{Order, Rung, permit};
 use wardline_respond::measure::MAX_DESCENDANTS;
-use wardline_respond::{EastWestSpec, IsolationSpec, KillError, LogonSpec, Measure, ProcessSpec, Record};
+use wardline_respond::{
+    EastWestSpec, FileOrder, IsolationSpec, KillError, LogonSpec, Measure, ProcessSpec, Record,
+};
 use wardline_wire::VerifiedCommand;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, RecordKind, SignedCommand};

@@ -61,6 +61,10 @@ fn actions_are_told_in_words_with_their_states() {
             "the order expired before the device confirmed that it began",
         ),
         action("isolate", "86400", "Cancelled", ""),
+        action("contain", "east-west 3600", "Succeeded", ""),
+        action("contain", &format!("process/{key} 900"), "Succeeded", ""),
+        action("lift", "logons", "Succeeded", ""),
+        action("quarantine_file", "/tmp/payload", "Succeeded", ""),
     ];
     let html = framed("actions", &ListPage::of(&rows, Filter::default(), false, NOW));
     for part in [
@@ -69,6 +73,10 @@ fn actions_are_told_in_words_with_their_states() {
         "Isolate for 15 minutes",
         "Isolate for 24 hours",
         "Kill process 5304 and what it started",
+        "Cut SMB, RDP, SSH and WinRM for 1 hour",
+        "Cut the network of process 5304 and what it started for 15 minutes",
+        "Let everybody log on again",
+        "Quarantine /tmp/payload",
         "Waiting for device",
         "Confirmed by device",
         "No answer in time",
@@ -94,18 +102,23 @@ fn a_form_becomes_a_wish_or_a_sentence() {
         kind: kind.into(),
         device: String::new(),
         process_key: process_key.into(),
+        rung: String::new(),
         minutes: minutes.into(),
         reason: String::new(),
         back: String::new(),
     };
     assert_eq!(form("isolate", "60", "").wish().unwrap(), Wish::Isolate { for_s: 3600 });
     assert_eq!(form("release", "", "").wish().unwrap(), Wish::Release);
+    let cut = OrderForm { rung: "east-west".into(), ..form("contain", "60", "") };
+    assert_eq!(cut.wish().unwrap(), Wish::Contain { rung: wardline_policy::Rung::EastWest, for_s: 3600 });
     let key = "00000000000000000000000000000007-3a98-5304";
     assert!(matches!(form("kill_process", "", key).wish(), Ok(Wish::KillProcess { .. })));
     for (kind, minutes, key, says) in [
         ("isolate", "", "", "no duration"),
         ("isolate", "99999999999", "", "no duration"),
         ("kill_process", "", "1", "no process"),
+        ("contain", "60", "", "no containment"),
+        ("lift", "", "", "no containment"),
         ("reboot", "", "", "no order"),
     ] {
         assert!(form(kind, minutes, key).wish().unwrap_err().problem.detail.contains(says), "{kind}");

@@ -3,12 +3,14 @@
 use askama::Template;
 use wardline_event::{Disposition, SensorKind, Severity, Timestamp};
 use wardline_kernel::page::{
-    ActionRow, Ago, Exact, IsolateForm, OrderedList, ReleaseForm, Tag, Tone, absolute, ago, filters,
+    ActionRow, Ago, ContainForm, Exact, IsolateForm, LiftForm, OrderedList, ReleaseForm, Tag, Tone, absolute,
+    ago, containment_in_words, filters,
 };
 use wardline_kernel::views::{FindingSummary, Presence};
+use wardline_policy::{DevicePolicy, KeptFlow};
 
 use super::list::presence_tag;
-use crate::domain::{Accounting, DeviceDetail, SensorRow};
+use crate::domain::{Accounting, ContainmentRow, DeviceDetail, SensorRow};
 
 /// One line of facts.
 pub struct Fact {
@@ -108,6 +110,15 @@ impl Account {
     }
 }
 
+/// A containment, in words.
+pub struct ContainedRow {
+    rung: String,
+    what: String,
+    until: Exact,
+    by: String,
+    reason: String,
+}
+
 /// The page.
 #[derive(Template)]
 #[template(path = "device.html")]
@@ -124,6 +135,11 @@ pub struct DevicePage {
     silent: bool,
     revoked: bool,
     isolated_until: Option<Exact>,
+    /// What is contained beside an isolation.
+    contained: Vec<ContainedRow>,
+    /// What its policy keeps, if the policy is one that this hub understands.
+    kept: Option<Vec<KeptFlow>>,
+    break_glass: Vec<String>,
     mode: String,
     facts: Vec<Fact>,
     heartbeat: Option<Ago>,
@@ -153,6 +169,8 @@ impl DevicePage {
         let s = &device.summary;
         let silent = s.presence != Presence::Live;
         let account = device.accounting.as_ref().map(Account::of);
+        let policy = DevicePolicy::from_json(device.policy.to_string().as_bytes()).ok();
+        let contained = device.containments.iter().filter(|row| row.rung != "isolation");
         let (events, unreadable) = (count(device.events), count(device.unreadable));
         // The device counts since its agent started, the hub over all the device's life: only too few say anything.
         let lacking =
@@ -169,6 +187,9 @@ impl DevicePage {
             silent,
             revoked: s.presence == Presence::Revoked,
             isolated_until: s.isolated_until_ms.map(|ms| Exact(Timestamp(ms))),
+            contained: contained.map(contained_row).collect(),
+            break_glass: policy.as_ref().map(|p| p.break_glass.clone()).unwrap_or_default(),
+            kept: policy.map(|p| p.keep_flows),
             mode: s.mode.clone(),
             facts: facts(device),
             heartbeat: device.heartbeat_ms.map(|ms| Ago { at: Timestamp(ms), now }),
@@ -193,8 +214,26 @@ impl DevicePage {
             hostname: &self.name,
             clinical: self.clinical,
             silent: self.silent,
+            kept: self.kept.as_deref(),
             back: &self.here,
         }
+    }
+
+    fn contain_form(&self, rung: &str) -> ContainForm<'_> {
+        ContainForm {
+            device: &self.id,
+            hostname: &self.name,
+            rung: rung.to_owned(),
+            process: "",
+            clinical: self.clinical,
+            kept: self.kept.as_deref(),
+            break_glass: &self.break_glass,
+            back: &self.here,
+        }
+    }
+
+    fn lift_form<'a>(&'a self, row: &'a ContainedRow) -> LiftForm<'a> {
+        LiftForm { device: &self.id, rung: &row.rung, back: &self.here }
     }
 
     fn release_form(&self) -> ReleaseForm<'_> {
@@ -203,6 +242,16 @@ impl DevicePage {
 
     fn ordered(&self) -> OrderedList<'_> {
         OrderedList { actions: &self.actions, back: &self.here }
+    }
+}
+
+fn contained_row(row: &ContainmentRow) -> ContainedRow {
+    ContainedRow {
+        rung: row.rung.clone(),
+        what: capitalised(&containment_in_words(&row.rung)),
+        until: Exact(Timestamp(row.expires_ms)),
+        by: row.by.clone(),
+        reason: row.reason.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use wardline_kernel::views::{
 
 use super::list::{Filter, ListPage};
 use super::page::{Account, DevicePage as OnePage};
-use crate::domain::{Accounting, DeviceDetail, SensorRow};
+use crate::domain::{Accounting, ContainmentRow, DeviceDetail, SensorRow};
 
 const NOW: Timestamp = Timestamp(1_795_450_800_000);
 
@@ -87,6 +87,14 @@ fn detail(summary: DeviceSummary) -> DeviceDetail {
         isolated_since_ms: None,
         rules_loaded: Some(44),
         rss_bytes: Some(31_000_000),
+        containments: vec![ContainmentRow {
+            rung: "east-west".into(),
+            action: "a".into(),
+            since_ms: NOW.0,
+            expires_ms: NOW.0 + 3_600_000,
+            by: "administrator".into(),
+            reason: "It spreads".into(),
+        }],
         sensors: vec![
             sensor("linux_ebpf", "live", "", 1_204_000),
             sensor("linux_proc_connector", "off", "Not needed while eBPF works.", 0),
@@ -185,7 +193,11 @@ fn grouped(n: i64) -> String {
 
 #[test]
 fn a_device_shows_its_state_its_sight_and_its_losses() {
-    let device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
+    let mut device = detail(summary(5, "WARD7-PC3", "ward PC", "workstation", Presence::Live));
+    let mut policy = serde_json::to_value(wardline_policy::DevicePolicy::default()).unwrap();
+    policy["keep_flows"] = json!([{"name": "Images to the archive", "reason": "reporting stops", "direction": "out",
+                                   "protocol": "tcp", "peer": "10.1.2.3", "ports": "104"}]);
+    device.policy = policy;
     let actions = vec![action_row(&action("Pending"), NOW)];
     let html = framed("device", &OnePage::of(&device, &[finding("Shadow copies deleted")], actions, NOW));
     for part in [
@@ -198,7 +210,14 @@ fn a_device_shows_its_state_its_sight_and_its_losses() {
         "1,204,311",
         "Lost in the kernel or while reading",
         "40 seconds behind the hub&#39;s",
-        "Clinical flows are cut too",
+        "Clinical flows are cut too unless they are listed here",
+        "Images to the archive",
+        "to 10.1.2.3 tcp port 104",
+        "I have read what stays open",
+        "SMB, RDP, SSH and WinRM are cut",
+        "by order of administrator: “It spreads”",
+        "Undo: SMB, RDP, SSH and WinRM are cut",
+        "Suspend logons",
     ] {
         assert!(html.contains(part), "the page lacks: {part}");
     }

@@ -125,6 +125,10 @@ async fn what_policy_forbids_is_not_signed() {
     let (device, bearer) = (house.device().await, house.bearer().await);
     for (wish, reason, status) in [
         (r#""kind": "isolate", "for_s": 10"#, "spreading", 400),
+        (r#""kind": "contain", "rung": "east-west", "for_s": 10"#, "spreading", 400),
+        (r#""kind": "contain", "rung": "logons", "for_s": 90000"#, "spreading", 400),
+        (r#""kind": "quarantine_file", "path": "no/full/path""#, "spreading", 400),
+        (r#""kind": "restore_file", "id": "../x""#, "spreading", 400),
         (r#""kind": "isolate", "for_s": 90000"#, "spreading", 400),
         (r#""kind": "release""#, " ", 400),
         (r#""kind": "explode""#, "spreading", 422),

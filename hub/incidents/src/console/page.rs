@@ -3,8 +3,8 @@
 use askama::Template;
 use wardline_event::{Disposition, Event, Finding, MatchedField, Process, ProcessOp, Timestamp};
 use wardline_kernel::page::{
-    ActionRow, Ago, Exact, IsolateForm, KillForm, OrderedList, ReleaseForm, Tag, Tone, base_name, filters,
-    spoken_us,
+    ActionRow, Ago, ContainForm, Exact, IsolateForm, KillForm, OrderedList, ReleaseForm, Tag, Tone,
+    base_name, filters, spoken_us,
 };
 use wardline_kernel::views::{DeviceSummary, Presence};
 
@@ -183,6 +183,21 @@ impl FindingPage {
             hostname: &self.hostname,
             clinical: self.clinical,
             silent: self.silent,
+            kept: None,
+            back: &self.here,
+        }
+    }
+
+    /// Cuts the network of the process, and lets it live.
+    fn cut_form(&self) -> ContainForm<'_> {
+        ContainForm {
+            device: &self.device_id,
+            hostname: &self.hostname,
+            rung: format!("process/{}", self.process_key),
+            process: &self.process,
+            clinical: self.clinical,
+            kept: None,
+            break_glass: &[],
             back: &self.here,
         }
     }

@@ -20,7 +20,10 @@ use axum::routing::{get, post};
 
 use crate::kernel::Kernel;
 
-pub use orders::{ActionRow, IsolateForm, KillForm, OrderedList, ReleaseForm, action_row, deed_in_words};
+pub use orders::{
+    ActionRow, ContainForm, IsolateForm, KillForm, LiftForm, OrderedList, ReleaseForm, action_row,
+    containment_in_words, deed_in_words,
+};
 pub use tags::{Tag, Tone, severity_word};
 pub use text::{
     Ago, Exact, Markup, Visible, absolute, address, ago, base_name, clock_time, escaped, filters, grouped,

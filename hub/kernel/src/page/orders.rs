@@ -4,6 +4,7 @@
 
 use askama::Template;
 use wardline_event::{ActionState, Timestamp};
+use wardline_policy::KeptFlow;
 
 use super::{Ago, Markup, Tag, absolute, filters};
 use crate::views::ActionSummary;
@@ -20,6 +21,49 @@ pub struct IsolateForm<'a> {
     pub clinical: bool,
     /// True if it cannot be heard now.
     pub silent: bool,
+    /// What stays open beside the hub, because its policy says so; none if that is not known here.
+    pub kept: Option<&'a [KeptFlow]>,
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+/// The form that contains a device by less than isolation, or a process.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_contain.html")]
+pub struct ContainForm<'a> {
+    /// The device's id.
+    pub device: &'a str,
+    /// What people call it.
+    pub hostname: &'a str,
+    /// `east-west`, `logons` or `process/KEY`.
+    pub rung: String,
+    /// What people call the process, if it is one.
+    pub process: &'a str,
+    /// True if patients depend on it directly.
+    pub clinical: bool,
+    /// What stays open beside the hub, because its policy says so; none if that is not known here.
+    pub kept: Option<&'a [KeptFlow]>,
+    /// Who may log on all the same.
+    pub break_glass: &'a [String],
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+impl ContainForm<'_> {
+    /// Makes the ids of its fields its own: there may be several on a page.
+    fn slug(&self) -> &str {
+        self.rung.split('/').next().unwrap_or_default()
+    }
+}
+
+/// The form that ends a containment.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_lift.html")]
+pub struct LiftForm<'a> {
+    /// The device's id.
+    pub device: &'a str,
+    /// Which.
+    pub rung: &'a str,
     /// The page to come back to.
     pub back: &'a str,
 }
@@ -114,19 +158,56 @@ pub fn action_row(action: &ActionSummary, now: Timestamp) -> ActionRow {
 /// An action's kind and target in words: `Isolate for 1 hour`.
 pub fn deed_in_words(kind: &str, target: &str) -> String {
     match kind {
-        "isolate" => match target.parse::<u64>() {
-            Ok(s) if s.is_multiple_of(3600) && s > 0 => {
-                format!("Isolate for {} hour{}", s / 3600, if s == 3600 { "" } else { "s" })
-            }
-            Ok(s) => format!("Isolate for {} minutes", s / 60),
-            Err(_) => "Isolate".to_owned(),
-        },
+        "isolate" => format!("Isolate{}", duration_in_words(target)),
         "release" => "Release from isolation".to_owned(),
         "kill_process" => match target.rsplit_once('-') {
             Some((_, pid)) => format!("Kill process {pid} and what it started"),
             None => "Kill a process and what it started".to_owned(),
         },
+        "contain" => {
+            let (rung, seconds) = target.split_once(' ').unwrap_or((target, ""));
+            let what = match rung {
+                "east-west" => "Cut SMB, RDP, SSH and WinRM".to_owned(),
+                "logons" => "Suspend logons".to_owned(),
+                process => format!("Cut the network of {}", process_in_words(process)),
+            };
+            format!("{what}{}", duration_in_words(seconds))
+        }
+        "lift" => match target {
+            "east-west" => "Open SMB, RDP, SSH and WinRM again".to_owned(),
+            "logons" => "Let everybody log on again".to_owned(),
+            process => format!("Give {} its network back", process_in_words(process)),
+        },
+        "quarantine_file" => format!("Quarantine {target}"),
+        "restore_file" => format!("Give file {target} back from quarantine"),
         other => other.to_owned(),
+    }
+}
+
+fn duration_in_words(seconds: &str) -> String {
+    match seconds.parse::<u64>() {
+        Ok(s) if s.is_multiple_of(3600) && s > 0 => {
+            format!(" for {} hour{}", s / 3600, if s == 3600 { "" } else { "s" })
+        }
+        Ok(s) => format!(" for {} minutes", s / 60),
+        Err(_) => String::new(),
+    }
+}
+
+fn process_in_words(rung: &str) -> String {
+    match rung.rsplit_once('-') {
+        Some((_, pid)) if rung.starts_with("process/") => format!("process {pid} and what it started"),
+        _ => "a process and what it started".to_owned(),
+    }
+}
+
+/// A containment in words, with the end of the sentence "On this device …".
+pub fn containment_in_words(rung: &str) -> String {
+    match rung {
+        "isolation" => "everything but this hub and the kept flows is cut off".to_owned(),
+        "east-west" => "SMB, RDP, SSH and WinRM are cut".to_owned(),
+        "logons" => "new logons are refused".to_owned(),
+        process => format!("{} have no network", process_in_words(process)),
     }
 }
 
@@ -141,6 +222,8 @@ pub struct OrderedList<'a> {
 }
 
 impl Markup for IsolateForm<'_> {}
+impl Markup for ContainForm<'_> {}
+impl Markup for LiftForm<'_> {}
 impl Markup for ReleaseForm<'_> {}
 impl Markup for KillForm<'_> {}
 impl Markup for OrderedList<'_> {}
