@@ -66,8 +66,14 @@ fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         }
         (Some(given), _) => given.to_owned(),
         (None, Some(noted)) => noted,
-        (None, None) => data::folder(None)?.join("agent"),
+        (None, None) => own_folder()?,
     })
+}
+
+/// The folder of the packaged agent if it is there, or the user's own.
+pub fn own_folder() -> anyhow::Result<PathBuf> {
+    let packaged = PathBuf::from(crate::agent::PACKAGED);
+    if packaged.is_dir() { Ok(packaged) } else { Ok(data::folder(None)?.join("agent")) }
 }
 
 fn responder() -> anyhow::Result<LinuxResponder> {

@@ -67,7 +67,7 @@ fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     };
     Ok(match given {
         Some(given) => agent(given.to_owned()),
-        None => data::folder(None)?.join("agent"),
+        None => crate::containment::own_folder()?,
     })
 }
 

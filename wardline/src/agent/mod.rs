@@ -94,7 +94,7 @@ pub struct RunArgs {
 }
 
 /// The folder of the packaged agent.
-const PACKAGED: &str = "/var/lib/wardline/agent";
+pub const PACKAGED: &str = "/var/lib/wardline/agent";
 /// A thread of the agent that does not go round for so long does no longer protect.
 const STUCK: Duration = Duration::from_secs(30);
 
