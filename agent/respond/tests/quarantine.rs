@@ -74,7 +74,7 @@ struct Whole {
 
 fn whole(path: &Path) -> Whole {
     let meta = fs::metadata(path).unwrap();
-    let mut value = vec![0; 100];
+    let mut value = [0; 100];
     let attribute = rustix::fs::getxattr(path, "user.origin", &mut value[..]).ok();
     Whole {
         owner: (meta.uid(), meta.gid()),
@@ -120,7 +120,7 @@ fn a_file_is_taken_inert_and_comes_back_as_it_was() {
         }
         assert_eq!(whole(&path), before);
         assert!(matches!(place.store().show(&manifest.id), Err(Refusal::Unknown(_))));
-        assert_eq!(place.everything(), [path.clone()]);
+        assert_eq!(place.everything(), std::slice::from_ref(&path));
         fs::remove_file(path).unwrap();
     }
 }

@@ -236,11 +236,11 @@ impl Store {
                 return place.unlink(&aside).is_ok();
             }
         }
-        let Ok((file, stat)) = place.open() else { return true };
-        if !same(&stat, manifest) {
-            return true;
+        match place.stat(&place.name) {
+            Ok(stat) if same(&stat, manifest) => self.remove(&place, manifest).is_ok(),
+            // It is gone, or another has taken its place, or it has been changed since: that one stays.
+            _ => true,
         }
-        self.remove(&place, &file, manifest).is_ok()
     }
 }
 
@@ -249,7 +249,10 @@ fn aside(id: &str) -> OsString {
     format!(".wardline-{id}").into()
 }
 
-/// True if this is the file that the manifest describes.
+/// True if this is the file that the manifest describes, as it was. The number of the inode alone proves nothing after a
+/// while: it is given to the next file.
 fn same(stat: &Stat, manifest: &Manifest) -> bool {
     (stat.st_dev, stat.st_ino) == (manifest.device, manifest.inode)
+        && u64::try_from(stat.st_size) == Ok(manifest.size)
+        && take::times(stat)[1] == manifest.modified
 }

@@ -33,7 +33,7 @@ impl Store {
         let mut manifest = describe(&place, &file, &stat, by, reason, now)?;
         self.write_manifest(&manifest)?;
         self.reach(Step::Announced)?;
-        let taken = self.copy(&mut manifest, &mut file).and_then(|()| self.remove(&place, &file, &manifest));
+        let taken = self.copy(&mut manifest, &mut file).and_then(|()| self.remove(&place, &manifest));
         match taken {
             Ok(()) => {}
             Err(error) if self.stop_at.is_some() => return Err(error),
@@ -94,16 +94,16 @@ impl Store {
 
     /// Removes the file from its folder, if it is still the one that was stored. Nothing tells the kernel "unlink this
     /// name if it means that file": so it gets a name of ours first, and is looked at under that.
-    pub(super) fn remove(&self, place: &Place, file: &File, manifest: &Manifest) -> Result<(), Refusal> {
+    pub(super) fn remove(&self, place: &Place, manifest: &Manifest) -> Result<(), Refusal> {
         let aside = aside(&manifest.id);
         place.rename(&place.name, &aside).map_err(Refusal::errno("moving the file aside"))?;
         self.reach(Step::Aside)?;
-        let ours = place.stat(&aside).is_ok_and(|stat| same(&stat, manifest));
-        let unchanged = rustix::fs::fstat(file).is_ok_and(|stat| {
-            times(&stat)[1] == manifest.modified && u64::try_from(stat.st_size) == Ok(manifest.size)
-        });
-        if !ours || !unchanged {
+        let there = place.stat(&aside);
+        if !there.is_ok_and(|stat| same(&stat, manifest)) {
             place.rename(&aside, &place.name).map_err(Refusal::errno("giving the file its name back"))?;
+            // While it is open, no other file has its number.
+            let held = (manifest.device, manifest.inode);
+            let ours = there.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == held);
             return Err(if ours { Refusal::Changing } else { Refusal::Exchanged });
         }
         if let Err(error) = place.unlink(&aside) {
@@ -117,7 +117,7 @@ impl Store {
 }
 
 /// When a file was last read and changed.
-fn times(stat: &Stat) -> [FileTime; 2] {
+pub(super) fn times(stat: &Stat) -> [FileTime; 2] {
     let time = |s, ns: i64| FileTime { s, ns: u32::try_from(ns).unwrap_or(0) };
     [time(stat.st_atime, stat.st_atime_nsec as i64), time(stat.st_mtime, stat.st_mtime_nsec as i64)]
 }
