@@ -10,8 +10,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tracing::{info, warn};
 use wardline_event::hex;
-use wardline_hub::{HubConfig, RunningHub, TokenSpec};
-use wardline_policy::{DeviceClass, Mode};
+use wardline_hub::{HubConfig, Invited, RunningHub, TokenSpec};
+use wardline_policy::{DeviceClass, Mode, Role};
 
 use crate::data::{self, Folder};
 use crate::logging;
@@ -63,6 +63,15 @@ pub struct RunArgs {
 pub struct LinkArgs {
     #[command(flatten)]
     folder: Folder,
+    /// Name of the person, as it goes into the audit log
+    #[arg(long, value_name = "NAME", default_value = "administrator")]
+    person: String,
+    /// What they may do
+    #[arg(long, value_enum, default_value_t = RoleArg::Administrator)]
+    role: RoleArg,
+    /// ODS code of the organisation in which, and in all below it; the hub's own if not said
+    #[arg(long, value_name = "ODS")]
+    organisation: Option<String>,
     /// Address of the console, as its users reach it
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
     http: String,
@@ -107,6 +116,38 @@ impl ModeArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+pub enum RoleArg {
+    /// Looks at findings and handles them
+    Analyst,
+    /// Also orders devices
+    Responder,
+    /// Answers for an organisation's devices
+    TrustLead,
+    /// Lays down how devices are guarded, and takes orders back
+    ClinicalEngineer,
+    /// Orders devices at night
+    OnCallManager,
+    /// Reads everything, changes nothing
+    Inspector,
+    /// Runs the hub
+    Administrator,
+}
+
+impl RoleArg {
+    fn role(self) -> Role {
+        match self {
+            Self::Analyst => Role::Analyst,
+            Self::Responder => Role::Responder,
+            Self::TrustLead => Role::TrustLead,
+            Self::ClinicalEngineer => Role::ClinicalEngineer,
+            Self::OnCallManager => Role::OnCallManager,
+            Self::Inspector => Role::Inspector,
+            Self::Administrator => Role::Administrator,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum ClassArg {
     /// A person's computer
     Workstation,
@@ -138,7 +179,12 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
             runtime.block_on(serve(args))?;
         }
         HubCommand::Link(args) => {
-            let code = runtime.block_on(wardline_hub::make_link(&args.folder.path("hub")?))?;
+            let invited = Invited {
+                person: args.person.clone(),
+                role: args.role.role(),
+                organisation: args.organisation.clone(),
+            };
+            let code = runtime.block_on(wardline_hub::make_link(&args.folder.path("hub")?, &invited))?;
             println!("http://{}/signin/{code}", args.http);
         }
         HubCommand::Token(args) => {

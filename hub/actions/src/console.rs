@@ -18,10 +18,6 @@ use self::list::{Filter, ListPage};
 use crate::domain::Wish;
 use crate::order::{self, order};
 
-/// Every route of [`console`]: method and path, for the test that none of them answers a stranger.
-pub const ROUTES: &[(&str, &str)] =
-    &[("GET", "/actions"), ("POST", "/actions"), ("POST", "/actions/{id}/cancel")];
-
 /// Actions on one page of the list.
 const PER_PAGE: u32 = 50;
 

@@ -20,15 +20,6 @@ use self::page::DevicePage;
 use crate::policy::{self, Change};
 use crate::{place, store};
 
-/// Every route of [`console`]: method and path, for the test that none of them answers a stranger.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/devices"),
-    ("GET", "/devices.csv"),
-    ("GET", "/devices/{id}"),
-    ("POST", "/devices/{id}/mode"),
-    ("POST", "/devices/{id}/organisation"),
-];
-
 /// Devices on one page of the list.
 const PER_PAGE: u32 = 50;
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use wardline_devices::{EnrolError, TokenSpec, make_token};
 use wardline_kernel::audit::{self, Broken};
 use wardline_kernel::tree;
-use wardline_kernel::{FIRST_PERSON, Kernel, KernelConfig, OpenError, StoreError, SystemClock};
+use wardline_kernel::{
+    FIRST_PERSON, Kernel, KernelConfig, OpenError, OrganisationId, StoreError, SystemClock, auth,
+};
 use wardline_organisations::{Format, ImportError, Imported, Page, Plan, PlanError, Query};
+use wardline_policy::Role;
 use wardline_wire::EnrolmentToken;
 
 use crate::rooms;
@@ -30,6 +33,9 @@ pub enum BesideError {
     /// The import stopped half way.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// A name that cannot be kept.
+    #[error("a person's name has 1 to 80 printable characters")]
+    Person,
     /// Nothing has this code.
     #[error(
         "no organisation of this hub has the ODS code `{0}`; `wardline hub organisations list` shows them"
@@ -43,13 +49,48 @@ async fn open(data_dir: &Path) -> Result<Kernel, OpenError> {
     Kernel::open_beside(config).await
 }
 
+/// Whom a sign-in link is for.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// Their name, as it goes into the audit log.
+    pub person: String,
+    /// What they may do.
+    pub role: Role,
+    /// ODS code of the organisation in which, and in all below it; the hub's own if not said.
+    pub organisation: Option<String>,
+}
+
+impl Default for Invited {
+    /// Whoever runs the hub.
+    fn default() -> Self {
+        Self { person: FIRST_PERSON.into(), role: Role::Administrator, organisation: None }
+    }
+}
+
 /// Makes a one-time sign-in code. The link is `http://ADDRESS/signin/CODE`, with the address on which that hub's
 /// console listens.
-pub async fn make_link(data_dir: &Path) -> Result<String, BesideError> {
+pub async fn make_link(data_dir: &Path, invited: &Invited) -> Result<String, BesideError> {
     let kernel = open(data_dir).await?;
-    let code = kernel.make_link().await;
+    let code = link_for(&kernel, invited).await;
     kernel.store().close().await;
-    Ok(code?)
+    code
+}
+
+/// The organisation with this code; the root if none is named.
+async fn named(kernel: &Kernel, code: Option<&str>) -> Result<OrganisationId, BesideError> {
+    let Some(code) = code else { return Ok(kernel.home().root().clone()) };
+    tree::by_ods(kernel.store().read(), kernel.home(), &code.to_ascii_uppercase())
+        .await?
+        .ok_or_else(|| BesideError::NoOrganisation(code.to_owned()))
+}
+
+async fn link_for(kernel: &Kernel, invited: &Invited) -> Result<String, BesideError> {
+    let organisation = named(kernel, invited.organisation.as_deref()).await?;
+    let person = invited.person.trim();
+    if person.is_empty() || person.chars().count() > 80 || person.chars().any(char::is_control) {
+        return Err(BesideError::Person);
+    }
+    Ok(auth::make_link(kernel.store(), &organisation, person, invited.role, kernel.now()).await?)
 }
 
 /// Makes an enrolment token.
@@ -85,12 +126,7 @@ async fn import(
     progress: impl FnMut(usize),
 ) -> Result<(Plan, Option<Imported>), BesideError> {
     let (pool, home) = (kernel.store().read(), kernel.home());
-    let under = match under {
-        None => home.root().clone(),
-        Some(code) => tree::by_ods(pool, home, &code.to_ascii_uppercase())
-            .await?
-            .ok_or_else(|| BesideError::NoOrganisation(code.to_owned()))?,
-    };
+    let under = named(kernel, under).await?;
     let known = tree::codes(pool, home).await?;
     let plan = wardline_organisations::plan(text, format, &|code| known.contains(code))?;
     if plan.faults.is_empty() || despite_faults {

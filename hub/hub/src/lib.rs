@@ -1,8 +1,9 @@
 //! The hub: puts the capabilities together and serves agents, the API and the console.
 //!
 //! [`start`] opens the data folder, binds both ports and returns a [`RunningHub`]. A new capability is one line
-//! in [`rooms`].
+//! in [`rooms`], and its routes are lines of [`ACCESS`].
 
+mod access;
 mod agents;
 mod api;
 mod beside;
@@ -12,11 +13,13 @@ mod rooms;
 mod running;
 mod stats;
 
+pub use access::ACCESS;
 pub use beside::{
-    BesideError, import_organisations, list_organisations, make_enrolment_token, make_link, verify_audit,
+    BesideError, Invited, import_organisations, list_organisations, make_enrolment_token, make_link,
+    verify_audit,
 };
 pub use config::HubConfig;
-pub use rooms::{console_routes, migrations, openapi};
+pub use rooms::{migrations, openapi};
 pub use running::{RunningHub, StartError, start};
 pub use stats::AgentStats;
 pub use wardline_devices::TokenSpec;

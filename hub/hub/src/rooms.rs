@@ -85,16 +85,3 @@ pub(crate) fn console() -> Router<Kernel> {
         .merge(wardline_incidents::console::console())
         .merge(wardline_actions::console::console())
 }
-
-/// Method and path of every route of the console, for the test that none of them answers a stranger.
-pub fn console_routes() -> Vec<(&'static str, &'static str)> {
-    [
-        &[("POST", "/signin/{code}"), ("POST", "/signout"), ("GET", "/live")],
-        wardline_kernel::page::ROUTES,
-        wardline_organisations::console::ROUTES,
-        wardline_devices::console::ROUTES,
-        wardline_incidents::console::ROUTES,
-        wardline_actions::console::ROUTES,
-    ]
-    .concat()
-}

@@ -95,6 +95,7 @@ pub async fn start(config: HubConfig) -> Result<RunningHub, StartError> {
         organisation: config.organisation,
         clock: config.clock,
         migrations: rooms::migrations(),
+        access: crate::access::ACCESS.to_vec(),
     })
     .await?;
     // Both ports before anything serves: a hub that can do half of its work is not a hub.

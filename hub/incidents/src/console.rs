@@ -25,15 +25,6 @@ use crate::domain::FindingState;
 use crate::store::{self, FindingRecord};
 use crate::story;
 
-/// Every route of [`console`]: method and path, for the test that none of them answers a stranger.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/"),
-    ("GET", "/findings"),
-    ("GET", "/findings/{id}"),
-    ("GET", "/findings/{id}/evidence.json"),
-    ("POST", "/findings/{id}/state"),
-];
-
 /// Findings on one page of the list.
 const PER_PAGE: u32 = 50;
 

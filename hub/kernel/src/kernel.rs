@@ -1,12 +1,14 @@
 //! The kernel: what every handler and job is given.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use wardline_event::Timestamp;
+use wardline_policy::{Deed, Role};
 
-use crate::auth::Limiter;
+use crate::auth::{Access, Limiter};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::events::{EventStore, SqliteEvents};
@@ -15,7 +17,7 @@ use crate::scope::{OrganisationId, Scope};
 use crate::store::{Migration, Store, StoreError};
 use crate::tree::{self, Facts, OrganisationKind, TreeError};
 
-/// The person behind sign-in links until people have accounts of their own.
+/// The person behind sign-in links that name nobody.
 pub const FIRST_PERSON: &str = "administrator";
 
 /// How to open a kernel.
@@ -28,6 +30,8 @@ pub struct KernelConfig {
     pub clock: Arc<dyn Clock>,
     /// The kernel's own migrations and those of every capability.
     pub migrations: Vec<Migration>,
+    /// What each route does, as the policies call it.
+    pub access: Vec<Access>,
 }
 
 impl KernelConfig {
@@ -38,6 +42,7 @@ impl KernelConfig {
             organisation: "This organisation".into(),
             clock: Arc::new(SystemClock),
             migrations,
+            access: Vec::new(),
         }
     }
 }
@@ -63,6 +68,7 @@ struct Inner {
     organisation: String,
     limiter: Limiter,
     token_limiter: Limiter,
+    access: HashMap<(&'static str, &'static str), Deed>,
     stopping: watch::Sender<bool>,
 }
 
@@ -82,7 +88,7 @@ impl Kernel {
             Some(known) => known,
             None => first_organisation(&store, &config.organisation, now).await?,
         };
-        Ok(Self::new(store, keys, home, organisation, config.clock))
+        Ok(Self::new(store, keys, (home, organisation), config.clock, &config.access))
     }
 
     /// Opens the data folder of a hub that may be running, for the command line: nothing is made and nothing is
@@ -92,16 +98,17 @@ impl Kernel {
         let known = tree::root_of(store.read()).await?;
         let (home, organisation) = known.ok_or(StoreError::NoHub { path: config.data_dir.clone() })?;
         let keys = Keys::open(&config.data_dir, None)?;
-        Ok(Self::new(store, keys, home, organisation, config.clock))
+        Ok(Self::new(store, keys, (home, organisation), config.clock, &config.access))
     }
 
     fn new(
         store: Store,
         keys: Keys,
-        home: OrganisationId,
-        organisation: String,
+        (home, organisation): (OrganisationId, String),
         clock: Arc<dyn Clock>,
+        access: &[Access],
     ) -> Self {
+        let access = access.iter().map(|(method, path, deed)| ((*method, *path), *deed)).collect();
         let events = Arc::new(SqliteEvents::new(store.read().clone()));
         Self(Arc::new(Inner {
             store,
@@ -113,6 +120,7 @@ impl Kernel {
             organisation,
             limiter: Limiter::default(),
             token_limiter: Limiter::default(),
+            access,
             stopping: watch::channel(false).0,
         }))
     }
@@ -152,6 +160,12 @@ impl Kernel {
         &self.0.organisation
     }
 
+    /// What a route does, as the policies call it; `None` if nobody has said.
+    pub(crate) fn deed(&self, method: &str, pattern: &str) -> Option<Deed> {
+        let method = if method == "HEAD" { "GET" } else { method };
+        self.0.access.get(&(method, pattern)).copied()
+    }
+
     /// Failed sign-ins by code.
     pub(crate) fn limiter(&self) -> &Limiter {
         &self.0.limiter
@@ -164,7 +178,8 @@ impl Kernel {
 
     /// Makes a one-time sign-in code for the first person. The link is `http://ADDRESS/signin/CODE`.
     pub async fn make_link(&self) -> Result<String, StoreError> {
-        crate::auth::make_link(self.store(), self.home().root(), FIRST_PERSON, self.now()).await
+        let root = self.home().root();
+        crate::auth::make_link(self.store(), root, FIRST_PERSON, Role::Administrator, self.now()).await
     }
 
     /// Ends live streams and jobs.

@@ -54,6 +54,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "organisations are a tree",
         sql: include_str!("../migrations/0003_organisations.sql"),
     },
+    Migration {
+        capability: "kernel",
+        version: 4,
+        name: "roles",
+        sql: include_str!("../migrations/0004_roles.sql"),
+    },
 ];
 
 /// Something went wrong between the hub and its data folder.

@@ -17,16 +17,6 @@ use self::pages::{Filter, ListPage, OnePage};
 use crate::manage;
 use crate::store::{self, Place, Query};
 
-/// Every route of [`console`]: method and path, for the test that none of them answers a stranger.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/organisations"),
-    ("GET", "/organisations.csv"),
-    ("POST", "/organisations"),
-    ("GET", "/organisations/{id}"),
-    ("POST", "/organisations/{id}"),
-    ("POST", "/organisations/{id}/parent"),
-];
-
 /// Organisations on one page of the list.
 const PER_PAGE: u32 = 50;
 /// Organisations directly below one, on its own page.

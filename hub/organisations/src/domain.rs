@@ -265,6 +265,8 @@ fn read_csv(text: &str) -> Result<Entries, PlanError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -341,7 +343,7 @@ mod tests {
         fn nothing_is_lost_and_parents_always_come_first(parents in prop::collection::vec(0usize..12, 0..12)) {
             let mut text = String::from("ods,name,kind,parent\n");
             for (i, parent) in parents.iter().enumerate() {
-                text.push_str(&format!("C{i:02},N{i},trust,C{parent:02}\n"));
+                writeln!(text, "C{i:02},N{i},trust,C{parent:02}").unwrap();
             }
             let plan = plan(&text, Format::Csv, &|_| false).unwrap();
             prop_assert_eq!(plan.rows.len() + plan.faults.len() + plan.inactive, parents.len());

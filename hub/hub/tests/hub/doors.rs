@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wardline_hub::{console_routes, openapi};
+use wardline_hub::{ACCESS, openapi};
 use wardline_kernel::auth::is_open;
 
 use crate::house::{DEADLINE, House, http};
@@ -33,6 +33,12 @@ fn api_routes() -> Vec<(String, String)> {
         }
     }
     routes
+}
+
+/// Method and path of every page of the console.
+fn console_routes() -> Vec<(&'static str, &'static str)> {
+    let pages = ACCESS.iter().filter(|(_, path, _)| !path.starts_with("/api/"));
+    pages.map(|(method, path, _)| (*method, *path)).collect()
 }
 
 fn filled(path: &str) -> String {
@@ -218,7 +224,7 @@ async fn links_sessions_and_tokens_expire() {
     let bearer = house.bearer().await;
     assert_eq!(house.call(&bearer, "GET", "/api/v1/status", "").await.status, 200);
     // A token makes no tokens.
-    let body = r#"{"name": "more", "days": 1}"#;
+    let body = r#"{"name": "more", "role": "analyst", "days": 1}"#;
     assert_eq!(house.call(&bearer, "POST", "/api/v1/tokens/api", body).await.status, 403);
     house.clock.advance(24 * 60 * 60 * 1000);
     assert_eq!(house.call(&bearer, "GET", "/api/v1/status", "").await.status, 401);

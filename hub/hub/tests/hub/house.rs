@@ -26,6 +26,7 @@ use wardline_event::{
 use wardline_hub::{HubConfig, RunningHub, TokenSpec, start};
 use wardline_kernel::auth::make_link;
 use wardline_kernel::{ManualClock, OrganisationId};
+use wardline_policy::Role;
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_client::HubClient;
 use wardline_wire::proto::hub_message::Body as FromHub;
@@ -87,10 +88,19 @@ impl House {
         self.bearer_by(link.split_once(&self.hub.http_addr().to_string()).unwrap().1).await
     }
 
+    /// A session's cookie, of a person with this role in this organisation.
+    pub async fn session_as(&self, organisation: &OrganisationId, role: Role) -> String {
+        let kernel = self.hub.kernel();
+        let code = make_link(kernel.store(), organisation, "tester", role, kernel.now()).await.unwrap();
+        let headers = [("sec-fetch-site", "same-origin")];
+        let answer = http(self.hub.http_addr(), "POST", &format!("/signin/{code}"), &headers, "").await;
+        answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+    }
+
     async fn bearer_by(&self, path: &str) -> String {
         let answer = http(self.hub.http_addr(), "POST", path, &[("sec-fetch-site", "same-origin")], "").await;
         let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-        let body = r#"{"name": "test", "days": 1}"#;
+        let body = r#"{"name": "test", "role": "administrator", "days": 1}"#;
         let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
         let made = http(self.hub.http_addr(), "POST", "/api/v1/tokens/api", &headers, body).await;
         assert_eq!(made.status, 201, "{}", made.body);
@@ -100,7 +110,9 @@ impl House {
     /// An API token's `Authorization` header, of a program of this organisation.
     pub async fn bearer_of(&self, organisation: &OrganisationId) -> String {
         let kernel = self.hub.kernel();
-        let code = make_link(kernel.store(), organisation, "tester", kernel.now()).await.unwrap();
+        let code = make_link(kernel.store(), organisation, "tester", Role::Administrator, kernel.now())
+            .await
+            .unwrap();
         self.bearer_by(&format!("/signin/{code}")).await
     }
 
@@ -363,10 +375,11 @@ pub async fn http(
     body: &str,
 ) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut request = format!(
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+    let mut request =
+        format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {}\r\n", body.len());
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        request.push_str("content-type: application/json\r\n");
+    }
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n").unwrap();
     }

@@ -9,3 +9,4 @@ mod house;
 mod ingest;
 mod start;
 mod tenancy;
+mod who;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 
-use wardline_hub::{make_link, migrations, start};
+use wardline_hub::{Invited, make_link, migrations, start};
 use wardline_kernel::{ManualClock, Store};
 
 use crate::house::{House, config, events, http, real_now};
@@ -40,12 +40,12 @@ async fn two_hubs_do_not_share_a_folder() {
     let error = start(config(house.folder.path(), &house.clock)).await.err().unwrap();
     assert!(told(&error).contains("another hub is already using"), "{}", told(&error));
     // A link can be made beside a running hub.
-    let code = make_link(house.folder.path()).await.unwrap();
+    let code = make_link(house.folder.path(), &Invited::default()).await.unwrap();
     let headers = [("sec-fetch-site", "same-origin")];
     let answer = http(house.hub.http_addr(), "POST", &format!("/signin/{code}"), &headers, "").await;
     assert!(answer.header("set-cookie").is_some());
     let nowhere = tempfile::tempdir().unwrap();
-    let text = told(&make_link(nowhere.path()).await.unwrap_err());
+    let text = told(&make_link(nowhere.path(), &Invited::default()).await.unwrap_err());
     assert!(text.contains("there is no hub in"), "{text}");
 }
 

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use wardline_policy::Deed;
 
 use super::{COOKIE, Proof, Session, store};
 use crate::error::ApiError;
 use crate::kernel::Kernel;
+use crate::page::{Section, Visit};
 
 /// The only routes that answer without a session. A path that ends in `/` stands for everything below it.
 pub const OPEN_ROUTES: &[(&str, &str)] = &[
@@ -97,7 +99,24 @@ pub(crate) fn too_many() -> ApiError {
     )
 }
 
-/// Lets a request through if its route is open or somebody proved who they are, and refuses changes that come
+/// Why somebody may not do what a route does; `None` if they may. A route that is in no list is nobody's.
+fn refusal(session: &Session, deed: Option<Deed>, pattern: &str) -> Option<ApiError> {
+    let Some(deed) = deed else {
+        tracing::error!(route = pattern, "a route is in no list of who may use it; it was refused");
+        return Some(ApiError::forbidden(
+            "nobody has said who may do this",
+            "tell whoever runs this hub; its log has the route",
+        ));
+    };
+    let refused = session.may(deed).err()?;
+    tracing::info!(person = %session.person, deed = deed.as_str(), route = pattern, "refused: {refused}");
+    Some(ApiError::forbidden(
+        refused.because,
+        "ask somebody whose role allows it, or whoever gives roles in your organisation",
+    ))
+}
+
+/// Lets a request through if its route is open, or somebody proved who they are and the policies permit it, and refuses changes that come
 /// from somebody else's page.
 pub async fn guard(State(kernel): State<Kernel>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
@@ -123,10 +142,25 @@ pub async fn guard(State(kernel): State<Kernel>, mut request: Request, next: Nex
         )
         .into_response();
     }
-    if let Some(session) = session {
-        request.extensions_mut().insert(session);
+    let Some(session) = session else { return next.run(request).await };
+    // Only what is routed is anybody's to do; the rest is told that there is nothing.
+    let pattern = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
+    let refused = pattern.filter(|_| !open).and_then(|pattern| {
+        let deed = kernel.deed(request.method().as_str(), &pattern);
+        refusal(&session, deed, &pattern)
+    });
+    request.extensions_mut().insert(session);
+    match refused {
+        None => next.run(request).await,
+        Some(error) if path.starts_with("/api/") => error.into_response(),
+        Some(error) => {
+            let (mut parts, _) = request.into_parts();
+            match Visit::from_request_parts(&mut parts, &kernel).await {
+                Ok(visit) => visit.answer(Section::None, Err(error)),
+                Err(to_sign_in) => to_sign_in.into_response(),
+            }
+        }
     }
-    next.run(request).await
 }
 
 #[cfg(test)]

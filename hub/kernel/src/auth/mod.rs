@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
+use wardline_policy::{Authority, Deed, Refused, Role};
 
 use crate::error::ApiError;
 use crate::scope::Scope;
@@ -37,6 +38,10 @@ pub enum Proof {
     Token,
 }
 
+/// A route (method and path as it is routed) and what whoever uses it does. A route that is in no such list answers
+/// nobody but strangers at its open doors.
+pub type Access = (&'static str, &'static str, Deed);
+
 /// Somebody who proved who they are. Every handler that takes one as an argument is closed to everybody else;
 /// so is every other route that [`OPEN_ROUTES`] does not name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,12 +50,21 @@ pub struct Session {
     pub scope: Scope,
     /// The name of the organisation at its top.
     pub organisation: String,
+    /// What they are there and in every organisation below.
+    pub role: Role,
     /// Their name, as it goes into the audit log.
     pub person: String,
     /// How they proved it.
     pub proof: Proof,
     /// Hash of the session's id, by which it is ended; the API token's id for programs.
     pub id: String,
+}
+
+impl Session {
+    /// Whether the policies permit this here.
+    pub fn may(&self, deed: Deed) -> Result<(), Refused> {
+        Authority::built_in().decide(&self.person, &[self.role], deed, self.scope.id())
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Session {

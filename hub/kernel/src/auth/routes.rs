@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wardline_policy::Role;
 
 use super::guard::{address, too_many};
 use super::{COOKIE, Proof, SESSION_LIFE_MS, Session, store};
 use crate::error::{ApiError, Problem};
 use crate::kernel::Kernel;
+use crate::tree;
 
 /// `POST /signin/{code}` and `POST /signout`. The page with the button is the console's.
 pub fn console() -> Router<Kernel> {
@@ -67,9 +69,16 @@ pub fn api() -> OpenApiRouter<Kernel> {
 
 /// A wish for an API token.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewApiToken {
     /// What will use it: shown in the audit log.
     pub name: String,
+    /// What it may do: `inspector` reads, `analyst`, `responder`, `trust_lead`, `clinical_engineer`,
+    /// `on_call_manager`, `administrator`.
+    #[schema(value_type = String)]
+    pub role: Role,
+    /// The organisation in which, and in all below it; yours if not said.
+    pub organisation: Option<String>,
     /// Days until it expires, 1 to 366.
     pub days: u16,
 }
@@ -88,6 +97,10 @@ pub struct ApiToken {
 pub struct ApiTokenSummary {
     /// By which it is revoked.
     pub id: String,
+    /// The organisation in which it may do something, and in all below it.
+    pub organisation: String,
+    /// What it may do.
+    pub role: String,
     /// What uses it.
     pub name: String,
     /// Who made it.
@@ -112,7 +125,8 @@ async fn list_tokens(
 
 /// Makes an API token.
 #[utoipa::path(post, path = "/api/v1/tokens/api", tag = "access", request_body = NewApiToken,
-    responses((status = 201, body = ApiToken), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses((status = 201, body = ApiToken), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 403, body = Problem), (status = 404, body = Problem)))]
 async fn make_token(
     State(kernel): State<Kernel>,
     session: Session,
@@ -135,7 +149,15 @@ async fn make_token(
         ));
     }
     let life_ms = i64::from(wish.days) * 24 * 60 * 60 * 1000;
-    let (id, secret) = store::make_api_token(kernel.store(), &session, name, life_ms, kernel.now()).await?;
+    let organisation = match &wish.organisation {
+        None => session.scope.root().clone(),
+        Some(id) => tree::find(kernel.store().read(), &session.scope, id)
+            .await?
+            .ok_or_else(|| ApiError::not_found("organisation", id))?,
+    };
+    let (named, now) = ((name, wish.role), kernel.now());
+    let (id, secret) =
+        store::make_api_token(kernel.store(), &session, &organisation, named, life_ms, now).await?;
     Ok((StatusCode::CREATED, Json(ApiToken { id, secret })))
 }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 use wardline_event::Timestamp;
+use wardline_policy::Role;
 
 use super::routes::ApiTokenSummary;
 use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
@@ -20,26 +21,28 @@ pub async fn make_link(
     store: &Store,
     organisation: &OrganisationId,
     person: &str,
+    role: Role,
     now: Timestamp,
 ) -> Result<String, StoreError> {
     let code = hex(&random_bytes::<20>());
     let mut tx = store.write().await?;
     sqlx::query(
-        "INSERT INTO sign_in_link (code_hash, organisation, person, created_ms, expires_ms) \
-         VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO sign_in_link (code_hash, organisation, person, created_ms, expires_ms, role) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(sha256_hex(code.as_bytes()))
     .bind(organisation.as_str())
     .bind(person)
     .bind(now.0)
     .bind(now.0 + LINK_LIFE_MS)
+    .bind(role.as_str())
     .execute(&mut *tx)
     .await?;
     let act = Act {
         actor: "hub".into(),
         act: "sign_in_link.made",
         target: person.into(),
-        detail: json!({"expires_ms": now.0 + LINK_LIFE_MS}),
+        detail: json!({"expires_ms": now.0 + LINK_LIFE_MS, "role": role}),
     };
     audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await?;
@@ -52,7 +55,7 @@ pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option
     let mut tx = store.write().await?;
     let row = sqlx::query(
         "UPDATE sign_in_link SET used_ms = $2 WHERE code_hash = $1 AND used_ms IS NULL AND expires_ms > $2 \
-         RETURNING organisation, person",
+         RETURNING organisation, person, role",
     )
     .bind(sha256_hex(code.as_bytes()))
     .bind(now.0)
@@ -60,22 +63,33 @@ pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option
     .await?;
     let Some(row) = row else { return Ok(None) };
     let (organisation, person) = (OrganisationId::stored(row.get::<String, _>(0)), row.get::<String, _>(1));
-    let id = hex(&random_bytes::<32>());
+    let (id, role) = (hex(&random_bytes::<32>()), row.get::<String, _>(2));
     sqlx::query(
-        "INSERT INTO session (id_hash, organisation, person, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO session (id_hash, organisation, person, created_ms, expires_ms, role) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(sha256_hex(id.as_bytes()))
     .bind(organisation.as_str())
     .bind(&person)
     .bind(now.0)
     .bind(now.0 + SESSION_LIFE_MS)
+    .bind(&role)
     .execute(&mut *tx)
     .await?;
-    let act =
-        Act { actor: person.clone(), act: "session.begun", target: person, detail: json!({"by": "link"}) };
+    let act = Act {
+        actor: person.clone(),
+        act: "session.begun",
+        target: person,
+        detail: json!({"by": "link", "role": role}),
+    };
     audit::append(&mut tx, &organisation, now, act).await?;
     tx.commit().await?;
     Ok(Some(id))
+}
+
+/// A role as it was stored. One that this build does not know opens nothing.
+fn role(word: &str) -> Result<Role, StoreError> {
+    Role::parse(word).ok_or(StoreError::Corrupt { what: "role" })
 }
 
 /// The session behind a cookie's value.
@@ -86,16 +100,18 @@ pub(crate) async fn session(
 ) -> Result<Option<Session>, StoreError> {
     let hash = sha256_hex(id.as_bytes());
     let row = sqlx::query(
-        "SELECT s.organisation, s.person, o.name FROM session s JOIN organisation o ON o.id = s.organisation \
+        "SELECT s.organisation, s.person, o.name, s.role FROM session s JOIN organisation o ON o.id = s.organisation \
          WHERE s.id_hash = $1 AND s.ended_ms IS NULL AND s.expires_ms > $2",
     )
     .bind(&hash)
     .bind(now.0)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|row| Session {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Session {
         scope: Scope::within(OrganisationId::stored(row.get::<String, _>(0))),
         organisation: row.get(2),
+        role: role(row.get(3))?,
         person: row.get(1),
         proof: Proof::Session,
         id: hash,
@@ -125,32 +141,34 @@ pub(crate) async fn sign_out(store: &Store, session: &Session, now: Timestamp) -
 pub(crate) async fn make_api_token(
     store: &Store,
     session: &Session,
-    name: &str,
+    organisation: &OrganisationId,
+    (name, role): (&str, Role),
     life_ms: i64,
     now: Timestamp,
 ) -> Result<(String, String), StoreError> {
     let (id, secret) = (random_id(), format!("wardline_{}", hex(&random_bytes::<24>())));
     let mut tx = store.write().await?;
     sqlx::query(
-        "INSERT INTO api_token (id, organisation, name, secret_hash, created_by, created_ms, expires_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO api_token (id, organisation, name, secret_hash, created_by, created_ms, expires_ms, role) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&id)
-    .bind(session.scope.id())
+    .bind(organisation.as_str())
     .bind(name)
     .bind(sha256_hex(secret.as_bytes()))
     .bind(&session.person)
     .bind(now.0)
     .bind(now.0.saturating_add(life_ms))
+    .bind(role.as_str())
     .execute(&mut *tx)
     .await?;
     let act = Act {
         actor: session.person.clone(),
         act: "api_token.made",
         target: id.clone(),
-        detail: json!({"name": name, "expires_ms": now.0.saturating_add(life_ms)}),
+        detail: json!({"name": name, "role": role, "expires_ms": now.0.saturating_add(life_ms)}),
     };
-    audit::append(&mut tx, session.scope.root(), now, act).await?;
+    audit::append(&mut tx, organisation, now, act).await?;
     tx.commit().await?;
     Ok((id, secret))
 }
@@ -188,7 +206,7 @@ pub(crate) async fn revoke_api_token(
 /// All API tokens, newest first.
 pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<ApiTokenSummary>, StoreError> {
     let rows = sqlx::query(concat!(
-        "SELECT id, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token WHERE ",
+        "SELECT id, organisation, role, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token WHERE ",
         within!("api_token"),
         " ORDER BY created_ms DESC, id LIMIT 500"
     ))
@@ -197,6 +215,8 @@ pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<A
     .await?;
     let summary = |row: &SqliteRow| ApiTokenSummary {
         id: row.get("id"),
+        organisation: row.get("organisation"),
+        role: row.get("role"),
         name: row.get("name"),
         created_by: row.get("created_by"),
         created_ms: row.get("created_ms"),
@@ -213,16 +233,18 @@ pub(crate) async fn bearer(
     now: Timestamp,
 ) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query(
-        "SELECT t.organisation, t.name, t.id, o.name FROM api_token t JOIN organisation o ON o.id = t.organisation \
+        "SELECT t.organisation, t.name, t.id, o.name, t.role FROM api_token t JOIN organisation o ON o.id = t.organisation \
          WHERE t.secret_hash = $1 AND t.revoked_ms IS NULL AND t.expires_ms > $2",
     )
     .bind(sha256_hex(secret.as_bytes()))
     .bind(now.0)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|row| Session {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Session {
         scope: Scope::within(OrganisationId::stored(row.get::<String, _>(0))),
         organisation: row.get(3),
+        role: role(row.get(4))?,
         person: format!("API token “{}”", row.get::<String, _>(1)),
         proof: Proof::Token,
         id: row.get(2),

@@ -112,15 +112,6 @@ impl Frame<'_> {
     }
 }
 
-/// Every route of [`console`]: method and path, for the test that none but the open ones answers a stranger.
-pub const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/assets/{name}"),
-    ("POST", "/theme"),
-    ("GET", "/signin"),
-    ("GET", "/signin/{code}"),
-    ("GET", "/audit"),
-];
-
 /// The kernel's own pages: assets, theme, sign-in, audit log.
 pub fn console() -> Router<Kernel> {
     Router::new()
