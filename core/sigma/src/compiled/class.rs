@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
+use crate::compiled::gate::Gate;
 use crate::compiled::index::TextIndex;
-use crate::compiled::window::WindowIndex;
 use crate::language::ast::Matcher;
 
 /// A compiled condition.
@@ -74,7 +74,7 @@ pub(crate) struct ClassField {
 pub(crate) struct Keywords {
     pub index: TextIndex,
     /// Tells for most events, from [`Fields::all_text`](wardline_event::Fields::all_text), that none of them is there.
-    pub gate: Option<WindowIndex>,
+    pub gate: Option<Gate>,
 }
 
 /// Rules compiled for one kind of event.

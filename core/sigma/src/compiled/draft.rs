@@ -1,8 +1,9 @@
 //! A class before its indices are made: all that took thought to find out, and what is kept of it between runs.
 
 use crate::compiled::class::{Class, ClassField, Expr, Keywords, Slow};
+use crate::compiled::gate::Gate;
 use crate::compiled::index::Literals;
-use crate::compiled::window::{Inner, WindowIndex};
+use crate::compiled::window::Inner;
 
 /// Most fields of a class that is read from a cache: each takes some memory, however little is looked for in it.
 const MOST_FIELDS: usize = 1 << 14;
@@ -42,7 +43,7 @@ impl Draft<'_> {
         let keywords = if self.keywords.is_empty() {
             None
         } else {
-            Some(Keywords { index: self.keywords.build()?, gate: WindowIndex::build(&self.gate) })
+            Some(Keywords { index: self.keywords.build()?, gate: Gate::build(&self.gate) })
         };
         Some(Class {
             field_ids: fields.iter().zip(0..).map(|(field, id)| (field.name.clone(), id)).collect(),

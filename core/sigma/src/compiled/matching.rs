@@ -3,7 +3,7 @@
 use wardline_event::{Fields, Value};
 
 use crate::compiled::class::{Class, Expr, Keywords, Slow};
-use crate::compiled::index::{Folded, TextIndex};
+use crate::compiled::index::TextIndex;
 use crate::compiled::memo::{Memo, Recall};
 use crate::compiled::plan::{Plan, state};
 use crate::compiled::seen::Seen;
@@ -139,11 +139,9 @@ impl<'e, F: Fields + ?Sized> Run<'_, 'e, F> {
     fn may_hold(&mut self, keywords: &Keywords) -> bool {
         let (Some(gate), Some(text)) = (&keywords.gate, self.event.all_text()) else { return true };
         let Some(span) = self.texts.push(&Value::str(text)) else { return true };
-        let Folded { padded, len, ascii, .. } = self.texts.folded(span);
-        let mut found = false;
-        gate.scan(padded, len, ascii, &mut |_| found = true);
+        let passes = gate.lets_pass(self.texts.folded(span));
         self.texts.cut(span);
-        found
+        passes
     }
 
     /// The value of a field.

@@ -10,6 +10,7 @@ pub(crate) mod draft;
 #[cfg(test)]
 mod equivalence;
 pub(crate) mod family;
+pub(crate) mod gate;
 pub(crate) mod index;
 pub(crate) mod matching;
 pub(crate) mod memo;
