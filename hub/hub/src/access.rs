@@ -52,6 +52,7 @@ pub const ACCESS: &[Access] = &[
     ("GET", "/api/v1/devices", Look),
     ("GET", "/api/v1/devices/{id}", Look),
     ("PUT", "/api/v1/devices/{id}/mode", SetDevicePolicy),
+    ("PUT", "/api/v1/devices/{id}/kept", SetDevicePolicy),
     ("PUT", "/api/v1/devices/{id}/organisation", MoveDevice),
     ("POST", "/api/v1/devices/{id}/revoke", RevokeDevice),
     ("GET", "/api/v1/actions", Look),

@@ -61,6 +61,7 @@ const WHO: &[(&str, &str, &[Role])] = &[
     ("GET", "/api/v1/devices", EVERYBODY),
     ("GET", "/api/v1/devices/{id}", EVERYBODY),
     ("PUT", "/api/v1/devices/{id}/mode", GUARDIANS),
+    ("PUT", "/api/v1/devices/{id}/kept", GUARDIANS),
     ("PUT", "/api/v1/devices/{id}/organisation", RUNNERS),
     ("POST", "/api/v1/devices/{id}/revoke", LEADS),
     ("GET", "/api/v1/actions", EVERYBODY),
@@ -152,6 +153,7 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("POST", "/organisations/{id}/parent", "parent=OWN&reason=r"),
     ("POST", "/api/v1/findings/{id}/state", r#"{"state": "closed", "reason": "r"}"#),
     ("PUT", "/api/v1/devices/{id}/mode", r#"{"mode": "protect", "reason": "r"}"#),
+    ("PUT", "/api/v1/devices/{id}/kept", r#"{"keep_flows": [], "reason": "r"}"#),
     ("PUT", "/api/v1/devices/{id}/organisation", r#"{"organisation": "OWN", "reason": "r"}"#),
     ("POST", "/api/v1/devices/{id}/revoke", r#"{"reason": "r"}"#),
     ("PUT", "/api/v1/organisations/{id}", r#"{"name": "Ours", "kind": "trust"}"#),
@@ -205,7 +207,7 @@ async fn an_id_of_another_organisation_opens_nothing() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 25);
+    assert_eq!(tried, 26);
     assert_eq!(house.count("SELECT COUNT(*) FROM audit").await, entries);
 }
 
