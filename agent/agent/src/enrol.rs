@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use ring::digest;
 use tonic::Code;
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex};
 use wardline_policy::DevicePolicy;
 use wardline_wire::proto::hub_client::HubClient;
 use wardline_wire::proto::{DeviceFacts, EnrolRequest, RenewRequest, command::Kind};
@@ -179,4 +179,23 @@ pub fn store_policy(
     signed: &wardline_wire::proto::SignedCommand,
 ) -> Result<(), StateError> {
     state.write(POLICY_FILE, &prost::Message::encode_to_vec(signed))
+}
+
+/// The fingerprint of a policy that the agent returned from.
+const REJECTED: &str = "policy.rejected";
+
+/// Names a policy, as it is stored.
+pub fn policy_fingerprint(stored: &[u8]) -> String {
+    hex(&digest::digest(&digest::SHA256, stored).as_ref()[..8])
+}
+
+/// Remembers that the agent returned from this policy: the hub, which does not know, will offer it again.
+pub fn reject_policy(state: &StateDir, fingerprint: &str) -> Result<(), StateError> {
+    state.write(REJECTED, fingerprint.as_bytes())
+}
+
+/// True if the agent returned from this policy.
+pub fn is_rejected(state: &StateDir, signed: &wardline_wire::proto::SignedCommand) -> bool {
+    let fingerprint = policy_fingerprint(&prost::Message::encode_to_vec(signed));
+    state.read(REJECTED).ok().flatten().is_some_and(|rejected| rejected == fingerprint.as_bytes())
 }

@@ -25,6 +25,7 @@ pub mod service;
 pub mod spool;
 pub mod state;
 mod tls;
+pub mod trial;
 
 /// An error and its causes in one line, for people.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -15,7 +15,7 @@ use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
 use crate::desk::{CourierState, Desk};
-use crate::guard::{Encryptor, Guard, Parts, Ruleset, SharedProcesses};
+use crate::guard::{Encryptor, Guard, OwnFinding, Parts, Ruleset, SharedProcesses};
 use crate::keeper::{self, CourierHost, Means};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
@@ -240,6 +240,11 @@ impl Running {
     /// How the courier is, and whether the hub listens.
     pub fn courier(&self) -> (CourierState, bool) {
         (self.desk.courier().clone(), self.desk.connected.load(Ordering::Relaxed))
+    }
+
+    /// Records a finding about the agent itself.
+    pub fn tell_of_itself(&self, own: OwnFinding) {
+        lock(&self.guard).tell_of_itself(own);
     }
 
     /// How the agent is.

@@ -3,6 +3,7 @@
 mod courier;
 mod doctor;
 mod status;
+mod trial;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,9 @@ pub struct RunArgs {
     /// Set no ceilings of memory and processor time where no service manager does
     #[arg(long)]
     no_ceilings: bool,
+    /// Seconds that a new version, new rules or a new policy must last before they count as good
+    #[arg(long, hide = true, default_value_t = 600)]
+    proven_after: u64,
     /// Report readiness as JSON on standard output and stop when standard input closes
     #[arg(long, hide = true)]
     supervised: bool,
@@ -163,9 +167,11 @@ pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All rule files: Wardline's own and those in `more`.
-fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
-    let mut files: Vec<(String, String)> = Vec::new();
+/// Rule files that were added: their paths and texts.
+type Added = Vec<(String, String)>;
+
+fn read_rules(more: &[PathBuf]) -> anyhow::Result<Added> {
+    let mut files = Added::new();
     let found = crate::rules::files::Files::collect(more);
     if let Some(fault) = found.faults.first() {
         bail!("{fault}");
@@ -175,8 +181,13 @@ fn load_rules(more: &[PathBuf]) -> anyhow::Result<Ruleset> {
             .with_context(|| format!("reading rule {}", file.path.display()))?;
         files.push((file.path.display().to_string(), text));
     }
+    Ok(files)
+}
+
+/// All rules: Wardline's own and those added.
+fn load_rules(added: &Added) -> anyhow::Result<Ruleset> {
     let own = wardline_content::rules().iter().map(|r| (r.path, r.text));
-    let (rules, problems) = Ruleset::load(own.chain(files.iter().map(|(p, t)| (p.as_str(), t.as_str()))));
+    let (rules, problems) = Ruleset::load(own.chain(added.iter().map(|(p, t)| (p.as_str(), t.as_str()))));
     for problem in &problems {
         warn!("{problem}; this rule is not in force");
     }
@@ -194,7 +205,17 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
     let state = StateDir::open(&args.folder.path("agent")?)?;
     let folder = state.path().to_owned();
     let hub = args.hub.clone().map_or_else(|| state.identity().map(|identity| identity.hub), Ok)?;
-    let rules = load_rules(&args.rules)?;
+    let mut added = read_rules(&args.rules)?;
+    // Before anything that may fail with it: what is new is on trial.
+    let lock = state.lock()?;
+    let content = trial::fingerprint(added.iter().map(|(_, text)| text.as_str()));
+    let mut trying = trial::Trying::begin(&state, content, Duration::from_secs(args.proven_after));
+    if trying.returned.is_some() {
+        let good = trial::good_rules(&state);
+        added = if good.exists() { read_rules(&[good])? } else { Added::new() };
+    }
+    drop(lock);
+    let rules = load_rules(&added)?;
     let rule_count = rules.len();
     let protected = Protected { executables: DevicePolicy::default().never_kill, ..Protected::default() };
     let responder = LinuxResponder::new(protected).context("reading /proc")?.noting(state.path());
@@ -232,6 +253,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
             info!("sensor {title}: {state}{}{reason}", if reason.is_empty() { "" } else { " — " });
         }
     }
+    trying.tell(&running);
     let ransomware = Watch::start(running.court(), boot);
     if let Some(group) = &mut group {
         group.limit_cpu();
@@ -242,8 +264,16 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
     data::runtime()?.block_on(async {
         let beat = service.watchdog().unwrap_or(status::EVERY).min(status::EVERY);
         let mut asked = std::pin::pin!(data::stop_asked(args.supervised));
+        let mut wait = Duration::ZERO;
         loop {
+            tokio::select! {
+                // First, so that it hears of Ctrl-C from the beginning.
+                biased;
+                result = &mut asked => return result,
+                () = tokio::time::sleep(wait) => wait = beat,
+            }
             book.write(&running);
+            trying.look(&added);
             let stuck = running.stuck(STUCK);
             if stuck.is_empty() {
                 service.tell(&["WATCHDOG=1", &format!("STATUS={}", book.line(&running))]);
@@ -252,16 +282,13 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
                 error!("threads of the agent stand still: {}", stuck.join(", "));
                 service.tell(&[&format!("STATUS=threads stand still: {}", stuck.join(", "))]);
             }
-            tokio::select! {
-                result = &mut asked => return result,
-                () = tokio::time::sleep(beat) => {}
-            }
         }
     })?;
     service.tell(&["STOPPING=1"]);
     drop(ransomware);
     running.stop();
     book.close();
+    trying.end();
     Ok(())
 }
 

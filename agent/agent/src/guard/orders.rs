@@ -16,7 +16,7 @@ use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, RecordKind, SignedCommand};
 
 use super::{Guard, finding};
-use crate::enrol::{read_policy, store_policy};
+use crate::enrol::{is_rejected, read_policy, store_policy};
 use crate::state::{StateDir, StateError};
 
 /// The orders that were carried out, so that the same command arriving twice is executed once.
@@ -99,6 +99,9 @@ impl Guard {
     fn obey_policy(&mut self, signed: &SignedCommand, command: &Command) {
         let result =
             read_policy(&self.parts.identity, signed, self.now()).map_err(|e| e.to_string()).and_then(|p| {
+                if is_rejected(&self.parts.state, signed) {
+                    return Err("refused: under this policy the agent or this device failed again and again; set it anew to try it once more".to_owned());
+                }
                 store_policy(&self.parts.state, signed).map_err(|e| crate::chain(&e))?;
                 Ok(p)
             });

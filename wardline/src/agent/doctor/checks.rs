@@ -9,6 +9,7 @@ use wardline_agent::ceilings::{CPU_PERCENT, MEMORY, Mounts, look};
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::outbox::Budget;
 use wardline_agent::state::{StateDir, StateError};
+use wardline_agent::trial::Trial;
 use wardline_event::Timestamp;
 use wardline_respond::linux::nft;
 use wardline_respond::record::{self, Record};
@@ -49,6 +50,7 @@ pub fn all(folder: &Path) -> Vec<Check> {
             rights(status),
         ),
         check("policy", "it says whether rules may act", policy(status)),
+        check("last change", "what is new may be what makes an agent or a machine fail", trial(folder)),
     ];
     checks.extend(sensors(status));
     checks.extend([
@@ -162,6 +164,25 @@ fn policy(status: Option<&Status>) -> (State, String, String) {
             Degraded,
             format!("{mode}: rules record, and nothing is stopped; {rules}"),
             "set the device to protect at the hub, when you are ready",
+        ),
+    }
+}
+
+fn trial(folder: &Path) -> (State, String, String) {
+    let read = fs::read(folder.join("trial.json")).ok();
+    let Some(trial) = read.and_then(|bytes| serde_json::from_slice::<Trial>(&bytes).ok()) else {
+        return bad(Unknown, "nothing is known of how long anything has lasted", "");
+    };
+    match trial.rejected() {
+        None => good("nothing had to be given up"),
+        Some(rejected) => bad(
+            Degraded,
+            format!(
+                "the agent failed again and again with version {}, rules {}, policy {}, and runs with what was good before \
+                 where it is asked for that again",
+                rejected.version, rejected.content, rejected.policy
+            ),
+            "find out why in the agent's log; other rules, another policy or another version are tried anew",
         ),
     }
 }
