@@ -58,7 +58,7 @@ impl Cutter {
     /// For the whole machine. The error says in words what is missing.
     pub fn detect(freezer: &Result<Freezer, String>) -> Result<Self, String> {
         let freezer = freezer.clone()?;
-        let pins = programs::bpffs()?.join(FOLDER);
+        let pins = programs::bpffs().join(FOLDER);
         Ok(Self { root: freezer.mount().to_owned(), freezer, pins })
     }
 
@@ -127,6 +127,7 @@ impl Cutter {
         tree: Option<&FrozenTree<'_>>,
     ) -> Result<Vec<String>, ContainError> {
         let os = |doing: &'static str| move |source| ContainError::Os { doing, source };
+        programs::mount(&self.pins)?;
         fs::create_dir_all(group).map_err(os("making a cgroup"))?;
         let inode = fs::metadata(group).map_err(os("looking at a cgroup"))?.ino();
         if !SOCKETS.holds(&self.pins, ROOT, &self.root) || List::open(&self.pins).is_none() {

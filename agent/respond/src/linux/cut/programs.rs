@@ -24,18 +24,27 @@ const OWN: &str = "/run/wardline/bpf";
 /// `BPF_FS_MAGIC`
 const MAGIC: u64 = 0xcafe_4a11;
 
-/// The file system in which links outlive those who made them; mounted if need be.
-pub(super) fn bpffs() -> Result<PathBuf, String> {
-    let is_bpffs =
-        |path: &str| rustix::fs::statfs(path).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(MAGIC));
-    if let Some(there) = [USUAL, OWN].into_iter().find(|path| is_bpffs(path)) {
-        return Ok(there.into());
+fn is_bpffs(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(MAGIC))
+}
+
+/// The file system in which links outlive those who made them, or where it would be mounted.
+pub(super) fn bpffs() -> PathBuf {
+    if is_bpffs(Path::new(USUAL)) { USUAL.into() } else { OWN.into() }
+}
+
+/// Mounts a bpffs where [`bpffs`] said it would be, if there is none.
+pub(super) fn mount(pins: &Path) -> Result<(), ContainError> {
+    if !pins.starts_with(OWN) || is_bpffs(Path::new(OWN)) {
+        return Ok(());
     }
-    fs::create_dir_all(OWN).map_err(|e| format!("{OWN} cannot be made: {e}"))?;
+    let failed = |what: &str, e: io::Error| {
+        ContainError::Unsupported(format!("no bpffs is mounted at {USUAL}, and at {OWN} {what}: {e}"))
+    };
+    fs::create_dir_all(OWN).map_err(|e| failed("no folder can be made for one", e))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("bpf", OWN, "bpf", flags, Some(c"mode=0700"))
-        .map_err(|e| format!("no bpffs is mounted at {USUAL}, and none can be mounted at {OWN}: {e}"))?;
-    Ok(OWN.into())
+        .map_err(|e| failed("none can be mounted", e.into()))
 }
 
 fn refuse(doing: &'static str) -> impl Fn(libbpf_rs::Error) -> ContainError {
