@@ -77,6 +77,19 @@ fn main() {
     put("spool/empty", b"WLSPOOL1");
     put("sigma_classes/whole", &classes_seed());
 
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03org\0\0\x01\0\x01";
+    put("dns/question", question);
+    let mut answer = question.to_vec();
+    answer[2..8].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 4]);
+    let records: [(u8, &[u8]); 4] =
+        [(5, b"\x03cdn\xc0\x10"), (1, &[192, 0, 2, 7]), (16, b"\x04text"), (15, b"\0\x0a\x04mail\xc0\x10")];
+    for (kind, data) in records {
+        answer.extend([0xc0, 12, 0, kind, 0, 1, 0, 0, 1, 44, 0, data.len() as u8]);
+        answer.extend(data);
+    }
+    put("dns/answer", &answer);
+    put("dns/cut", &answer[..answer.len() - 3]);
+
     let signed = SignedCommand { command: vec![1, 2, 3], signature: vec![4; 64] };
     let words = [
         ToGuard::Hello { version: VERSION, unconfined: "no Landlock".into() },

@@ -5,6 +5,7 @@
 //! committed corpus on every test run (`tests/replay.rs`).
 
 mod commands;
+mod dns;
 mod link;
 mod logs;
 mod netlink;
@@ -27,6 +28,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("action_update", ocsf::action_update),
     ("command", commands::verify),
+    ("dns", dns::message),
     ("enrolment_token", wire::token),
     ("isolation_record", state::isolation_record),
     ("link", link::to_guard),

@@ -47,6 +47,7 @@ macro_rules! replay {
 replay!(
     action_update,
     command,
+    dns,
     enrolment_token,
     isolation_record,
     link,

@@ -99,8 +99,6 @@ fn can_fire(rule: &Rule, samples: &[Event]) -> bool {
                 "Initiated" if reached.kind.has_field(field) => {
                     Known::OneOf(vec![Value::str("true"), Value::str("false")])
                 }
-                // No name of the other side is known.
-                "DestinationHostname" => Known::Absent,
                 _ if reached.kind.has_field(field) => Known::Anything,
                 _ => Known::Absent,
             })

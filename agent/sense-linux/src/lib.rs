@@ -13,6 +13,7 @@ mod cgroups;
 mod connector;
 mod context;
 mod ebpf;
+mod hosts;
 mod open;
 mod procfs;
 mod record;

@@ -13,6 +13,9 @@ use wardline_sense_linux::{EbpfSensor, Watches};
 /// Calls by their numbers, so that no library stands between (perl is part of every Debian). Nothing comes of most of
 /// them: the module is none, the program is loaded and goes with the process, the namespace is the process's own.
 const SCRIPT: &str = r#"
+use Socket;
+socket(my $local, PF_UNIX, SOCK_STREAM, 0);
+connect($local, pack_sockaddr_un("$ARGV[0]/none.sock")) for 1 .. 3;
 my $file = "$ARGV[0]/none.ko";
 open(my $module, "<", $file) or die;
 syscall(313, fileno($module), my $parameters = "", 0);
@@ -67,7 +70,9 @@ fn what_changes_rights_is_told() {
     // What the kernel or its policy does not allow here is told as failed, or not of interest.
     let folder = folder.to_str().unwrap();
     let expected = [
-        format!("finit_module 3 {folder}/none.ko failed"),
+        // The first of three in ten minutes.
+        format!("connect 3 {folder}/none.sock failed"),
+        format!("finit_module 4 {folder}/none.ko failed"),
         "delete_module _ wardline_none failed".into(),
         "memfd_create _ hidden".into(),
         "personality 40000 ".into(),

@@ -188,7 +188,13 @@ fn a_storm_of_files_leaves_room_for_processes() {
     let (pid, events) =
         events_of(&mut sensor, Command::new("/bin/sh").args(["-c", script]).current_dir(&folder));
     let files = told(&events, pid, folder.to_str().unwrap()).len() as u64;
-    let books = sensor.accounts();
+    let until = std::time::Instant::now() + common::DEADLINE;
+    let mut books = sensor.accounts();
+    // Paths that lie too deep are told wherever they are: another test's may be on their way.
+    while books.produced[4] != books.delivered[4] + books.lost[4] && std::time::Instant::now() < until {
+        sensor.poll(std::time::Duration::from_millis(10), &mut |_| {}).unwrap();
+        books = sensor.accounts();
+    }
     assert!(files > 50, "{files}: {books:?}");
     assert!(
         books.produced[4] >= 5000 && books.produced[4] == books.delivered[4] + books.lost[4],
@@ -200,6 +206,6 @@ fn a_storm_of_files_leaves_room_for_processes() {
     });
     assert_eq!(execs.count(), 1, "{books:?}");
     let told = status(&sensor, SensorKind::LinuxFile);
-    assert_eq!((told.produced, told.lost), (books.produced[4], books.lost[4]));
+    assert!(told.produced >= books.produced[4] && told.lost >= books.lost[4], "{told:?} {books:?}");
     sensor.poll(std::time::Duration::ZERO, &mut |_| {}).unwrap();
 }

@@ -1,5 +1,6 @@
-//! What a sensor is, and readers of logs: EVTX, JSON lines, auditd, Sysmon for Linux.
+//! What a sensor is, and readers of logs (EVTX, JSON lines, auditd, Sysmon for Linux) and of DNS.
 
+pub mod dns;
 pub mod log;
 pub mod process_table;
 pub mod sensor;

@@ -31,6 +31,8 @@ pub enum Body {
     File(FileActivity),
     /// Network Activity (class 4001).
     Network(NetworkActivity),
+    /// DNS Activity (class 4003).
+    Dns(DnsActivity),
     /// Kernel Activity (class 1003): a system call that says more than what it does to files or connections.
     Call(CallActivity),
     /// Application Error (class 6008): a sensor lost events.
@@ -186,6 +188,27 @@ pub struct NetworkActivity {
     pub dst_host: String,
 }
 
+/// A process asked for a name, or was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsActivity {
+    /// True for an answer (OCSF Response), false for a question (OCSF Query).
+    pub response: bool,
+    /// Who asked.
+    pub actor: Process,
+    /// The name asked for, without the dot at its end.
+    pub name: String,
+    /// What kind of record: `A`, `AAAA`, `TXT`.
+    pub kind: Cow<'static, str>,
+    /// How it ended: 0 no error, 2 server failed, 3 no such name, 5 refused. 0 for a question.
+    pub status: u8,
+    /// Addresses, names and texts of the answer.
+    pub answers: Vec<String>,
+    /// Address of the server; empty if unknown.
+    pub server_ip: String,
+    /// Its port.
+    pub server_port: u16,
+}
+
 /// A process asked the kernel for something that changes what it or the machine may do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallActivity {
@@ -221,6 +244,7 @@ impl Event {
             Body::Process(p) => &p.process,
             Body::File(f) => &f.actor,
             Body::Network(n) => &n.actor,
+            Body::Dns(d) => &d.actor,
             Body::Call(c) => &c.actor,
             Body::Loss(l) => &l.agent,
         }
@@ -247,6 +271,7 @@ impl Event {
                 // Not Sigma's: its connections have two ends.
                 NetworkOp::Listen => "network_listen",
             },
+            Body::Dns(_) => "dns_query",
             // Sigma has no category for it.
             Body::Call(_) => "system_call",
             Body::Loss(_) => "",
@@ -262,6 +287,17 @@ const PARENT_FIELDS: &[&str] =
 const LAUNCH_FIELDS: &[&str] = &["LogonId", "Script"];
 const FILE_FIELDS: &[&str] = &["TargetFilename", "SourceFilename", "Details"];
 const CALL_FIELDS: &[&str] = &["SystemCall", "Arguments", "Result", "Details"];
+/// Sysmon's names, and those of Sigma's category `dns`.
+const DNS_FIELDS: &[&str] = &[
+    "QueryName",
+    "QueryStatus",
+    "QueryResults",
+    "query",
+    "answer",
+    "record_type",
+    "DestinationIp",
+    "DestinationPort",
+];
 const NETWORK_FIELDS: &[&str] = &[
     "Protocol",
     "Initiated",
@@ -320,6 +356,19 @@ impl Fields for Event {
                 "Details" => text(&c.detail),
                 _ => None,
             },
+            Body::Dns(d) => match name {
+                "QueryName" | "query" => text(&d.name),
+                // What was not answered has no status.
+                "QueryStatus" if d.response => Some(Value::Int(i64::from(d.status))),
+                "QueryResults" if !d.answers.is_empty() => Some(Value::from(d.answers.join(";"))),
+                "answer" if !d.answers.is_empty() => {
+                    Some(Value::List(d.answers.iter().map(|a| Value::str(a)).collect()))
+                }
+                "record_type" => text(&d.kind),
+                "DestinationIp" => text(&d.server_ip),
+                "DestinationPort" => Some(Value::Int(i64::from(d.server_port))),
+                _ => None,
+            },
             Body::Network(n) => match name {
                 "Protocol" => text(&n.protocol),
                 // Sysmon writes this flag as text, and so rules compare it.
@@ -338,6 +387,7 @@ impl Fields for Event {
         match &self.body {
             // A name came to be, as with a file that was created.
             Body::File(f) if f.op == FileOp::Rename => &["file_event"],
+            Body::Dns(_) => &["dns"],
             _ => &[],
         }
     }
@@ -354,6 +404,7 @@ impl Fields for Event {
             Body::Process(_) => PARENT_FIELDS,
             Body::File(_) => FILE_FIELDS,
             Body::Network(_) => NETWORK_FIELDS,
+            Body::Dns(_) => DNS_FIELDS,
             Body::Call(_) => CALL_FIELDS,
             Body::Loss(_) => &[],
         };

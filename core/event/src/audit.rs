@@ -45,7 +45,8 @@ impl<'e> AuditView<'e> {
         let audited = match &event.body {
             Body::Process(p) => p.op == ProcessOp::Exec,
             Body::File(_) | Body::Network(_) | Body::Call(_) => true,
-            Body::Loss(_) => false,
+            // It sees that somebody sends, not what.
+            Body::Dns(_) | Body::Loss(_) => false,
         };
         (audited && event.product == "linux").then_some(Self(event))
     }
@@ -58,7 +59,7 @@ impl<'e> AuditView<'e> {
             Body::Network(_) => &["SYSCALL", "SOCKADDR", "PROCTITLE"],
             Body::Call(c) if !c.detail.is_empty() => &["SYSCALL", "PATH", "PROCTITLE"],
             Body::Call(_) => &["SYSCALL", "PROCTITLE"],
-            Body::Loss(_) => &[],
+            Body::Dns(_) | Body::Loss(_) => &[],
         }
     }
 
@@ -86,7 +87,7 @@ impl<'e> AuditView<'e> {
                 },
             },
             Body::Call(c) => &c.call,
-            Body::Loss(_) => "",
+            Body::Dns(_) | Body::Loss(_) => "",
         }
     }
 
@@ -99,7 +100,7 @@ impl<'e> AuditView<'e> {
             }
             Body::File(f) => file_names(f),
             Body::Call(c) if !c.detail.is_empty() => vec![(c.detail.as_str(), "NORMAL")],
-            Body::Call(_) | Body::Network(_) | Body::Loss(_) => Vec::new(),
+            Body::Call(_) | Body::Network(_) | Body::Dns(_) | Body::Loss(_) => Vec::new(),
         }
     }
 

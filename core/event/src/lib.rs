@@ -25,8 +25,8 @@ pub mod time;
 
 pub use action::{ActionState, ActionUpdate};
 pub use activity::{
-    Body, CallActivity, Event, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process,
-    ProcessActivity, ProcessOp, SensorLoss, User,
+    Body, CallActivity, DnsActivity, Event, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp,
+    Process, ProcessActivity, ProcessOp, SensorLoss, User,
 };
 pub use audit::AuditView;
 pub use cell::Cell;

@@ -12,6 +12,8 @@ pub enum SensorKind {
     LinuxNetwork,
     /// Files, from eBPF programs on the end of system calls.
     LinuxFile,
+    /// Questions and answers of DNS, from an eBPF program on the end of system calls.
+    LinuxDns,
     /// System calls that change what a process or the machine may do, from eBPF programs on their end.
     LinuxCall,
     /// The kernel's process connector (netlink), the fall-back.
@@ -31,6 +33,7 @@ impl SensorKind {
             Self::LinuxEbpf => "Linux eBPF",
             Self::LinuxNetwork => "Linux eBPF, network",
             Self::LinuxFile => "Linux eBPF, files",
+            Self::LinuxDns => "Linux eBPF, DNS",
             Self::LinuxCall => "Linux eBPF, system calls",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",

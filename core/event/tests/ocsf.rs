@@ -6,9 +6,10 @@ use wardline_event::ocsf::{
     OcsfError, event_from_json, event_to_json, finding_from_json, finding_to_json, set_device,
 };
 use wardline_event::{
-    ActionTaken, Body, BootId, CallActivity, DeviceId, Disposition, Event, EventId, Fields, FileActivity,
-    FileOp, Finding, Launch, MatchedField, NetworkActivity, NetworkOp, Process, ProcessActivity, ProcessKey,
-    ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Technique, Timestamp, User,
+    ActionTaken, Body, BootId, CallActivity, DeviceId, Disposition, DnsActivity, Event, EventId, Fields,
+    FileActivity, FileOp, Finding, Launch, MatchedField, NetworkActivity, NetworkOp, Process,
+    ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Technique, Timestamp,
+    User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -95,6 +96,17 @@ fn event() -> impl Strategy<Value = Event> {
                     dst_ip: "fd00::1".into(),
                     dst_port,
                     dst_host: "files.example".into(),
+                })),
+            (any::<(bool, u8, u16)>(), "\\PC{0,20}", prop::collection::vec("\\PC{0,20}", 0..3), process())
+                .prop_map(|((response, status, server_port), name, answers, actor)| Body::Dns(DnsActivity {
+                    response,
+                    actor,
+                    name,
+                    kind: "TXT".into(),
+                    status,
+                    answers,
+                    server_ip: "192.0.2.53".into(),
+                    server_port
                 })),
             (any::<(u64, u64)>(), process()).prop_map(|((lost, total), agent)| {
                 Body::Loss(SensorLoss { sensor: SensorKind::LinuxEbpf, lost, total, agent })

@@ -162,7 +162,13 @@ impl Guard {
             };
             rules.matches(&view, &mut self.scratch, &mut add);
         }
-        if hits.is_empty() && matches!(event.body, Body::File(_)) {
+        let is_plenty = match &event.body {
+            Body::File(_) => true,
+            // The answer repeats it.
+            Body::Dns(d) => !d.response,
+            _ => false,
+        };
+        if hits.is_empty() && is_plenty {
             // Files are the most frequent, and one that nothing is known about tells nobody much.
             self.kept_local += 1;
             return;

@@ -10,7 +10,8 @@
 #include "common.h"
 
 /* Places in `handlers`. */
-enum { HANDLER_NONE, HANDLER_NETWORK, HANDLER_OPEN, HANDLER_PATH, HANDLER_CALL, HANDLERS };
+enum { HANDLER_NONE, HANDLER_NETWORK, HANDLER_OPEN, HANDLER_PATH, HANDLER_CALL, HANDLER_TALK, HANDLER_UNIX,
+       HANDLERS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -33,7 +34,8 @@ struct shape {
 
 /* System calls by the numbers of x86-64, <asm/unistd_64.h>; these never change. */
 enum {
-	CALL_OPEN = 2, CALL_SOCKET = 41, CALL_CONNECT = 42, CALL_ACCEPT = 43, CALL_SENDTO = 44, CALL_SENDMSG = 46,
+	CALL_OPEN = 2, CALL_SOCKET = 41, CALL_CONNECT = 42, CALL_ACCEPT = 43, CALL_SENDTO = 44,
+	CALL_RECVFROM = 45, CALL_SENDMSG = 46, CALL_RECVMSG = 47,
 	CALL_LISTEN = 50, CALL_TRUNCATE = 76, CALL_RENAME = 82, CALL_RMDIR = 84, CALL_CREAT = 85, CALL_LINK = 86,
 	CALL_UNLINK = 87, CALL_SYMLINK = 88, CALL_CHMOD = 90, CALL_FCHMOD = 91, CALL_CHOWN = 92, CALL_FCHOWN = 93,
 	CALL_LCHOWN = 94, CALL_PTRACE = 101, CALL_SYSLOG = 103, CALL_SETUID = 105, CALL_SETGID = 106,
@@ -52,6 +54,8 @@ enum {
 };
 
 #define NETWORK { HANDLER_NETWORK, 0, -1, -1, -1, -1, -1, -1 }
+/* Looked at for messages of DNS, then as NETWORK. */
+#define TALK { HANDLER_TALK, 0, -1, -1, -1, -1, -1, -1 }
 #define OTHER { HANDLER_CALL, 0, -1, -1, -1, -1, -1, -1 }
 #define AT_CWD(op, path, value) { HANDLER_PATH, op, -1, path, -1, -1, -1, value }
 #define AT_DIR(op, dir, path, value) { HANDLER_PATH, op, dir, path, -1, -1, -1, value }
@@ -63,9 +67,11 @@ static const struct shape SHAPES[CALLS] = {
 	[CALL_ACCEPT] = NETWORK,
 	[CALL_ACCEPT4] = NETWORK,
 	[CALL_LISTEN] = NETWORK,
-	[CALL_SENDTO] = NETWORK,
-	[CALL_SENDMSG] = NETWORK,
-	[CALL_SENDMMSG] = NETWORK,
+	[CALL_SENDTO] = TALK,
+	[CALL_SENDMSG] = TALK,
+	[CALL_SENDMMSG] = TALK,
+	[CALL_RECVFROM] = TALK,
+	[CALL_RECVMSG] = TALK,
 
 	/* For these, `value` is the argument with the flags; the flags of openat2 lie in memory. */
 	[CALL_OPEN] = { HANDLER_OPEN, 0, -1, -1, -1, -1, -1, 1 },
@@ -160,7 +166,8 @@ static const __u16 COMPAT[CALLS] = {
 	[304] = CALL_SYMLINKAT, [306] = CALL_FCHMODAT, [310] = CALL_UNSHARE, [320] = CALL_UTIMENSAT,
 	[342] = CALL_OPEN_BY_HANDLE_AT, [346] = CALL_SETNS, [348] = CALL_PROCESS_VM_WRITEV, [350] = CALL_FINIT_MODULE,
 	[353] = CALL_RENAMEAT2, [356] = CALL_MEMFD_CREATE, [357] = CALL_BPF, [359] = CALL_SOCKET, [362] = CALL_CONNECT,
-	[363] = CALL_LISTEN, [364] = CALL_ACCEPT4, [369] = CALL_SENDTO, [404] = CALL_CLOCK_SETTIME,
+	[363] = CALL_LISTEN, [364] = CALL_ACCEPT4, [369] = CALL_SENDTO,
+	[370] = CALL_SENDMSG, [371] = CALL_RECVFROM, [372] = CALL_RECVMSG, [345] = CALL_SENDMMSG, [404] = CALL_CLOCK_SETTIME,
 	[412] = CALL_UTIMENSAT, [425] = CALL_IO_URING_SETUP, [429] = CALL_MOVE_MOUNT, [437] = CALL_OPENAT2,
 	[452] = CALL_FCHMODAT2,
 };
@@ -219,6 +226,8 @@ int BPF_PROG(on_call, struct pt_regs *regs, long ret)
 	walk->args[5] = (compat ? regs->bp : regs->r9) & mask;
 	bpf_tail_call(ctx, &handlers, handler);
 	/* No such program here. */
+	if (handler == HANDLER_TALK)
+		bpf_tail_call(ctx, &handlers, HANDLER_NETWORK);
 	return 0;
 }
 

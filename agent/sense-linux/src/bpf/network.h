@@ -6,6 +6,7 @@
 
 #include "calls.h"
 
+#define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
@@ -179,15 +180,20 @@ int BPF_PROG(on_network, struct pt_regs *regs, long ret)
 		record.op = NETWORK_LISTEN;
 	} else {
 		/* Most are on connected sockets, and name nobody. */
-		if (ret < 0 || (call == CALL_SENDTO && !walk->args[4]))
+		if (ret < 0 || call == CALL_RECVFROM || call == CALL_RECVMSG || (call == CALL_SENDTO && !walk->args[4]))
 			return 0;
 		record.op = NETWORK_SEND;
 	}
 
 	struct sock *sk = socket_of(file_of(task, fd), &type);
 
-	if (!sk || !ends_of(&record, sk))
+	if (!sk)
 		return 0;
+	if (!ends_of(&record, sk)) {
+		if (record.family == AF_UNIX && record.op == NETWORK_CONNECT)
+			bpf_tail_call(ctx, &handlers, HANDLER_UNIX);
+		return 0;
+	}
 	if (record.op == NETWORK_SEND) {
 		if (type == SOCK_STREAM)
 			return 0;

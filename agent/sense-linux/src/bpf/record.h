@@ -13,7 +13,8 @@ enum {
 	KIND_NETWORK = 3,
 	KIND_FILE = 4,
 	KIND_CALL = 5,
-	KINDS = 6,
+	KIND_DNS = 6,
+	KINDS = 7,
 };
 
 /* Bits of exec_record.flags. */
@@ -147,6 +148,21 @@ struct call_record {
 	__u8 data[];
 };
 
+/* A message of DNS at most; what is longer is cut. */
+#define DNS_BYTES 4096
+
+struct dns_record {
+	struct header header;
+	__u16 received; /* 1 if it came in */
+	__u16 family;
+	__u16 remote_port;
+	__u16 unused;
+	__u32 len;	/* of what is carried */
+	__u32 total;	/* of the message */
+	__u8 remote[16];
+	__u8 data[];
+};
+
 /* How far below the root a watch can be, and how long a name in it. */
 #define WATCH_DEPTH 4
 #define WATCH_KEYED 3
@@ -191,4 +207,5 @@ _Static_assert(sizeof(struct exit_record) == 56, "src/record.rs reads 56");
 _Static_assert(__builtin_offsetof(struct exec_record, data) == 112, "src/record.rs reads 112");
 _Static_assert(sizeof(struct network_record) == 96, "src/record.rs reads 96");
 _Static_assert(__builtin_offsetof(struct file_record, data) == 80, "src/record.rs reads 80");
+_Static_assert(__builtin_offsetof(struct dns_record, data) == 80, "src/record.rs reads 80");
 _Static_assert(__builtin_offsetof(struct call_record, data) == 112, "src/record.rs reads 112");

@@ -10,6 +10,7 @@
 #include "network.h"
 #include "files.h"
 #include "system.h"
+#include "talk.h"
 #endif
 
 /* The kernel lets only programs that name a GPL-compatible licence call its tracing helpers. */

@@ -2,10 +2,10 @@
 
 use crate::record::Kind;
 
-/// How many kinds of records there are: fork, exec, exit, network, file, system call.
+/// How many kinds of records there are: fork, exec, exit, network, file, system call, DNS.
 pub const KINDS: usize = Kind::ALL.len();
 
-/// The sensor's books, by kind: fork, exec, exit, network, file, system call.
+/// The sensor's books, by kind: fork, exec, exit, network, file, system call, DNS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     /// Events that the kernel half tried to write.

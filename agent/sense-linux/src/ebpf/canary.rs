@@ -19,6 +19,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const PROGRAM: &str = "/bin/true";
 pub(super) const MARK: &str = "wardline-canary-";
 
+/// The address of `wardline-canary.invalid`, asked for.
+const QUESTION: &[u8] = b"\x57\x43\x01\0\0\x01\0\0\0\0\0\0\x0fwardline-canary\x07invalid\0\0\x01\0\x01";
+
 /// What is waited for, of one family.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Waiting {
@@ -133,6 +136,12 @@ fn sing(family: Family) -> std::io::Result<()> {
         Family::Network => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.connect((Ipv4Addr::LOCALHOST, 9)),
         Family::File => OpenOptions::new().write(true).open("/proc/self/comm").map(drop),
         Family::Call => memfd_create(MARK, MemfdFlags::CLOEXEC).map(drop).map_err(Into::into),
+        // To a loopback address that nobody has reason to serve. A resolver that listens on all of them knows by itself
+        // that there is nothing below `invalid` (RFC 6761).
+        Family::Dns => {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.send_to(QUESTION, (Ipv4Addr::new(127, 83, 83, 83), 53)).map(drop)
+        }
         Family::Uring => Ok(()),
     }
 }

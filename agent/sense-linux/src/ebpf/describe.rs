@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use wardline_event::{
-    Body, CallActivity, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process, ProcessActivity,
-    ProcessOp,
+    Body, CallActivity, DnsActivity, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process,
+    ProcessActivity, ProcessOp,
 };
 use wardline_sense::Sensed;
+use wardline_sense::dns::{Answer, Data, kind_name};
 
 use super::{EbpfSensor, TRUNCATED};
 use crate::procfs::{self, Stat};
 use crate::record::{
-    Call, Exec, File, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line,
+    Call, Dns, Exec, File, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line,
 };
 
 impl EbpfSensor {
@@ -25,6 +26,7 @@ impl EbpfSensor {
             What::Network(_) => Kind::Network,
             What::File(_) => Kind::File,
             What::Call(_) => Kind::Call,
+            What::Dns(_) => Kind::Dns,
         };
         self.accounts.delivered[kind as usize] += 1;
         match what {
@@ -39,11 +41,22 @@ impl EbpfSensor {
             }
             What::Network(network) => {
                 let actor = self.actor(process);
-                self.context.event(Body::Network(activity(actor, &network)), time_ns)
+                let mut activity = activity(actor, &network);
+                if activity.initiated {
+                    let host = self.hosts.name(network.remote.ip(), activity.actor.key, time_ns);
+                    host.unwrap_or_default().clone_into(&mut activity.dst_host);
+                }
+                self.context.event(Body::Network(activity), time_ns)
             }
             What::File(file) => {
                 let actor = self.actor(process);
                 self.context.event(Body::File(file_activity(actor, &file)), time_ns)
+            }
+            What::Dns(dns) => {
+                let actor = self.actor(process);
+                let is_system = process.euid < FIRST_PERSON;
+                self.hosts.learn(&dns.message, actor.key, is_system, time_ns);
+                self.context.event(Body::Dns(dns_activity(actor, *dns)), time_ns)
             }
             What::Call(call) => {
                 let actor = self.actor(process);
@@ -135,6 +148,28 @@ fn launch_of(exec: &Exec) -> Launch {
         real_uid: exec.uid.to_string(),
         login_uid: exec.login_uid.map(|uid| uid.to_string()),
         capabilities: exec.capabilities,
+    }
+}
+
+/// Users below this number are the system's own, as Debian and others have it (`UID_MIN` of login.defs).
+const FIRST_PERSON: u32 = 1000;
+
+fn dns_activity(actor: Process, dns: Dns) -> DnsActivity {
+    let Dns { server, message } = dns;
+    let answer = |answer: Answer| match answer.data {
+        Data::Address(ip) => Some(ip.to_string()),
+        Data::Name(text) | Data::Text(text) => Some(text),
+        Data::Other => None,
+    };
+    DnsActivity {
+        response: message.response,
+        actor,
+        name: message.name,
+        kind: kind_name(message.kind).into(),
+        status: if message.response { message.status } else { 0 },
+        answers: message.answers.into_iter().filter_map(answer).collect(),
+        server_ip: if server.ip().is_unspecified() { String::new() } else { server.ip().to_string() },
+        server_port: server.port(),
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Family {
     Network,
     File,
     Call,
+    /// Questions and answers of DNS.
+    Dns,
     /// Operations that go through io_uring and not through a system call of their own.
     Uring,
 }
@@ -29,13 +31,13 @@ pub(super) enum Family {
 const ON_CALL: &str = "on_call";
 
 impl Family {
-    pub const ALL: [Self; 5] = [Self::Process, Self::Network, Self::File, Self::Call, Self::Uring];
+    pub const ALL: [Self; 6] = [Self::Process, Self::Network, Self::File, Self::Call, Self::Dns, Self::Uring];
 
     /// Programs that are attached.
     fn attached(self) -> &'static [&'static str] {
         match self {
             Self::Process => &["on_exec", "on_fork", "on_exit"],
-            Self::Network | Self::File | Self::Call => &[ON_CALL],
+            Self::Network | Self::File | Self::Call | Self::Dns => &[ON_CALL],
             Self::Uring => &["on_uring"],
         }
     }
@@ -44,9 +46,10 @@ impl Family {
     fn handlers(self) -> &'static [(&'static str, u32)] {
         match self {
             Self::Process | Self::Uring => &[],
-            Self::Network => &[("on_network", 1)],
+            Self::Network => &[("on_network", 1), ("on_unix", 6)],
             Self::File => &[("on_open", 2), ("on_path", 3)],
             Self::Call => &[("on_system", 4)],
+            Self::Dns => &[("on_talk", 5)],
         }
     }
 

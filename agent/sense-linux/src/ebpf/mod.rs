@@ -18,6 +18,7 @@ use wardline_sense::{Sensed, Sensor, SensorError};
 use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, off};
 use crate::record::{self, Kind, Record, decode};
 
+use crate::hosts::Hosts;
 use crate::open::Options;
 pub use accounts::{Accounts, KINDS};
 use canary::Canary;
@@ -63,6 +64,7 @@ pub struct EbpfSensor {
     counters: MapHandle,
     pending: Arc<Mutex<Pending>>,
     context: Context,
+    hosts: Hosts,
     accounts: Accounts,
     /// When it is certain that the next event wakes by itself.
     settle_until: Option<Instant>,
@@ -89,6 +91,7 @@ impl EbpfSensor {
             counters,
             pending,
             context,
+            hosts: Hosts::default(),
             accounts: Accounts::default(),
             settle_until: Some(Instant::now() + SETTLE),
             failed: None,
@@ -193,6 +196,7 @@ impl Sensor for EbpfSensor {
                 Family::Network => (SensorKind::LinuxNetwork, &[Kind::Network]),
                 Family::File => (SensorKind::LinuxFile, &[Kind::File]),
                 Family::Call => (SensorKind::LinuxCall, &[Kind::Call]),
+                Family::Dns => (SensorKind::LinuxDns, &[Kind::Dns]),
                 Family::Uring => return None,
             };
             let off_because = self.failed.clone().or_else(|| refused(family));
@@ -235,6 +239,7 @@ impl EbpfSensor {
             Body::Network(n) if n.actor.key.pid == own => Family::Network,
             Body::File(f) if f.actor.key.pid == own => Family::File,
             Body::Call(c) if c.actor.key.pid == own => Family::Call,
+            Body::Dns(d) if d.actor.key.pid == own => Family::Dns,
             Body::Process(p)
                 if p.op != ProcessOp::Fork
                     && p.parent.as_ref().is_some_and(|parent| parent.key.pid == own)
@@ -249,6 +254,7 @@ impl EbpfSensor {
             Body::Network(_) => Kind::Network,
             Body::File(_) => Kind::File,
             Body::Call(_) => Kind::Call,
+            Body::Dns(_) => Kind::Dns,
             Body::Process(p) if p.op == ProcessOp::Exit => Kind::Exit,
             Body::Process(_) | Body::Loss(_) => Kind::Exec,
         };
@@ -292,10 +298,10 @@ mod tests {
         pending.take(&[0; 3]);
         pending.take(&[0xff; 200]);
         pending.take(&[3, 0, 0, 0]);
-        assert_eq!((pending.records.len(), pending.undecoded), (0, [0, 2, 0, 1, 0, 0]));
+        assert_eq!((pending.records.len(), pending.undecoded), (0, [0, 2, 0, 1, 0, 0, 0]));
         let accounts = Accounts {
-            produced: [4, 3, 2, 9, 0, 0],
-            lost: [1, 0, 0, 2, 0, 0],
+            produced: [4, 3, 2, 9, 0, 0, 0],
+            lost: [1, 0, 0, 2, 0, 0, 0],
             undecoded: pending.undecoded,
             missed: 1,
             ..Accounts::default()

@@ -20,8 +20,10 @@ pub(crate) struct Call {
 }
 
 /// The calls that the kernel half tells, by the numbers of x86-64.
-const NAMES: [(u16, &str); 32] = [
+const NAMES: [(u16, &str); 33] = [
     (41, "socket"),
+    // To a socket in the file system.
+    (42, "connect"),
     (101, "ptrace"),
     (103, "syslog"),
     (105, "setuid"),

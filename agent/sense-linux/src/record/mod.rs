@@ -1,6 +1,7 @@
 //! What the kernel half writes into the ring buffer, decoded. The layout is that of `bpf/record.h`.
 
 mod call;
+mod dns;
 mod file;
 mod network;
 mod path;
@@ -10,10 +11,13 @@ pub(crate) mod written;
 
 pub(crate) use call::Call;
 pub use call::system_calls;
+pub(crate) use dns::Dns;
 pub(crate) use file::{File, OPS};
 pub(crate) use network::{Network, NetworkWhat};
 pub(crate) use path::WalkedPath;
 pub(crate) use process::{Exec, command_line};
+
+use wardline_sense::dns::DnsError;
 
 /// Bytes of `struct header`.
 const HEADER: usize = 48;
@@ -27,10 +31,12 @@ pub(crate) enum Kind {
     Network,
     File,
     Call,
+    Dns,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::Fork, Self::Exec, Self::Exit, Self::Network, Self::File, Self::Call];
+    pub const ALL: [Self; 7] =
+        [Self::Fork, Self::Exec, Self::Exit, Self::Network, Self::File, Self::Call, Self::Dns];
 }
 
 /// A process as the kernel names it.
@@ -63,6 +69,7 @@ pub(crate) enum What {
     Network(Network),
     File(Box<File>),
     Call(Box<Call>),
+    Dns(Box<Dns>),
 }
 
 /// A record that the kernel half cannot have written.
@@ -74,6 +81,8 @@ pub(crate) enum RecordError {
     Size { said: u32, has: usize },
     #[error("unknown kind of record {0}")]
     Kind(u32),
+    #[error("a message of DNS could not be read")]
+    Dns(#[from] DnsError),
     #[error("a record has the value {value} where none such can be: {what}")]
     Value { what: &'static str, value: u64 },
 }
@@ -134,6 +143,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         Kind::Network => What::Network(network::decode(at)?),
         Kind::File => What::File(Box::new(file::decode(at)?)),
         Kind::Call => What::Call(Box::new(call::decode(at)?)),
+        Kind::Dns => What::Dns(Box::new(dns::decode(at)?)),
     };
     Ok(Record { time_ns: at.u64(8)?, process: at.process(16)?, parent: at.process(32)?, what })
 }
@@ -146,7 +156,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u32..7) {
+        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u32..8) {
             prop_assert!(decode(&bytes).is_err() || bytes.len() >= HEADER);
             // With a header that is believed.
             if bytes.len() >= 8 {

@@ -12,8 +12,8 @@ use super::parts::{
     Base, File, ProcessObject, int_at, object, process, read_base, read_process, str_at, uint_at,
 };
 use crate::activity::{
-    Body, CallActivity, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process, ProcessActivity,
-    ProcessOp, SensorLoss,
+    Body, CallActivity, DnsActivity, Event, FileActivity, FileOp, NetworkActivity, NetworkOp, Process,
+    ProcessActivity, ProcessOp, SensorLoss,
 };
 use crate::sensor::SensorKind;
 
@@ -21,6 +21,7 @@ const PROCESS: u64 = 1007;
 const FILE: u64 = 1001;
 const KERNEL: u64 = 1003;
 const NETWORK: u64 = 4001;
+const DNS: u64 = 4003;
 const APPLICATION_ERROR: u64 = 6008;
 
 /// OCSF `activity_id` and, for Launch, `launch_type_id` (2 Fork, 3 Exec).
@@ -69,6 +70,8 @@ impl Serialize for EventObject<'_> {
             Body::Process(p) => (PROCESS, process_ids(p.op).0),
             Body::File(f) => (FILE, file_id(f.op)),
             Body::Network(n) => (NETWORK, network_id(n.op)),
+            // 1: Query, 2: Response.
+            Body::Dns(d) => (DNS, if d.response { 2 } else { 1 }),
             // 4: Invoke.
             Body::Call(_) => (KERNEL, 4),
             // 1: General Error.
@@ -92,6 +95,14 @@ impl Serialize for EventObject<'_> {
                 let direction_id = if n.initiated { 2 } else { 1 };
                 let info = object! {protocol_name: &n.protocol, direction_id: direction_id};
                 out.serialize_entry("connection_info", &info)?;
+            }
+            Body::Dns(d) => {
+                put_actor(&mut out, Some(&d.actor))?;
+                out.serialize_entry("query", &object! {hostname: &d.name, r#type: &d.kind})?;
+                let answers: Vec<_> = d.answers.iter().map(|a| object! {rdata: a}).collect();
+                out.serialize_entry("answers", &answers)?;
+                out.serialize_entry("rcode_id", &d.status)?;
+                out.serialize_entry("dst_endpoint", &object! {ip: &d.server_ip, port: d.server_port})?;
             }
             Body::Call(c) => {
                 put_actor(&mut out, Some(&c.actor))?;
@@ -242,6 +253,7 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
                 dst_host: text("/dst_endpoint/hostname"),
             })
         }
+        DNS => Body::Dns(read_dns(json, activity == 2)?),
         APPLICATION_ERROR => {
             let sensor = json.pointer("/unmapped/sensor").ok_or(OcsfError::Attribute("unmapped.sensor"))?;
             Body::Loss(SensorLoss {
@@ -255,4 +267,22 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
         other => return Err(OcsfError::Class(other)),
     };
     Ok(Event { id, time, product, simulated, body })
+}
+
+fn read_dns(json: &Value, response: bool) -> Result<DnsActivity, OcsfError> {
+    let text = |pointer, name| str_at(json, pointer, name).map(str::to_owned);
+    let answers = json.get("answers").and_then(Value::as_array).ok_or(OcsfError::Attribute("answers"))?;
+    let answer = |answer: &Value| str_at(answer, "/rdata", "answers[].rdata").map(str::to_owned);
+    Ok(DnsActivity {
+        response,
+        actor: read_actor(json)?,
+        name: text("/query/hostname", "query.hostname")?,
+        kind: text("/query/type", "query.type")?.into(),
+        status: u8::try_from(uint_at(json, "/rcode_id", "rcode_id")?)
+            .map_err(|_| OcsfError::Attribute("rcode_id"))?,
+        answers: answers.iter().map(answer).collect::<Result<_, _>>()?,
+        server_ip: text("/dst_endpoint/ip", "dst_endpoint.ip")?,
+        server_port: u16::try_from(int_at(json, "/dst_endpoint/port", "dst_endpoint.port")?)
+            .map_err(|_| OcsfError::Attribute("dst_endpoint.port"))?,
+    })
 }

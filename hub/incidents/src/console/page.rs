@@ -260,6 +260,8 @@ fn happened(finding: &Finding) -> String {
                 format!("{name} connected to {} port {} as {by}", name_or(&n.dst_host, &n.dst_ip), n.dst_port)
             }
         },
+        Body::Dns(d) if d.response => format!("{name} learned where {} is as {by}", d.name),
+        Body::Dns(d) => format!("{name} asked for {} as {by}", d.name),
         Body::Call(c) => format!("{name} called {} as {by}", c.call),
         Body::Loss(l) if l.lost == 0 => format!("the sensor {} sees no more", l.sensor.title()),
         Body::Loss(l) => format!("the sensor {} lost {} events", l.sensor.title(), l.lost),

@@ -107,6 +107,10 @@ fn sentence(event: &Event) -> Option<(String, String)> {
             };
             Some((format!("{} {verb}", who(&n.actor)), network_peer(n)))
         }
+        Body::Dns(d) if d.response => {
+            Some((format!("{} was answered about {}", who(&d.actor), d.name), d.answers.join(", ")))
+        }
+        Body::Dns(d) => Some((format!("{} asked for {}", who(&d.actor), d.name), d.kind.to_string())),
         Body::Call(c) => Some((format!("{} called {}", who(&c.actor), c.call), c.detail.clone())),
         Body::Loss(l) if l.lost == 0 => Some((format!("{} sees no more", l.sensor.title()), String::new())),
         Body::Loss(l) => Some((

@@ -41,6 +41,7 @@ impl NewEvent {
             Body::File(_) => (1001, None),
             Body::Call(_) => (1003, None),
             Body::Network(_) => (4001, None),
+            Body::Dns(_) => (4003, None),
             Body::Loss(_) => (6008, None),
         };
         Self {
