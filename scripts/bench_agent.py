@@ -296,7 +296,8 @@ def compare(others, starts, alone):
             others["auditd"][0].append(seen["cpu_us"] - alone["cpu_us"])
             others["auditd"][1].append(seen["per_second"])
         finally:
-            subprocess.run(["auditctl", "-D", "-e", "0"], check=False, stdout=subprocess.DEVNULL)
+            for order in (["-D"], ["-e", "0"]):
+                subprocess.run(["auditctl", *order], check=False, stdout=subprocess.DEVNULL)
             with open("/run/auditd.pid", encoding="utf-8") as f:
                 os.kill(int(f.read()), 15)
 
