@@ -285,31 +285,32 @@ pub fn hurry() {
 
 fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool, pulse: &Pulse) {
     hurry();
-    let mut asked: Option<Instant> = None;
+    let (mut asked, mut uncounted): (Option<Instant>, u64) = (None, 0);
     while !stopping.load(Ordering::Relaxed) {
         pulse.beat();
-        let result = sensor.poll(POLL, &mut |sensed| lock(guard).on_event(sensed));
+        let result = sensor.poll(POLL, &mut |sensed| {
+            uncounted += 1;
+            lock(guard).on_sensed(sensed);
+        });
         if let Err(error) = &result {
             error!("a sensor stopped: {}", crate::chain(error));
         }
         // In a storm a sensor is polled a thousand times a second; what it says of itself can wait.
         if result.is_err() || asked.is_none_or(|asked| asked.elapsed() >= POLL) {
             asked = Some(Instant::now());
-            for mut status in sensor.statuses() {
-                if let Err(error) = &result {
-                    status.state = SensorState::Off { reason: crate::chain(error) };
-                }
-                lock(guard).note_sensor(status);
+            let mut statuses = sensor.statuses();
+            if let Err(error) = &result {
+                let off = SensorState::Off { reason: crate::chain(error) };
+                statuses.iter_mut().for_each(|status| status.state = off.clone());
             }
+            lock(guard).note_sensors(statuses, std::mem::take(&mut uncounted));
         }
         if result.is_err() {
             pulse.end();
             return;
         }
     }
-    for status in sensor.statuses() {
-        lock(guard).note_sensor(status);
-    }
+    lock(guard).note_sensors(sensor.statuses(), uncounted);
     pulse.end();
 }
 

@@ -76,6 +76,8 @@ pub struct Guard {
     /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
     found: finding::Repeats,
     kept_local: u64,
+    /// Events that came since their sensors were last asked for their accounts.
+    ahead: u64,
     /// Events that the guard itself produced: losses.
     told: u64,
     findings: u64,
@@ -98,6 +100,7 @@ impl Guard {
             sensors: Vec::new(),
             found: finding::Repeats::default(),
             kept_local: 0,
+            ahead: 0,
             told: 0,
             findings: 0,
             last_reconcile_ns: None,
@@ -139,6 +142,18 @@ impl Guard {
         self.parts.responder.never_kill(policy.never_kill.clone());
         self.policy_digest = ring::digest::digest(&ring::digest::SHA256, &signed.command).as_ref().to_vec();
         self.policy = policy;
+    }
+
+    /// Takes in one event of a sensor whose account ([`Guard::note_sensors`]) does not count it yet.
+    pub fn on_sensed(&mut self, sensed: Sensed) {
+        self.ahead += 1;
+        self.on_event(sensed);
+    }
+
+    /// What sensors say of themselves, which counts so many events that came since they were last asked.
+    pub fn note_sensors(&mut self, statuses: Vec<SensorStatus>, counted: u64) {
+        self.ahead -= counted;
+        statuses.into_iter().for_each(|status| self.note_sensor(status));
     }
 
     /// Takes in one event: matches, decides, acts, records.
@@ -205,7 +220,7 @@ impl Guard {
         }
     }
 
-    /// A sensor's account of itself, after each poll. New losses become an event: what is missing is told like
+    /// A sensor's account of itself. New losses become an event: what is missing is told like
     /// anything else that happened.
     pub fn note_sensor(&mut self, status: SensorStatus) {
         let (kind, total, state) = (status.kind, status.lost, status.state.clone());
@@ -315,7 +330,7 @@ impl Guard {
             time_ms: self.now().0,
             sensors: self.sensors.iter().map(sensor).collect(),
             counters: Some(Counters {
-                produced: self.sensors.iter().map(|s| s.produced).sum::<u64>() + self.told,
+                produced: self.sensors.iter().map(|s| s.produced).sum::<u64>() + self.ahead + self.told,
                 kernel_lost: self.sensors.iter().map(|s| s.lost - s.undecoded.min(s.lost)).sum(),
                 decode_lost: self.sensors.iter().map(|s| s.undecoded).sum(),
                 kept_local: self.kept_local,
