@@ -58,9 +58,9 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the async runtime")
 }
 
-/// Returns when the user asks to stop (Ctrl-C, SIGTERM) or, if `watch_stdin`, when whoever started this process
-/// has closed its end of the pipe or died.
-pub async fn stop_asked(watch_stdin: bool) -> anyhow::Result<()> {
+/// Ends when the user asks to stop (Ctrl-C, SIGTERM) or, if `watch_stdin`, when whoever started this process has closed
+/// its end of the pipe or died. It hears of that from now on, also while nobody waits for it; call it in a runtime.
+pub fn stop_asked(watch_stdin: bool) -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("watching for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
@@ -74,11 +74,12 @@ pub async fn stop_asked(watch_stdin: bool) -> anyhow::Result<()> {
     } else {
         Some(closed)
     };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = stdin.recv() => {}
-    }
-    drop(closed);
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = stdin.recv() => {}
+        }
+        drop(closed);
+    })
 }

@@ -75,7 +75,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 async fn show(args: &DemoArgs, folder: &Path, steps: &[Step]) -> anyhow::Result<()> {
     let exercise = tokio::select! {
         played = play(args, folder, steps) => played?,
-        asked = data::stop_asked(false) => return asked,
+        () = data::stop_asked(false)? => return Ok(()),
     };
     if !args.exit && !args.json {
         println!("The console stays open: {}", exercise.hub.make_link().await?);
@@ -83,7 +83,7 @@ async fn show(args: &DemoArgs, folder: &Path, steps: &[Step]) -> anyhow::Result<
             "Ctrl-C ends the exercise{}.",
             if args.data.is_none() { " and removes its data" } else { "" }
         );
-        data::stop_asked(false).await?;
+        data::stop_asked(false)?.await;
     }
     exercise.stop().await;
     Ok(())

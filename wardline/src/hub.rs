@@ -242,7 +242,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
             info!("the console is at http://{} (for a sign-in link: wardline hub link)", hub.http_addr());
         }
     }
-    data::stop_asked(args.supervised).await?;
+    data::stop_asked(args.supervised)?.await;
     hub.stop().await;
     Ok(())
 }

@@ -198,10 +198,10 @@ fn say_what_is_contained(agent_dir: &Path, program: &str) {
 /// Waits for Ctrl-C or the end of a part.
 fn watch(hub: &mut Part, agent: &mut Part) -> anyhow::Result<ExitCode> {
     let stopped = data::runtime()?.block_on(async {
-        let mut asked = std::pin::pin!(data::stop_asked(false));
+        let mut asked = std::pin::pin!(data::stop_asked(false)?);
         loop {
             tokio::select! {
-                result = &mut asked => return result.map(|()| None),
+                () = &mut asked => return anyhow::Ok(None),
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
             }
             if let Some(why) = hub.has_ended().or_else(|| agent.has_ended()) {

@@ -301,7 +301,9 @@ fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &At
             let mut statuses = sensor.statuses();
             if let Err(error) = &result {
                 let off = SensorState::Off { reason: crate::chain(error) };
-                statuses.iter_mut().for_each(|status| status.state = off.clone());
+                for status in &mut statuses {
+                    status.state = off.clone();
+                }
             }
             lock(guard).note_sensors(statuses, std::mem::take(&mut uncounted));
         }

@@ -198,6 +198,12 @@ fn load_rules(added: &Added) -> anyhow::Result<Ruleset> {
 }
 
 fn watch(args: &RunArgs) -> anyhow::Result<()> {
+    let runtime = data::runtime()?;
+    // Before anything else: who stops the agent while it starts must not make its start look like a failure.
+    let asked = {
+        let _within = runtime.enter();
+        data::stop_asked(args.supervised)?
+    };
     let service = Service::find(|name| std::env::var(name).ok()).context("finding the service manager")?;
     let mounts = Mounts::of_host().unwrap_or_default();
     // The unit file of the package has them already.
@@ -261,15 +267,14 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
     }
     let book = status::Book::new(&folder, &hub, boot, service.is_managed())?;
     service.tell(&["READY=1"]);
-    data::runtime()?.block_on(async {
+    runtime.block_on(async {
         let beat = service.watchdog().unwrap_or(status::EVERY).min(status::EVERY);
-        let mut asked = std::pin::pin!(data::stop_asked(args.supervised));
+        let mut asked = std::pin::pin!(asked);
         let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
-                // First, so that it hears of Ctrl-C from the beginning.
                 biased;
-                result = &mut asked => return result,
+                () = &mut asked => return,
                 () = tokio::time::sleep(wait) => wait = beat,
             }
             book.write(&running);
@@ -283,7 +288,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
                 service.tell(&[&format!("STATUS=threads stand still: {}", stuck.join(", "))]);
             }
         }
-    })?;
+    });
     service.tell(&["STOPPING=1"]);
     drop(ransomware);
     running.stop();

@@ -153,7 +153,9 @@ impl Guard {
     /// What sensors say of themselves, which counts so many events that came since they were last asked.
     pub fn note_sensors(&mut self, statuses: Vec<SensorStatus>, counted: u64) {
         self.ahead -= counted;
-        statuses.into_iter().for_each(|status| self.note_sensor(status));
+        for status in statuses {
+            self.note_sensor(status);
+        }
     }
 
     /// Takes in one event: matches, decides, acts, records.
