@@ -293,7 +293,9 @@ impl Sensor for Machine {
     }
 
     fn statuses(&self) -> Vec<SensorStatus> {
-        let produced = self.lock().produced;
+        // What waits in the queue is counted when it is taken in.
+        let state = self.lock();
+        let produced = state.produced - state.queue.len() as u64;
         vec![SensorStatus {
             kind: SensorKind::Simulated,
             state: SensorState::Live,
