@@ -82,7 +82,7 @@ pub async fn order(
     debug_assert_eq!(signed.command, command.encode_to_vec());
     let id = command.action_id;
     let organisation = &OrganisationId::stored(known.organisation);
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(organisation).await?;
     let new = NewAction { id: &id, device, wish, reason: &reason, by, expires_ms: command.expires_ms };
     store::insert(&mut tx, organisation, &new, &signed, now).await?;
     let act = Act {
@@ -101,7 +101,7 @@ pub async fn order(
 /// Takes an action back that its device has not begun. If the device has it already and acts, its word is noted.
 pub async fn cancel(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Result<(), OrderError> {
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let Standing { organisation, device, state, .. } =
         store::state(&mut tx, scope, id).await?.ok_or_else(|| OrderError::NoAction(id.to_owned()))?;
     if !state.may_become(ActionState::Cancelled) {
@@ -184,10 +184,10 @@ pub async fn apply(
 pub async fn expire(kernel: &Kernel, scope: &Scope) -> Result<usize, StoreError> {
     let now = kernel.now();
     // Looks before it locks: nearly always there is nothing to do.
-    if store::overdue(kernel.store().read(), scope, now.0 - GRACE_MS).await?.is_empty() {
+    if store::overdue(kernel.store().read().within(scope), scope, now.0 - GRACE_MS).await?.is_empty() {
         return Ok(0);
     }
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let overdue = store::overdue(&mut *tx, scope, now.0 - GRACE_MS).await?;
     for Standing { organisation, id, device, state } in &overdue {
         let detail = match state {

@@ -1,9 +1,9 @@
 //! Actions in the store.
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
+use sqlx::Row;
 use wardline_event::{ActionState, Timestamp};
 use wardline_kernel::clock::hex;
+use wardline_kernel::db::{Db, DbRow, Executor, Pool, Sql};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_wire::proto::SignedCommand;
 
@@ -146,11 +146,11 @@ pub(crate) async fn put_state(
 
 /// Actions that nobody has ended and whose order expired before `limit_ms`.
 pub(crate) async fn overdue<'e>(
-    database: impl SqliteExecutor<'e>,
+    database: impl Executor<'e>,
     scope: &Scope,
     limit_ms: i64,
 ) -> Result<Vec<Standing>, StoreError> {
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as::<Sqlite, _>(concat!(
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as::<Db, _>(concat!(
         "SELECT organisation, id, device, state FROM action WHERE ",
         within!("action"),
         " AND state IN ('Pending', 'InProgress') AND expires_ms < $2 ORDER BY expires_ms LIMIT 500"
@@ -186,7 +186,7 @@ fn unhex(text: &str) -> Result<Vec<u8>, StoreError> {
 
 /// The commands that wait for a device, oldest first.
 pub async fn pending(
-    pool: &SqlitePool,
+    pool: &Pool,
     organisation: &OrganisationId,
     device: &str,
     now: Timestamp,
@@ -198,7 +198,7 @@ pub async fn pending(
     .bind(organisation.as_str())
     .bind(device)
     .bind(now.0)
-    .fetch_all(pool)
+    .fetch_all(pool.within(organisation))
     .await?;
     rows.into_iter()
         .map(|(action_id, command, signature)| {
@@ -209,7 +209,7 @@ pub async fn pending(
 }
 
 /// One action with its history.
-pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<ActionDetail>, StoreError> {
+pub async fn detail(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<ActionDetail>, StoreError> {
     let Some(summary) = views::action_by_id(pool, scope, id).await? else { return Ok(None) };
     let rows = sqlx::query(concat!(
         "SELECT state, source, detail, at_ms, device_at_ms FROM action_step WHERE ",
@@ -218,9 +218,9 @@ pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option
     ))
     .bind(scope.id())
     .bind(id)
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
-    let step = |row: &SqliteRow| Step {
+    let step = |row: &DbRow| Step {
         state: row.get("state"),
         source: row.get("source"),
         detail: row.get("detail"),
@@ -231,10 +231,10 @@ pub async fn detail(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option
 }
 
 /// How many actions there are in each state: (state, count).
-pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
+pub async fn counts(pool: &Pool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM action WHERE ");
+    let mut sql = Sql::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM action WHERE ");
     scope.filter(&mut sql, "action", reach);
     sql.push(" GROUP BY state");
-    Ok(sql.build_query_as().fetch_all(pool).await?)
+    Ok(sql.build_query_as().fetch_all(pool.within(scope)).await?)
 }

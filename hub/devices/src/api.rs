@@ -306,7 +306,7 @@ async fn make_token(
     let pool = kernel.store().read();
     let organisation = match &wish.organisation {
         None => session.scope.root().clone(),
-        Some(id) => tree::find(pool, &session.scope, id)
+        Some(id) => tree::find(pool.within(&session.scope), &session.scope, id)
             .await?
             .ok_or_else(|| ApiError::not_found("organisation", id))?,
     };

@@ -135,7 +135,9 @@ struct NewPlace {
 async fn set_organisation(visit: Visit, Path(id): Path<String>, Form(wish): Form<NewPlace>) -> Response {
     let result = async {
         let (scope, named) = (&visit.session.scope, wish.organisation.trim());
-        let by_code = tree::by_ods(visit.kernel.store().read(), scope, &named.to_ascii_uppercase()).await?;
+        let by_code =
+            tree::by_ods(visit.kernel.store().read().within(scope), scope, &named.to_ascii_uppercase())
+                .await?;
         let to = by_code.as_ref().map_or(named, OrganisationId::as_str);
         place::move_device(&visit.kernel, scope, &visit.session.person, &id, to, &wish.reason).await?;
         Ok(visit.done(&format!("/devices/{id}"), "moved"))

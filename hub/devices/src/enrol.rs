@@ -55,7 +55,7 @@ pub async fn make_token(
     let now = kernel.now();
     let token = EnrolmentToken { secret: random_bytes(), authority: kernel.keys().fingerprint() };
     let id = random_id();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(organisation).await?;
     let hash = sha256_hex(token.secret_text().as_bytes());
     store::insert_token(&mut tx, organisation, &id, &hash, by, spec, now).await?;
     let act = Act {
@@ -73,7 +73,7 @@ pub async fn make_token(
 /// Revokes a token; false if there is none with this id that could still be used.
 pub async fn revoke_token(kernel: &Kernel, scope: &Scope, by: &str, id: &str) -> Result<bool, StoreError> {
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let Some(organisation) = store::revoke_token(&mut tx, scope, id, now).await? else { return Ok(false) };
     let act = Act {
         actor: by.to_owned(),
@@ -91,13 +91,13 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
     let now = kernel.now();
     let hash = sha256_hex(request.secret.as_bytes());
     // Looks before it locks: a stranger without a token holds nobody up.
-    let token = store::usable_token(kernel.store().read(), &hash, now).await?;
+    let token = store::usable_token(kernel.store().read().everywhere(), &hash, now).await?;
     let organisation = token.organisation;
     let facts = request.facts.clone().unwrap_or_default();
     let device = DeviceId::from_bytes(random_bytes());
     let certificate =
         kernel.keys().certify(&request.csr_der, device, &organisation, now).map_err(EnrolError::Request)?;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(&organisation).await?;
     // Somebody else may have used it meanwhile.
     store::usable_token(&mut *tx, &hash, now).await?;
     store::use_token(&mut tx, &organisation, &token.id).await?;
@@ -142,7 +142,7 @@ pub async fn renew(
     let now = kernel.now();
     let certificate =
         kernel.keys().certify(csr_der, device, organisation, now).map_err(EnrolError::Request)?;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(organisation).await?;
     store::certificate_renewed(&mut tx, organisation, &device.to_string(), certificate_end(now)).await?;
     let act = Act {
         actor: format!("device {device}"),

@@ -44,7 +44,7 @@ pub async fn hello(
     facts: &DeviceFacts,
     boot: &str,
 ) -> Result<(), StoreError> {
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(&device.organisation).await?;
     store::hello(&mut tx, &device.organisation, &device.id.to_string(), facts, boot, kernel.now()).await?;
     tx.commit().await?;
     kernel.bus().tell(&device.organisation, Topic::DeviceChanged { id: device.id.to_string() });
@@ -53,7 +53,7 @@ pub async fn hello(
 
 /// A device says how it is.
 pub async fn heartbeat(kernel: &Kernel, device: &Known, beat: &Heartbeat) -> Result<(), StoreError> {
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(&device.organisation).await?;
     store::heartbeat(&mut tx, &device.organisation, &device.id.to_string(), beat, kernel.now()).await?;
     tx.commit().await?;
     kernel.bus().tell(&device.organisation, Topic::DeviceChanged { id: device.id.to_string() });
@@ -108,7 +108,7 @@ pub async fn revoke(
     reason: &str,
 ) -> Result<bool, StoreError> {
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let Some(organisation) = store::revoke(&mut tx, scope, device, now).await? else { return Ok(false) };
     let act = Act {
         actor: by.to_owned(),

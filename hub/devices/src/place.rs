@@ -49,7 +49,7 @@ pub async fn move_device(
         return Err(MoveError::NoReason);
     }
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let (from, _) =
         store::policy(&mut tx, scope, device).await?.ok_or_else(|| MoveError::NoDevice(device.to_owned()))?;
     let to =

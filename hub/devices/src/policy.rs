@@ -98,7 +98,7 @@ pub async fn change(
     let no_device = || ChangeError::NoDevice(device.to_owned());
     let id: DeviceId = device.parse().map_err(|_| no_device())?;
     let reason = &fit_reason(reason)?;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let (organisation, before) = store::policy(&mut tx, scope, device).await?.ok_or_else(no_device)?;
     permit(&Order::SetPolicy, reason, &before)?;
     let policy = DevicePolicy {

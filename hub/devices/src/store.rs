@@ -5,10 +5,10 @@ mod places;
 mod spools;
 mod tokens;
 
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
+use wardline_kernel::db::{DbConnection, DbRow, Pool};
 use wardline_kernel::{Kernel, OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_policy::DevicePolicy;
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
@@ -101,7 +101,7 @@ pub(crate) async fn put_policy(
 }
 
 pub(crate) async fn policy(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     scope: &Scope,
     device: &str,
 ) -> Result<Option<(OrganisationId, DevicePolicy)>, StoreError> {
@@ -131,7 +131,7 @@ fn unhex(text: &str) -> Result<Vec<u8>, StoreError> {
 }
 
 pub(crate) async fn policy_command(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     device: &str,
 ) -> Result<Option<SignedPolicy>, StoreError> {
@@ -142,7 +142,7 @@ pub(crate) async fn policy_command(
     ))
     .bind(scope.id())
     .bind(device)
-    .fetch_optional(pool)
+    .fetch_optional(pool.within(scope))
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(SignedPolicy {
@@ -154,7 +154,7 @@ pub(crate) async fn policy_command(
 /// Whether a device may connect with a certificate that names this organisation: the one in which it is, or was. Gives
 /// where it is now, and whether it is simulated. Needs no scope: the certificate is how a device gains one.
 pub(crate) async fn admitted(
-    pool: &SqlitePool,
+    pool: &Pool,
     named: &OrganisationId,
     device: &str,
 ) -> Result<Option<(OrganisationId, bool)>, StoreError> {
@@ -164,7 +164,7 @@ pub(crate) async fn admitted(
     )
     .bind(named.as_str())
     .bind(device)
-    .fetch_optional(pool)
+    .fetch_optional(pool.everywhere())
     .await?;
     Ok(row.map(|(organisation, flag)| (OrganisationId::stored(organisation), flag != 0)))
 }
@@ -304,11 +304,11 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
     let (pool, now) = (kernel.store().read(), kernel.now());
     let Some(summary) = views::device_by_id(pool, scope, id, now).await? else { return Ok(None) };
     let organisation = summary.organisation.as_str();
-    let contained = containments::of(pool, organisation, id).await?;
+    let contained = containments::of(pool, &OrganisationId::stored(organisation), id).await?;
     let row = sqlx::query("SELECT * FROM device WHERE organisation = $1 AND id = $2")
         .bind(organisation)
         .bind(id)
-        .fetch_one(pool)
+        .fetch_one(pool.within(scope))
         .await?;
     let totals = sqlx::query(
         "SELECT CAST(COALESCE(SUM(stored), 0) AS BIGINT), CAST(COALESCE(SUM(missing), 0) AS BIGINT), \
@@ -316,7 +316,7 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
     )
     .bind(organisation)
     .bind(id)
-    .fetch_one(pool)
+    .fetch_one(pool.within(scope))
     .await?;
     let sensors = sqlx::query(
         "SELECT kind, state, reason, produced, lost FROM device_sensor \
@@ -324,9 +324,9 @@ pub async fn detail(kernel: &Kernel, scope: &Scope, id: &str) -> Result<Option<D
     )
     .bind(organisation)
     .bind(id)
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
-    let sensor = |row: &sqlx::sqlite::SqliteRow| SensorRow {
+    let sensor = |row: &DbRow| SensorRow {
         kind: row.get("kind"),
         state: row.get("state"),
         reason: row.get("reason"),

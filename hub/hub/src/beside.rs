@@ -79,7 +79,7 @@ pub async fn make_link(data_dir: &Path, invited: &Invited) -> Result<String, Bes
 /// The organisation with this code; the root if none is named.
 async fn named(kernel: &Kernel, code: Option<&str>) -> Result<OrganisationId, BesideError> {
     let Some(code) = code else { return Ok(kernel.home().root().clone()) };
-    tree::by_ods(kernel.store().read(), kernel.home(), &code.to_ascii_uppercase())
+    tree::by_ods(kernel.store().read().within(kernel.home()), kernel.home(), &code.to_ascii_uppercase())
         .await?
         .ok_or_else(|| BesideError::NoOrganisation(code.to_owned()))
 }

@@ -1,9 +1,9 @@
 //! Findings in the store.
 
 use serde_json::Value;
-use sqlx::sqlite::SqlitePool;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::Row;
 use wardline_event::{Finding, Timestamp};
+use wardline_kernel::db::{Pool, Sql};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, within};
 
 use crate::domain::FindingState;
@@ -80,7 +80,7 @@ pub async fn store_finding(
 }
 
 /// One finding.
-pub async fn record(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<FindingRecord>, StoreError> {
+pub async fn record(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<FindingRecord>, StoreError> {
     let row = sqlx::query(concat!(
         "SELECT device, simulated, received_ms, state, state_by, state_ms, state_reason, body FROM finding WHERE ",
         within!("finding"),
@@ -88,7 +88,7 @@ pub async fn record(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option
     ))
     .bind(scope.id())
     .bind(id)
-    .fetch_optional(pool)
+    .fetch_optional(pool.within(scope))
     .await?;
     let Some(row) = row else { return Ok(None) };
     let corrupt = || StoreError::Corrupt { what: "finding" };
@@ -153,10 +153,10 @@ pub(crate) async fn put_state(
 }
 
 /// How many findings there are in each state: (state, count).
-pub async fn counts(pool: &SqlitePool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
+pub async fn counts(pool: &Pool, scope: &Scope) -> Result<Vec<(String, i64)>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM finding WHERE ");
+    let mut sql = Sql::new("SELECT state, CAST(COUNT(*) AS BIGINT) FROM finding WHERE ");
     scope.filter(&mut sql, "finding", reach);
     sql.push(" GROUP BY state");
-    Ok(sql.build_query_as().fetch_all(pool).await?)
+    Ok(sql.build_query_as().fetch_all(pool.within(scope)).await?)
 }

@@ -115,7 +115,7 @@ pub async fn set_state(
         return Err(ChangeError::NoReason);
     }
     let now = kernel.now();
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let (organisation, state) =
         store::state(&mut tx, scope, id).await?.ok_or_else(|| ChangeError::NoFinding(id.to_owned()))?;
     if !state.may_become(next) {

@@ -11,7 +11,7 @@ use wardline_policy::{Deed, Role};
 use crate::auth::{Access, Limiter};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
-use crate::events::{EventStore, SqliteEvents};
+use crate::events::{EventStore, TableEvents};
 use crate::keys::{KeyError, Keys};
 use crate::scope::{OrganisationId, Scope};
 use crate::store::{Migration, Store, StoreError};
@@ -109,7 +109,7 @@ impl Kernel {
         access: &[Access],
     ) -> Self {
         let access = access.iter().map(|(method, path, deed)| ((*method, *path), *deed)).collect();
-        let events = Arc::new(SqliteEvents::new(store.read().clone()));
+        let events = Arc::new(TableEvents::new(store.read().clone()));
         Self(Arc::new(Inner {
             store,
             events,
@@ -207,7 +207,7 @@ async fn first_organisation(
         town: String::new(),
         postcode: String::new(),
     };
-    let mut tx = store.write().await?;
+    let mut tx = store.write_everywhere().await?;
     let id = tree::new_id();
     tree::insert(&mut tx, &id, None, &facts, now).await.map_err(|error| match error {
         TreeError::Store(error) => error,

@@ -1,9 +1,8 @@
 //! Tenancy: every question to the store is asked on behalf of one organisation and everything below it.
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqlitePool;
-use sqlx::{QueryBuilder, Sqlite};
 
+use crate::db::{Pool, Sql};
 use crate::store::StoreError;
 
 /// An organisation's id: where a row belongs.
@@ -78,19 +77,19 @@ impl Scope {
     }
 
     /// How much of the tree this is.
-    pub async fn reach(&self, pool: &SqlitePool) -> Result<Reach, StoreError> {
+    pub async fn reach(&self, pool: &Pool) -> Result<Reach, StoreError> {
         let found: i64 = sqlx::query_scalar(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM \
              (SELECT 1 FROM organisation_below WHERE above = $1 LIMIT 2) at_most_two",
         )
         .bind(self.id())
-        .fetch_one(pool)
+        .fetch_one(pool.within(self))
         .await?;
         Ok(if found > 1 { Reach::Many } else { Reach::One })
     }
 
     /// Adds to a statement that `table`'s row lies within this scope.
-    pub fn filter(&self, sql: &mut QueryBuilder<Sqlite>, table: &str, reach: Reach) {
+    pub fn filter(&self, sql: &mut Sql, table: &str, reach: Reach) {
         match reach {
             Reach::One => {
                 sql.push(table).push(".organisation = ").push_bind(self.id());

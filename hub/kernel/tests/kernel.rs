@@ -26,7 +26,7 @@ async fn kernel() -> (Kernel, ManualClock, TempDir) {
 }
 
 async fn write(kernel: &Kernel, organisation: &OrganisationId, target: &str) {
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let act = Act { actor: "ann".into(), act: "test.done", target: target.into(), detail: json!({"n": 1}) };
     audit::append(&mut tx, organisation, kernel.now(), act).await.unwrap();
     tx.commit().await.unwrap();
@@ -34,7 +34,7 @@ async fn write(kernel: &Kernel, organisation: &OrganisationId, target: &str) {
 
 /// Changes the audit log as somebody would who has the database in their hands.
 async fn tamper(kernel: &Kernel, sql: &str) {
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     sqlx::raw_sql("DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_removed;")
         .execute(&mut *tx)
         .await
@@ -92,7 +92,7 @@ async fn the_audit_log_refuses_to_be_changed() {
     let (kernel, _, _folder) = kernel().await;
     write(&kernel, kernel.home().root(), "x").await;
     for sql in ["UPDATE audit SET actor = 'bob'", "DELETE FROM audit"] {
-        let mut tx = kernel.store().write().await.unwrap();
+        let mut tx = kernel.store().write_everywhere().await.unwrap();
         let error = sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{error}");
     }
@@ -101,7 +101,7 @@ async fn the_audit_log_refuses_to_be_changed() {
 #[tokio::test]
 async fn an_entry_and_its_act_are_stored_together_or_not_at_all() {
     let (kernel, _, _folder) = kernel().await;
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let act = Act { actor: "ann".into(), act: "test.done", target: String::new(), detail: json!({}) };
     audit::append(&mut tx, kernel.home().root(), NOW, act).await.unwrap();
     drop(tx);
@@ -121,7 +121,7 @@ fn facts(name: &str, ods: Option<&str>) -> Facts {
 }
 
 async fn add(kernel: &Kernel, parent: &OrganisationId, name: &str) -> OrganisationId {
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let id = tree::new_id();
     tree::insert(&mut tx, &id, Some(parent), &facts(name, None), NOW).await.unwrap();
     tx.commit().await.unwrap();
@@ -186,7 +186,7 @@ async fn the_tree_stays_a_tree() {
         tree::is_within(pool, &Scope::within(above.clone()), below).await.unwrap()
     };
     // Moves take along what is below.
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     assert!(tree::reparent(&mut tx, kernel.home(), &trust, &south).await.unwrap());
     assert!(!tree::reparent(&mut tx, kernel.home(), &trust, &south).await.unwrap());
     tx.commit().await.unwrap();
@@ -212,7 +212,7 @@ async fn the_tree_stays_a_tree() {
     let below_only = tree::ancestors(pool, &Scope::within(trust.clone()), practice.as_str()).await.unwrap();
     assert_eq!(below_only.len(), 2);
 
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let scope = Scope::within(trust.clone());
     for (scope, id, parent, said) in [
         (kernel.home(), &trust, &practice, "below itself"),
@@ -256,11 +256,11 @@ async fn writers_wait_for_each_other_and_readers_for_nobody() {
     }
     assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(20));
     // While one transaction is open, reads answer from before it.
-    let open = kernel.store().write().await.unwrap();
+    let open = kernel.store().write_everywhere().await.unwrap();
     assert_eq!(audit::list(kernel.store().read(), kernel.home(), None, 50).await.unwrap().len(), 20);
     drop(open);
     // And what reads cannot write.
-    let refused = sqlx::query("DELETE FROM session").execute(kernel.store().read()).await;
+    let refused = sqlx::query("DELETE FROM session").execute(kernel.store().read().everywhere()).await;
     assert!(refused.is_err());
 }
 
@@ -280,7 +280,7 @@ async fn a_step_that_fails_or_differs_changes_nothing() {
     let two = [one[0], step(2, "CREATE TABLE u (a TEXT)")];
     let store = Store::open(folder.path(), &two, NOW).await.unwrap();
     let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('t', 'u')")
-        .fetch_one(store.read())
+        .fetch_one(store.read().everywhere())
         .await
         .unwrap();
     assert_eq!(tables, 2);

@@ -141,7 +141,7 @@ async fn put_under(visit: Visit, Path(id): Path<String>, Form(form): Form<Parent
     let result = async {
         let (scope, named) = (&visit.session.scope, form.parent.trim());
         let code = named.to_ascii_uppercase();
-        let by_code = tree::by_ods(visit.kernel.store().read(), scope, &code).await?;
+        let by_code = tree::by_ods(visit.kernel.store().read().within(scope), scope, &code).await?;
         let parent = by_code.as_ref().map_or(named, OrganisationId::as_str);
         manage::put_under(&visit.kernel, scope, &visit.session.person, &id, parent, &form.reason).await?;
         Ok(visit.done(&format!("/organisations/{id}"), "organisation"))

@@ -63,7 +63,7 @@ pub async fn import(
         };
         let before = imported;
         let store = |error: StoreError| failed(first, &before, error.into());
-        let mut tx = kernel.store().write().await.map_err(store)?;
+        let mut tx = kernel.store().write(scope).await.map_err(store)?;
         for row in rows {
             // What failed takes its whole transaction with it.
             put(&mut tx, kernel, scope, by, under, row, &mut imported)

@@ -6,7 +6,7 @@ use wardline_kernel::{Kernel, OrganisationId, Scope, StoreError, Topic, fit_reas
 use crate::import;
 
 async fn find(kernel: &Kernel, scope: &Scope, id: &str) -> Result<OrganisationId, TreeError> {
-    let found = tree::find(kernel.store().read(), scope, id).await?;
+    let found = tree::find(kernel.store().read().within(scope), scope, id).await?;
     found.ok_or_else(|| TreeError::NoOrganisation(id.to_owned()))
 }
 
@@ -20,7 +20,7 @@ pub async fn add(
 ) -> Result<OrganisationId, TreeError> {
     let facts = facts.fit()?;
     let parent = find(kernel, scope, parent).await?;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     let id = import::add(&mut tx, kernel, by, &parent, &facts).await?;
     tx.commit().await.map_err(StoreError::from)?;
     kernel.bus().tell(&parent, Topic::OrganisationsChanged);
@@ -37,7 +37,7 @@ pub async fn change(
 ) -> Result<(), TreeError> {
     let facts = facts.fit()?;
     let id = find(kernel, scope, id).await?;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     if tree::edit(&mut tx, scope, id.as_str(), &facts).await? {
         import::changed(&mut tx, kernel, by, &id, &facts).await?;
         tx.commit().await.map_err(StoreError::from)?;
@@ -62,7 +62,7 @@ pub async fn put_under(
         ));
     }
     let (id, parent) = (find(kernel, scope, id).await?, find(kernel, scope, parent).await?);
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(scope).await?;
     if tree::reparent(&mut tx, scope, &id, &parent).await? {
         import::moved(&mut tx, kernel, by, &id, &parent, &reason).await?;
         tx.commit().await.map_err(StoreError::from)?;

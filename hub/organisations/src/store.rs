@@ -1,9 +1,9 @@
 //! Lists of organisations.
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::Row;
 use utoipa::ToSchema;
+use wardline_kernel::db::{DbRow, Pool, Sql};
 use wardline_kernel::tree::OrganisationKind;
 use wardline_kernel::{Scope, StoreError};
 
@@ -89,7 +89,7 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-fn listed(row: &SqliteRow) -> Result<Listed, StoreError> {
+fn listed(row: &DbRow) -> Result<Listed, StoreError> {
     let kind: String = row.get("kind");
     Ok(Listed {
         id: row.get("id"),
@@ -105,10 +105,10 @@ fn listed(row: &SqliteRow) -> Result<Listed, StoreError> {
 }
 
 /// Organisations within a scope, page by page.
-pub async fn list(pool: &SqlitePool, scope: &Scope, query: &Query) -> Result<Page, StoreError> {
+pub async fn list(pool: &Pool, scope: &Scope, query: &Query) -> Result<Page, StoreError> {
     let limit = query.limit.clamp(1, 500);
     // The counts are taken of the rows that are shown, not of all.
-    let mut sql = QueryBuilder::<Sqlite>::new(
+    let mut sql = Sql::new(
         "SELECT o.id, o.name, o.sort_name, o.kind, o.ods, o.town, up.id AS parent, up.name AS parent_name, \
          (SELECT CAST(COUNT(*) AS BIGINT) - 1 FROM organisation_below c WHERE c.above = o.id) AS below, \
          (SELECT CAST(COUNT(*) AS BIGINT) FROM view_device_state d WHERE d.organisation = o.id) AS devices \
@@ -141,10 +141,10 @@ pub async fn list(pool: &SqlitePool, scope: &Scope, query: &Query) -> Result<Pag
         sql.push(", ").push_bind(place.id.as_str()).push(")");
     }
     sql.push(" ORDER BY ").push(column).push(", o.id LIMIT ").push_bind(i64::from(limit) + 1);
-    let mut rows = sql.build().fetch_all(pool).await?;
+    let mut rows = sql.build().fetch_all(pool.within(scope)).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let place = |row: &SqliteRow| Place {
+    let place = |row: &DbRow| Place {
         id: row.get("id"),
         key: match query.order {
             Order::Name => row.get("sort_name"),
@@ -156,16 +156,13 @@ pub async fn list(pool: &SqlitePool, scope: &Scope, query: &Query) -> Result<Pag
 }
 
 /// How many organisations there are within a scope, by kind.
-pub(crate) async fn counts(
-    pool: &SqlitePool,
-    scope: &Scope,
-) -> Result<Vec<(OrganisationKind, i64)>, StoreError> {
+pub(crate) async fn counts(pool: &Pool, scope: &Scope) -> Result<Vec<(OrganisationKind, i64)>, StoreError> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "SELECT o.kind, CAST(COUNT(*) AS BIGINT) FROM organisation_below b JOIN organisation o ON o.id = b.below \
          WHERE b.above = $1 GROUP BY o.kind",
     )
     .bind(scope.id())
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
     let known =
         |kind| rows.iter().find(|(word, _)| OrganisationKind::parse(word) == Some(kind)).map_or(0, |r| r.1);

@@ -1,7 +1,7 @@
 //! What is contained on a device, by its own word.
 
 use sqlx::Row;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use wardline_kernel::db::{DbRow, Pool};
 use wardline_kernel::{OrganisationId, StoreError, WriteTx};
 use wardline_wire::proto::Containment;
 
@@ -44,19 +44,19 @@ pub(crate) async fn replace(
 
 /// The list of a device of this organisation.
 pub(crate) async fn of(
-    pool: &SqlitePool,
-    organisation: &str,
+    pool: &Pool,
+    organisation: &OrganisationId,
     device: &str,
 ) -> Result<Vec<ContainmentRow>, StoreError> {
     let rows = sqlx::query(
         "SELECT rung, action, since_ms, expires_ms, ordered_by, reason FROM device_containment \
          WHERE organisation = $1 AND device = $2 ORDER BY rung",
     )
-    .bind(organisation)
+    .bind(organisation.as_str())
     .bind(device)
-    .fetch_all(pool)
+    .fetch_all(pool.within(organisation))
     .await?;
-    let row = |row: &SqliteRow| ContainmentRow {
+    let row = |row: &DbRow| ContainmentRow {
         rung: row.get("rung"),
         action: row.get("action"),
         since_ms: row.get("since_ms"),

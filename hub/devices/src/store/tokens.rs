@@ -1,8 +1,8 @@
 //! Enrolment tokens in the store.
 
-use sqlx::sqlite::SqlitePool;
-use sqlx::{Row, SqliteExecutor};
+use sqlx::Row;
 use wardline_event::Timestamp;
+use wardline_kernel::db::{DbRow, Executor, Pool};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, within};
 use wardline_policy::{DeviceClass, Mode};
 
@@ -63,7 +63,7 @@ fn mode(text: &str) -> Result<Mode, StoreError> {
 
 /// A token that can be used now. Needs no scope: the secret is how a device gains one.
 pub(crate) async fn usable_token<'e>(
-    database: impl SqliteExecutor<'e>,
+    database: impl Executor<'e>,
     secret_hash: &str,
     now: Timestamp,
 ) -> Result<UsableToken, EnrolError> {
@@ -130,7 +130,7 @@ pub(crate) async fn revoke_token(
 }
 
 /// All tokens, newest first.
-pub async fn tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<TokenSummary>, StoreError> {
+pub async fn tokens(pool: &Pool, scope: &Scope) -> Result<Vec<TokenSummary>, StoreError> {
     let rows = sqlx::query(concat!(
         "SELECT id, organisation, role, class, mode, made_by, created_ms, expires_ms, uses_left, revoked_ms \
          FROM enrolment_token WHERE ",
@@ -138,9 +138,9 @@ pub async fn tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<TokenSummary
         " ORDER BY created_ms DESC, id LIMIT 500"
     ))
     .bind(scope.id())
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
-    let summary = |row: &sqlx::sqlite::SqliteRow| TokenSummary {
+    let summary = |row: &DbRow| TokenSummary {
         id: row.get("id"),
         organisation: row.get("organisation"),
         role: row.get("role"),

@@ -127,7 +127,7 @@ impl Device {
             .zip(first..)
             .map(|(event, seq)| NewEvent::of(seq, event, ocsf::event_to_json(event).to_string()))
             .collect();
-        let mut tx = kernel.store().write().await?;
+        let mut tx = kernel.store().write_everywhere().await?;
         link::take_batch(&mut tx, kernel, &self.known, SPOOL, first, self.seq).await?;
         kernel.events().append(&mut tx, scope, &id, SPOOL, &stored).await?;
         if let Some(finding) = finding {
@@ -228,7 +228,7 @@ impl Device {
         let (scope, id) = (&self.known.organisation, self.known.id.to_string());
         let update =
             ActionUpdate { action_id: action.into(), state, at: kernel.now(), detail: detail.into() };
-        let mut tx = kernel.store().write().await?;
+        let mut tx = kernel.store().write_everywhere().await?;
         let changed = wardline_actions::apply(&mut tx, kernel, scope, &id, &update).await?;
         tx.commit().await?;
         if changed {

@@ -86,7 +86,7 @@ pub(crate) async fn store_batch(
 
     let mut topics = Vec::new();
     let mut unreadable = 0;
-    let mut tx = kernel.store().write().await?;
+    let mut tx = kernel.store().write(organisation).await?;
     if !link::still_there(&mut tx, device).await? {
         return Err(IngestError::Moved);
     }

@@ -79,7 +79,7 @@ impl House {
 
     /// Counts rows.
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(self.hub.kernel().store().read()).await.unwrap()
+        sqlx::query_scalar(sql).fetch_one(self.hub.kernel().store().read().everywhere()).await.unwrap()
     }
 
     /// An API token's `Authorization` header.

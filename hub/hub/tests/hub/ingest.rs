@@ -96,7 +96,7 @@ async fn a_full_disk_puts_the_device_off_and_loses_nothing() {
     let mut line = device.connect(&house.hub).await;
     assert_eq!(line.store(events(1, 20)).await, 20);
     // A database that may not grow behaves as a disk that is full: SQLITE_FULL.
-    let mut tx = house.hub.kernel().store().write().await.unwrap();
+    let mut tx = house.hub.kernel().store().write_everywhere().await.unwrap();
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *tx).await.unwrap();
     sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
         .execute(&mut *tx)
@@ -109,7 +109,7 @@ async fn a_full_disk_puts_the_device_off_and_loses_nothing() {
     assert_eq!(house.count(EVENTS).await, 20);
     assert_eq!(house.hub.agent_stats().put_off_batches, 1);
 
-    let mut tx = house.hub.kernel().store().write().await.unwrap();
+    let mut tx = house.hub.kernel().store().write_everywhere().await.unwrap();
     sqlx::query("PRAGMA max_page_count = 1000000").execute(&mut *tx).await.unwrap();
     drop(tx);
     assert_eq!(line.store(events(21, 900)).await, 920);

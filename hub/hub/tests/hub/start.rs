@@ -99,7 +99,7 @@ async fn a_folder_of_a_newer_version_is_left_as_it_is() {
     // And the newer build still finds its data.
     let store = Store::open(folder.path(), &newer, real_now()).await.unwrap();
     let devices: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM device").fetch_one(store.read()).await.unwrap();
+        sqlx::query_scalar("SELECT COUNT(*) FROM device").fetch_one(store.read().everywhere()).await.unwrap();
     assert_eq!(devices, 1);
 }
 

@@ -20,7 +20,7 @@ pub async fn add(kernel: &Kernel, parent: &OrganisationId, name: &str, ods: &str
         town: String::new(),
         postcode: String::new(),
     };
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let id = tree::new_id();
     tree::insert(&mut tx, &id, Some(parent), &facts, kernel.now()).await.unwrap();
     tx.commit().await.unwrap();
@@ -54,7 +54,7 @@ async fn an_older_hub_becomes_the_root_of_a_tree_and_keeps_everything() {
         let _ = std::fs::remove_file(folder.path().join(file));
     }
     let older = Store::open(folder.path(), &[], created).await.unwrap();
-    let mut tx = older.write().await.unwrap();
+    let mut tx = older.write_everywhere().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
     let created: i64 =
         sqlx::query_scalar("SELECT created_ms FROM organisation").fetch_one(&mut *tx).await.unwrap();
@@ -99,8 +99,10 @@ async fn a_device_is_seen_from_above_and_from_nowhere_else() {
     let body = wardline_event::ocsf::finding_to_json(&finding(7, 12)).to_string();
     line.store(wardline_wire::make_batch([9; 16], 6, vec![record(RecordKind::Finding, body)])).await;
     let id = device.id.to_string();
-    let finding_id: String =
-        sqlx::query_scalar("SELECT id FROM finding").fetch_one(kernel.store().read()).await.unwrap();
+    let finding_id: String = sqlx::query_scalar("SELECT id FROM finding")
+        .fetch_one(kernel.store().read().everywhere())
+        .await
+        .unwrap();
 
     for (root, sees) in [(&home, true), (&north, true), (&trust, true), (&beside, false)] {
         let bearer = house.bearer_of(root).await;
@@ -232,7 +234,7 @@ async fn a_register_is_imported_once_and_again_without_change() {
     assert_eq!((first.added, first.all(), told), (plan.rows.len(), plan.rows.len(), plan.rows.len()));
     let again = import(kernel, scope, "tester", root, &plan, |_| ()).await.unwrap();
     assert_eq!((again.same, again.added, again.moved), (plan.rows.len(), 0, 0));
-    let region = tree::by_ods(kernel.store().read(), scope, "Y63").await.unwrap().unwrap();
+    let region = tree::by_ods(kernel.store().read().within(scope), scope, "Y63").await.unwrap().unwrap();
     let below = house.count("SELECT COUNT(*) FROM organisation WHERE parent = (SELECT id FROM organisation WHERE ods = 'Y63')").await;
     let expected = entries.iter().filter(|e| e["region"] == "Y63" && e["status"] == "Active").count();
     assert_eq!(below, expected as i64);
@@ -249,7 +251,7 @@ async fn lists_of_a_hundred_thousand_stay_quick() {
     let house = House::open().await;
     let kernel = house.hub.kernel().clone();
     house.device().await;
-    let mut tx = kernel.store().write().await.unwrap();
+    let mut tx = kernel.store().write_everywhere().await.unwrap();
     let root = kernel.home().id().to_owned();
     for sql in [
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
@@ -313,7 +315,7 @@ async fn lists_of_a_hundred_thousand_stay_quick() {
     ] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-                .fetch_all(kernel.store().read())
+                .fetch_all(kernel.store().read().everywhere())
                 .await
                 .unwrap();
         let plan: Vec<String> = plan.into_iter().map(|(_, _, _, step)| step).collect();

@@ -180,7 +180,7 @@ async fn an_id_of_another_organisation_opens_nothing() {
     let order = house.call(&bearer, "POST", "/api/v1/actions", &order).await.json();
     let one = |sql: &'static str| {
         let pool = kernel.store().read().clone();
-        async move { sqlx::query_scalar::<_, String>(sql).fetch_one(&pool).await.unwrap() }
+        async move { sqlx::query_scalar::<_, String>(sql).fetch_one(pool.everywhere()).await.unwrap() }
     };
     let ids = [
         ("/findings/", one("SELECT id FROM finding").await),

@@ -1,12 +1,12 @@
 //! The audit log's tables: one chain for each organisation.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::Row;
 use wardline_event::Timestamp;
 
 use super::{Act, Broken, Entry, GENESIS, follow, link};
+use crate::db::{DbConnection, DbRow, Pool, Sql, WriteTx};
 use crate::scope::{OrganisationId, Reach, Scope};
-use crate::store::{StoreError, WriteTx};
+use crate::store::StoreError;
 
 /// Appends an entry in the transaction of the act itself: neither is ever stored without the other. It stands in the
 /// chain of the organisation that was acted on, whoever acted.
@@ -51,7 +51,7 @@ pub async fn append(
     Ok(entry)
 }
 
-fn entry(row: &SqliteRow) -> Entry {
+fn entry(row: &DbRow) -> Entry {
     Entry {
         organisation: row.get("organisation"),
         number: row.get("number"),
@@ -100,13 +100,13 @@ impl std::fmt::Display for Place {
 
 /// The newest entries after a place, newest first, at most `limit`.
 pub async fn list(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new(
+    let mut sql = Sql::new(
         "SELECT organisation, number, time_ms, actor, act, target, detail, previous, hash FROM audit WHERE ",
     );
     scope.filter(&mut sql, "audit", reach);
@@ -126,13 +126,13 @@ pub async fn list(
         Reach::Many => " ORDER BY time_ms DESC, organisation DESC, number DESC LIMIT ",
     });
     sql.push_bind(limit);
-    Ok(sql.build().fetch_all(pool).await?.iter().map(entry).collect())
+    Ok(sql.build().fetch_all(pool.within(scope)).await?.iter().map(entry).collect())
 }
 
 /// Follows every chain within a scope. `Ok(Ok(n))`: all `n` entries are as they were written.
-pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Broken>, StoreError> {
+pub async fn verify(pool: &Pool, scope: &Scope) -> Result<Result<i64, Broken>, StoreError> {
     // Heads and entries must be of one moment, or an entry appended in between would look like a fault.
-    let mut snapshot = pool.begin().await?;
+    let mut snapshot = pool.snapshot(scope).await?;
     let chains: Vec<String> = sqlx::query_scalar(
         "SELECT b.below FROM organisation_below b WHERE b.above = $1 \
          AND (EXISTS (SELECT 1 FROM audit_head h WHERE h.organisation = b.below) \
@@ -152,7 +152,7 @@ pub async fn verify(pool: &SqlitePool, scope: &Scope) -> Result<Result<i64, Brok
 }
 
 async fn verify_chain(
-    snapshot: &mut SqliteConnection,
+    snapshot: &mut DbConnection,
     organisation: &str,
 ) -> Result<Result<i64, Broken>, StoreError> {
     let head: Option<(i64, String)> =

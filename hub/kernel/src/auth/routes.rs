@@ -151,7 +151,7 @@ async fn make_token(
     let life_ms = i64::from(wish.days) * 24 * 60 * 60 * 1000;
     let organisation = match &wish.organisation {
         None => session.scope.root().clone(),
-        Some(id) => tree::find(kernel.store().read(), &session.scope, id)
+        Some(id) => tree::find(kernel.store().read().within(&session.scope), &session.scope, id)
             .await?
             .ok_or_else(|| ApiError::not_found("organisation", id))?,
     };

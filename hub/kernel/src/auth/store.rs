@@ -3,8 +3,7 @@
 //! These are the calls that need no scope, because proving something is how a scope is gained.
 
 use serde_json::json;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::Row;
 use wardline_event::Timestamp;
 use wardline_policy::Role;
 
@@ -12,6 +11,7 @@ use super::routes::ApiTokenSummary;
 use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
 use crate::audit::{self, Act};
 use crate::clock::{hex, random_bytes, random_id, sha256_hex};
+use crate::db::{DbRow, Pool};
 use crate::scope::{OrganisationId, Scope};
 use crate::store::{Store, StoreError};
 use crate::within;
@@ -25,7 +25,7 @@ pub async fn make_link(
     now: Timestamp,
 ) -> Result<String, StoreError> {
     let code = hex(&random_bytes::<20>());
-    let mut tx = store.write().await?;
+    let mut tx = store.write(organisation).await?;
     sqlx::query(
         "INSERT INTO sign_in_link (code_hash, organisation, person, created_ms, expires_ms, role) \
          VALUES ($1, $2, $3, $4, $5, $6)",
@@ -52,7 +52,7 @@ pub async fn make_link(
 /// Trades a sign-in code for a session; gives the session's secret id, which goes into the cookie. `None` if
 /// the code is unknown, used or too old: which of these is not said.
 pub async fn sign_in(store: &Store, code: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write_everywhere().await?;
     let row = sqlx::query(
         "UPDATE sign_in_link SET used_ms = $2 WHERE code_hash = $1 AND used_ms IS NULL AND expires_ms > $2 \
          RETURNING organisation, person, role",
@@ -93,11 +93,7 @@ fn role(word: &str) -> Result<Role, StoreError> {
 }
 
 /// The session behind a cookie's value.
-pub(crate) async fn session(
-    pool: &SqlitePool,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<Session>, StoreError> {
+pub(crate) async fn session(pool: &Pool, id: &str, now: Timestamp) -> Result<Option<Session>, StoreError> {
     let hash = sha256_hex(id.as_bytes());
     let row = sqlx::query(
         "SELECT s.organisation, s.person, o.name, s.role FROM session s JOIN organisation o ON o.id = s.organisation \
@@ -105,7 +101,7 @@ pub(crate) async fn session(
     )
     .bind(&hash)
     .bind(now.0)
-    .fetch_optional(pool)
+    .fetch_optional(pool.everywhere())
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Session {
@@ -120,7 +116,7 @@ pub(crate) async fn session(
 
 /// Ends a session.
 pub(crate) async fn sign_out(store: &Store, session: &Session, now: Timestamp) -> Result<(), StoreError> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(&session.scope).await?;
     let ended = sqlx::query(
         "UPDATE session SET ended_ms = $3 WHERE organisation = $1 AND id_hash = $2 AND ended_ms IS NULL",
     )
@@ -147,7 +143,7 @@ pub(crate) async fn make_api_token(
     now: Timestamp,
 ) -> Result<(String, String), StoreError> {
     let (id, secret) = (random_id(), format!("wardline_{}", hex(&random_bytes::<24>())));
-    let mut tx = store.write().await?;
+    let mut tx = store.write(organisation).await?;
     sqlx::query(
         "INSERT INTO api_token (id, organisation, name, secret_hash, created_by, created_ms, expires_ms, role) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -180,7 +176,7 @@ pub(crate) async fn revoke_api_token(
     id: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut tx = store.write().await?;
+    let mut tx = store.write(&session.scope).await?;
     let revoked: Option<String> = sqlx::query_scalar(concat!(
         "UPDATE api_token SET revoked_ms = $3 WHERE ",
         within!("api_token"),
@@ -204,16 +200,16 @@ pub(crate) async fn revoke_api_token(
 }
 
 /// All API tokens, newest first.
-pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<ApiTokenSummary>, StoreError> {
+pub(crate) async fn api_tokens(pool: &Pool, scope: &Scope) -> Result<Vec<ApiTokenSummary>, StoreError> {
     let rows = sqlx::query(concat!(
         "SELECT id, organisation, role, name, created_by, created_ms, expires_ms, revoked_ms FROM api_token WHERE ",
         within!("api_token"),
         " ORDER BY created_ms DESC, id LIMIT 500"
     ))
     .bind(scope.id())
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
-    let summary = |row: &SqliteRow| ApiTokenSummary {
+    let summary = |row: &DbRow| ApiTokenSummary {
         id: row.get("id"),
         organisation: row.get("organisation"),
         role: row.get("role"),
@@ -227,18 +223,14 @@ pub(crate) async fn api_tokens(pool: &SqlitePool, scope: &Scope) -> Result<Vec<A
 }
 
 /// The program behind an API token.
-pub(crate) async fn bearer(
-    pool: &SqlitePool,
-    secret: &str,
-    now: Timestamp,
-) -> Result<Option<Session>, StoreError> {
+pub(crate) async fn bearer(pool: &Pool, secret: &str, now: Timestamp) -> Result<Option<Session>, StoreError> {
     let row = sqlx::query(
         "SELECT t.organisation, t.name, t.id, o.name, t.role FROM api_token t JOIN organisation o ON o.id = t.organisation \
          WHERE t.secret_hash = $1 AND t.revoked_ms IS NULL AND t.expires_ms > $2",
     )
     .bind(sha256_hex(secret.as_bytes()))
     .bind(now.0)
-    .fetch_optional(pool)
+    .fetch_optional(pool.everywhere())
     .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Session {

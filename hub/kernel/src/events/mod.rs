@@ -1,6 +1,6 @@
 //! The event store: what devices saw. Behind a trait, so that a columnar store can take its place.
 
-mod sqlite;
+mod tables;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -8,10 +8,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wardline_event::{Event, ProcessKey};
 
+use crate::db::WriteTx;
 use crate::scope::{OrganisationId, Scope};
-use crate::store::{StoreError, WriteTx};
+use crate::store::StoreError;
 
-pub use sqlite::SqliteEvents;
+pub use tables::TableEvents;
 
 /// One event on its way into the store: its OCSF JSON, and what it is looked up by.
 #[derive(Clone, Debug, PartialEq)]

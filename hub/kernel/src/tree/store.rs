@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use sqlx::Row;
 use wardline_event::Timestamp;
 
 use super::{DEEPEST, Facts, Organisation, OrganisationKind, TreeError};
 use crate::clock::random_id;
+use crate::db::{DbConnection, DbRow, Executor, Pool, WriteTx};
 use crate::scope::{OrganisationId, Scope};
-use crate::store::{StoreError, WriteTx};
+use crate::store::StoreError;
 
 /// An id that nothing has yet.
 pub fn new_id() -> OrganisationId {
     OrganisationId::stored(random_id())
 }
 
-fn read(row: &SqliteRow) -> Result<Organisation, StoreError> {
+fn read(row: &DbRow) -> Result<Organisation, StoreError> {
     let kind: String = row.get("kind");
     Ok(Organisation {
         id: row.get("id"),
@@ -30,25 +30,21 @@ fn read(row: &SqliteRow) -> Result<Organisation, StoreError> {
 }
 
 /// One organisation within a scope.
-pub async fn organisation(
-    pool: &SqlitePool,
-    scope: &Scope,
-    id: &str,
-) -> Result<Option<Organisation>, StoreError> {
+pub async fn organisation(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<Organisation>, StoreError> {
     let row = sqlx::query(
         "SELECT o.id, o.name, o.kind, o.ods, o.town, o.postcode, o.parent FROM organisation o \
          JOIN organisation_below b ON b.below = o.id WHERE b.above = $1 AND o.id = $2",
     )
     .bind(scope.id())
     .bind(id)
-    .fetch_optional(pool)
+    .fetch_optional(pool.within(scope))
     .await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The id of an organisation within a scope: what somebody sent becomes an id only here.
 pub async fn find<'e>(
-    database: impl SqliteExecutor<'e>,
+    database: impl Executor<'e>,
     scope: &Scope,
     id: &str,
 ) -> Result<Option<OrganisationId>, StoreError> {
@@ -62,18 +58,18 @@ pub async fn find<'e>(
 }
 
 /// Whether an organisation lies within a scope.
-pub async fn is_within(pool: &SqlitePool, scope: &Scope, id: &OrganisationId) -> Result<bool, StoreError> {
-    Ok(find(pool, scope, id.as_str()).await?.is_some())
+pub async fn is_within(pool: &Pool, scope: &Scope, id: &OrganisationId) -> Result<bool, StoreError> {
+    Ok(find(pool.within(scope), scope, id.as_str()).await?.is_some())
 }
 
 /// The scope of an organisation that lies within another scope.
-pub async fn within(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<Scope>, StoreError> {
-    Ok(find(pool, scope, id).await?.map(Scope::within))
+pub async fn within(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<Scope>, StoreError> {
+    Ok(find(pool.within(scope), scope, id).await?.map(Scope::within))
 }
 
 /// The organisation within a scope that has this code.
 pub async fn by_ods<'e>(
-    database: impl SqliteExecutor<'e>,
+    database: impl Executor<'e>,
     scope: &Scope,
     ods: &str,
 ) -> Result<Option<OrganisationId>, StoreError> {
@@ -89,23 +85,19 @@ pub async fn by_ods<'e>(
 }
 
 /// Every code within a scope: for an import, which asks for thousands.
-pub async fn codes(pool: &SqlitePool, scope: &Scope) -> Result<BTreeSet<String>, StoreError> {
+pub async fn codes(pool: &Pool, scope: &Scope) -> Result<BTreeSet<String>, StoreError> {
     let codes: Vec<String> = sqlx::query_scalar(
         "SELECT o.ods FROM organisation o JOIN organisation_below b ON b.below = o.id \
          WHERE b.above = $1 AND o.ods IS NOT NULL",
     )
     .bind(scope.id())
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
     Ok(codes.into_iter().collect())
 }
 
 /// The organisations from the top of a scope down to this one: id and name.
-pub async fn ancestors(
-    pool: &SqlitePool,
-    scope: &Scope,
-    id: &str,
-) -> Result<Vec<(String, String)>, StoreError> {
+pub async fn ancestors(pool: &Pool, scope: &Scope, id: &str) -> Result<Vec<(String, String)>, StoreError> {
     Ok(sqlx::query_as(
         "SELECT o.id, o.name FROM organisation_below up JOIN organisation o ON o.id = up.above \
          JOIN organisation_below b ON b.below = up.above AND b.above = $1 \
@@ -113,16 +105,16 @@ pub async fn ancestors(
     )
     .bind(scope.id())
     .bind(id)
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?)
 }
 
 /// The root of the tree: the organisation that runs the hub. `None` when the data folder is new.
-pub async fn root_of(pool: &SqlitePool) -> Result<Option<(OrganisationId, String)>, StoreError> {
+pub async fn root_of(pool: &Pool) -> Result<Option<(OrganisationId, String)>, StoreError> {
     let row: Option<(String, String)> = sqlx::query_as(
         "SELECT id, name FROM organisation WHERE parent IS NULL ORDER BY created_ms, id LIMIT 1",
     )
-    .fetch_optional(pool)
+    .fetch_optional(pool.everywhere())
     .await?;
     Ok(row.map(|(id, name)| (OrganisationId::stored(id), name)))
 }
@@ -197,7 +189,7 @@ pub async fn edit(tx: &mut WriteTx, scope: &Scope, id: &str, facts: &Facts) -> R
 }
 
 /// How many levels there are down to an organisation, itself included.
-async fn depth(connection: &mut SqliteConnection, id: &OrganisationId) -> Result<i64, StoreError> {
+async fn depth(connection: &mut DbConnection, id: &OrganisationId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT CAST(COUNT(*) AS BIGINT) FROM organisation_below WHERE below = $1")
         .bind(id.as_str())
         .fetch_one(connection)

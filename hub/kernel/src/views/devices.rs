@@ -1,11 +1,11 @@
 //! Devices as other rooms see them.
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::Row;
 use utoipa::ToSchema;
 use wardline_event::Timestamp;
 
+use crate::db::{DbRow, Pool, Sql};
 use crate::scope::{OrganisationId, Reach, Scope};
 use crate::store::StoreError;
 use crate::within;
@@ -85,7 +85,7 @@ pub struct DeviceSummary {
     pub lost: Option<i64>,
 }
 
-fn device(row: &SqliteRow, now: Timestamp) -> DeviceSummary {
+fn device(row: &DbRow, now: Timestamp) -> DeviceSummary {
     let last_seen_ms: Option<i64> = row.get("last_seen_ms");
     let revoked = row.get::<Option<i64>, _>("revoked_ms").is_some();
     DeviceSummary {
@@ -138,7 +138,7 @@ impl DevicePlace {
         })
     }
 
-    fn of(order: DeviceOrder, row: &SqliteRow) -> Self {
+    fn of(order: DeviceOrder, row: &DbRow) -> Self {
         match order {
             DeviceOrder::Name => Self::Name(row.get("sort_name"), row.get("id")),
             DeviceOrder::Silence => Self::Silence(row.get("heard_ms"), row.get("id")),
@@ -193,7 +193,7 @@ fn beyond(prefix: &str) -> String {
     format!("{prefix}\u{10ffff}")
 }
 
-fn narrow(sql: &mut QueryBuilder<Sqlite>, query: &DeviceQuery, now: Timestamp) {
+fn narrow(sql: &mut Sql, query: &DeviceQuery, now: Timestamp) {
     if let Some(name) = &query.name {
         let name = name.to_lowercase();
         sql.push(" AND d.sort_name >= ").push_bind(name.clone());
@@ -225,14 +225,14 @@ fn narrow(sql: &mut QueryBuilder<Sqlite>, query: &DeviceQuery, now: Timestamp) {
 
 /// Devices, page by page.
 pub async fn devices(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     query: &DeviceQuery,
     now: Timestamp,
 ) -> Result<DevicePage, StoreError> {
     let limit = query.limit.clamp(1, 500);
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
+    let mut sql = Sql::new(COLUMNS);
     scope.filter(&mut sql, "d", reach);
     narrow(&mut sql, query, now);
     match &query.after {
@@ -251,7 +251,7 @@ pub async fn devices(
         DeviceOrder::Silence => " ORDER BY d.heard_ms, d.id LIMIT ",
     });
     sql.push_bind(i64::from(limit) + 1);
-    let mut rows = sql.build().fetch_all(pool).await?;
+    let mut rows = sql.build().fetch_all(pool.within(scope)).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let last = rows.last().filter(|_| more);
@@ -277,13 +277,9 @@ pub struct DeviceCounts {
 }
 
 /// Counts the devices within a scope.
-pub async fn device_counts(
-    pool: &SqlitePool,
-    scope: &Scope,
-    now: Timestamp,
-) -> Result<DeviceCounts, StoreError> {
+pub async fn device_counts(pool: &Pool, scope: &Scope, now: Timestamp) -> Result<DeviceCounts, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new(
+    let mut sql = Sql::new(
         "SELECT CAST(COUNT(*) AS BIGINT), \
          CAST(COUNT(CASE WHEN revoked_ms IS NULL AND last_seen_ms >= ",
     );
@@ -294,7 +290,7 @@ pub async fn device_counts(
          FROM view_device_state WHERE ",
     );
     scope.filter(&mut sql, "view_device_state", reach);
-    let row = sql.build().fetch_one(pool).await?;
+    let row = sql.build().fetch_one(pool.within(scope)).await?;
     let (all, live, never_connected, revoked): (i64, i64, i64, i64) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
     Ok(DeviceCounts {
@@ -309,7 +305,7 @@ pub async fn device_counts(
 
 /// The devices that were last heard between two times: those that fell silent meanwhile.
 pub async fn heard_between(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     from_ms: i64,
     until_ms: i64,
@@ -322,26 +318,26 @@ pub async fn heard_between(
     .bind(scope.id())
     .bind(from_ms)
     .bind(until_ms)
-    .fetch_all(pool)
+    .fetch_all(pool.within(scope))
     .await?;
     Ok(rows.into_iter().map(|(organisation, id)| (OrganisationId::stored(organisation), id)).collect())
 }
 
 /// One device.
 pub async fn device_by_id(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     id: &str,
     now: Timestamp,
 ) -> Result<Option<DeviceSummary>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
+    let mut sql = Sql::new(COLUMNS);
     scope.filter(&mut sql, "d", Reach::Many);
     sql.push(" AND d.id = ").push_bind(id);
-    Ok(sql.build().fetch_optional(pool).await?.map(|row| device(&row, now)))
+    Ok(sql.build().fetch_optional(pool.within(scope)).await?.map(|row| device(&row, now)))
 }
 
 /// The policy that the hub lays down for a device, as JSON; `None` if there is no such device.
-pub async fn device_policy(pool: &SqlitePool, scope: &Scope, id: &str) -> Result<Option<String>, StoreError> {
+pub async fn device_policy(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar(concat!(
         "SELECT d.policy_json FROM view_device d WHERE ",
         within!("d"),
@@ -349,6 +345,6 @@ pub async fn device_policy(pool: &SqlitePool, scope: &Scope, id: &str) -> Result
     ))
     .bind(scope.id())
     .bind(id)
-    .fetch_optional(pool)
+    .fetch_optional(pool.within(scope))
     .await?)
 }

@@ -6,10 +6,10 @@
 mod devices;
 
 use serde::Serialize;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
+use sqlx::Row;
 use utoipa::ToSchema;
 
+use crate::db::{DbRow, Executor, Pool, Sql};
 use crate::scope::{Reach, Scope};
 use crate::store::StoreError;
 use crate::within;
@@ -54,7 +54,7 @@ pub struct FindingSummary {
     pub simulated: bool,
 }
 
-fn finding(row: &SqliteRow) -> FindingSummary {
+fn finding(row: &DbRow) -> FindingSummary {
     FindingSummary {
         id: row.get("id"),
         device: row.get("device"),
@@ -101,12 +101,12 @@ pub struct FindingQuery {
 
 /// Findings, newest first.
 pub async fn findings(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     query: &FindingQuery,
 ) -> Result<Vec<FindingSummary>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new(FINDING);
+    let mut sql = Sql::new(FINDING);
     scope.filter(&mut sql, "f", reach);
     if let Some(device) = &query.device {
         sql.push(" AND f.device = ").push_bind(device.as_str());
@@ -126,7 +126,7 @@ pub async fn findings(
         sql.push(" AND f.id < ").push_bind(id.as_str()).push("))");
     }
     sql.push(" ORDER BY f.time_ms DESC, f.id DESC LIMIT ").push_bind(i64::from(query.limit.clamp(1, 500)));
-    Ok(sql.build().fetch_all(pool).await?.iter().map(finding).collect())
+    Ok(sql.build().fetch_all(pool.within(scope)).await?.iter().map(finding).collect())
 }
 
 /// An action in a list.
@@ -160,7 +160,7 @@ pub struct ActionSummary {
     pub simulated: bool,
 }
 
-fn action(row: &SqliteRow) -> ActionSummary {
+fn action(row: &DbRow) -> ActionSummary {
     ActionSummary {
         id: row.get("id"),
         device: row.get("device"),
@@ -202,12 +202,12 @@ pub struct ActionQuery {
 
 /// Actions, newest first.
 pub async fn actions(
-    pool: &SqlitePool,
+    pool: &Pool,
     scope: &Scope,
     query: &ActionQuery,
 ) -> Result<Vec<ActionSummary>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = QueryBuilder::<Sqlite>::new(ACTION);
+    let mut sql = Sql::new(ACTION);
     scope.filter(&mut sql, "a", reach);
     if let Some(device) = &query.device {
         sql.push(" AND a.device = ").push_bind(device.as_str());
@@ -224,12 +224,12 @@ pub async fn actions(
         sql.push(" AND a.id < ").push_bind(id.as_str()).push("))");
     }
     sql.push(" ORDER BY a.created_ms DESC, a.id DESC LIMIT ").push_bind(i64::from(query.limit.clamp(1, 500)));
-    Ok(sql.build().fetch_all(pool).await?.iter().map(action).collect())
+    Ok(sql.build().fetch_all(pool.within(scope)).await?.iter().map(action).collect())
 }
 
 /// How many orders to a device have not come to an end.
 pub async fn unfinished_actions<'e>(
-    database: impl SqliteExecutor<'e>,
+    database: impl Executor<'e>,
     scope: &Scope,
     device: &str,
 ) -> Result<i64, StoreError> {
@@ -245,13 +245,9 @@ pub async fn unfinished_actions<'e>(
 }
 
 /// One action.
-pub async fn action_by_id(
-    pool: &SqlitePool,
-    scope: &Scope,
-    id: &str,
-) -> Result<Option<ActionSummary>, StoreError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(ACTION);
+pub async fn action_by_id(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<ActionSummary>, StoreError> {
+    let mut sql = Sql::new(ACTION);
     scope.filter(&mut sql, "a", Reach::Many);
     sql.push(" AND a.id = ").push_bind(id);
-    Ok(sql.build().fetch_optional(pool).await?.map(|row| action(&row)))
+    Ok(sql.build().fetch_optional(pool.within(scope)).await?.map(|row| action(&row)))
 }

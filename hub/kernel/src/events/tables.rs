@@ -1,12 +1,12 @@
-//! Events in the same SQLite database as the state.
+//! Events in the same database as the state.
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::Row;
 
 use super::{EventCounts, EventQuery, EventStore, NewEvent, StoredEvent};
+use crate::db::{DbRow, Pool, Sql, WriteTx};
 use crate::scope::{OrganisationId, Scope};
-use crate::store::{StoreError, WriteTx};
+use crate::store::StoreError;
 use crate::within;
 
 /// SQLite takes 32,766 bound values in one statement; 10 columns, rounded down.
@@ -14,13 +14,13 @@ const ROWS_PER_INSERT: usize = 500;
 
 /// The event store that comes with the hub.
 #[derive(Debug)]
-pub struct SqliteEvents {
-    read: SqlitePool,
+pub struct TableEvents {
+    read: Pool,
 }
 
-impl SqliteEvents {
+impl TableEvents {
     /// Events in this database.
-    pub fn new(read: SqlitePool) -> Self {
+    pub fn new(read: Pool) -> Self {
         Self { read }
     }
 
@@ -33,30 +33,25 @@ impl SqliteEvents {
         ))
         .bind(scope.id())
         .bind(device)
-        .fetch_all(&self.read)
+        .fetch_all(self.read.within(scope))
         .await?)
     }
 }
 
 /// The events of one device within these organisations. One organisation: the index is in the order of time.
-fn of_device(sql: &mut QueryBuilder<Sqlite>, organisations: &[String], device: &str) {
+fn of_device(sql: &mut Sql, organisations: &[String], device: &str) {
     match organisations {
         [one] => {
             sql.push("organisation = ").push_bind(one.as_str());
         }
         several => {
-            sql.push("organisation IN (");
-            let mut list = sql.separated(", ");
-            for organisation in several {
-                list.push_bind(organisation.as_str());
-            }
-            sql.push(")");
+            sql.push("organisation IN (").push_list(several.iter().map(String::as_str)).push(")");
         }
     }
     sql.push(" AND device = ").push_bind(device);
 }
 
-fn stored(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
+fn stored(row: &DbRow) -> Result<StoredEvent, StoreError> {
     let body: String = row.get("body");
     Ok(StoredEvent {
         device: row.get("device"),
@@ -72,7 +67,7 @@ fn stored(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
 }
 
 #[async_trait]
-impl EventStore for SqliteEvents {
+impl EventStore for TableEvents {
     async fn append(
         &self,
         tx: &mut WriteTx,
@@ -82,11 +77,11 @@ impl EventStore for SqliteEvents {
         events: &[NewEvent],
     ) -> Result<(), StoreError> {
         for chunk in events.chunks(ROWS_PER_INSERT) {
-            let mut sql = QueryBuilder::<Sqlite>::new(
+            let mut sql = Sql::new(
                 "INSERT INTO event (organisation, device, spool, seq, time_ms, class_uid, process_key, \
                  parent_key, simulated, body) ",
             );
-            sql.push_values(chunk, |mut row, event| {
+            sql.push_values(chunk, |row, event| {
                 row.push_bind(organisation.as_str())
                     .push_bind(device)
                     .push_bind(spool)
@@ -107,7 +102,7 @@ impl EventStore for SqliteEvents {
     }
 
     async fn query(&self, scope: &Scope, query: &EventQuery) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new(
+        let mut sql = Sql::new(
             "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
              FROM event WHERE ",
         );
@@ -120,18 +115,14 @@ impl EventStore for SqliteEvents {
             sql.push(" AND time_ms < ").push_bind(until);
         }
         if !query.process_keys.is_empty() {
-            sql.push(" AND process_key IN (");
-            let mut list = sql.separated(", ");
-            for key in &query.process_keys {
-                list.push_bind(key.as_str());
-            }
-            sql.push(")");
+            let keys = query.process_keys.iter().map(String::as_str);
+            sql.push(" AND process_key IN (").push_list(keys).push(")");
         }
         if let Some(class) = query.class_uid {
             sql.push(" AND class_uid = ").push_bind(i64::from(class));
         }
         sql.push(" ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(query.limit.clamp(1, 10_000)));
-        sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()
+        sql.build().fetch_all(self.read.within(scope)).await?.iter().map(stored).collect()
     }
 
     async fn children(
@@ -144,23 +135,19 @@ impl EventStore for SqliteEvents {
         if parents.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = QueryBuilder::<Sqlite>::new(
+        let mut sql = Sql::new(
             "SELECT device, spool, seq, time_ms, class_uid, process_key, parent_key, simulated, body \
              FROM event WHERE ",
         );
         let organisations = self.organisations_of(scope, device).await?;
         of_device(&mut sql, &organisations, device);
-        sql.push(" AND class_uid = 1007 AND parent_key IN (");
-        let mut list = sql.separated(", ");
-        for parent in parents {
-            list.push_bind(parent.as_str());
-        }
+        sql.push(" AND class_uid = 1007 AND parent_key IN (").push_list(parents.iter().map(String::as_str));
         sql.push(") ORDER BY time_ms, spool, seq LIMIT ").push_bind(i64::from(limit.clamp(1, 10_000)));
-        sql.build().fetch_all(&self.read).await?.iter().map(stored).collect()
+        sql.build().fetch_all(self.read.within(scope)).await?.iter().map(stored).collect()
     }
 
     async fn counts(&self, scope: &Scope, device: Option<&str>) -> Result<EventCounts, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new(
+        let mut sql = Sql::new(
             "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(simulated), 0) AS BIGINT) FROM event WHERE ",
         );
         let organisations = match device {
@@ -174,15 +161,15 @@ impl EventStore for SqliteEvents {
                 scope.filter(&mut sql, "event", reach);
             }
         }
-        let row = sql.build().fetch_one(&self.read).await?;
+        let row = sql.build().fetch_one(self.read.within(scope)).await?;
         Ok(EventCounts { stored: row.get(0), simulated: row.get(1) })
     }
 
     async fn stored_of(&self, scope: &Scope, device: &str) -> Result<i64, StoreError> {
         // Answered from the index event_by_time alone.
         let organisations = self.organisations_of(scope, device).await?;
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT CAST(COUNT(*) AS BIGINT) FROM event WHERE ");
+        let mut sql = Sql::new("SELECT CAST(COUNT(*) AS BIGINT) FROM event WHERE ");
         of_device(&mut sql, &organisations, device);
-        Ok(sql.build_query_scalar().fetch_one(&self.read).await?)
+        Ok(sql.build_query_scalar().fetch_one(self.read.within(scope)).await?)
     }
 }
