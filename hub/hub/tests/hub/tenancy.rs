@@ -402,3 +402,39 @@ fn no_statement_forgets_the_organisation() {
     }
     assert!(statements > 40, "only {statements} statements were found");
 }
+
+/// Who may ask or write without saying on whose behalf, each with its reason.
+const EVERYWHERE: &[(&str, usize, &str)] = &[
+    ("devices/src/enrol.rs", 1, "an enrolment token is how a device gains a scope"),
+    ("devices/src/store.rs", 1, "so is its certificate"),
+    ("kernel/src/auth/store.rs", 3, "so are a sign-in link, a session and an API token"),
+    ("kernel/src/kernel.rs", 1, "the first organisation is made before there is any"),
+    ("kernel/src/tree/store.rs", 1, "the root is found before there is a scope"),
+];
+
+/// The store's own work: migrations, backup, the meaning of the word.
+const UPKEEP: &[&str] = &["kernel/src/store/", "kernel/src/backup/", "kernel/src/db.rs"];
+
+#[test]
+fn nobody_leaves_the_scope_without_being_named_here() {
+    let hub = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders: Vec<_> =
+        std::fs::read_dir(hub).unwrap().map(|room| room.unwrap().path().join("src")).collect();
+    let mut found = std::collections::BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(hub).unwrap().to_str().unwrap().to_owned();
+            let times = std::fs::read_to_string(&path).unwrap().matches("everywhere()").count();
+            if times > 0 && !UPKEEP.iter().any(|known| name.starts_with(known)) {
+                found.insert(name, times);
+            }
+        }
+    }
+    let named = EVERYWHERE.iter().map(|(name, times, _)| ((*name).to_owned(), *times)).collect();
+    assert_eq!(found, named, "see EVERYWHERE in this test");
+}
