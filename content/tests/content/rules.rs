@@ -119,6 +119,10 @@ fn cases_use_only_fields_that_exist() {
                 "DestinationHostname",
             ],
             "file_event" => &["Image", "CommandLine", "User", "TargetFilename"],
+            "dns_query" => &["Image", "CommandLine", "User", "QueryName", "QueryResults"],
+            "system_call" => {
+                &["Image", "CommandLine", "User", "SystemCall", "Arguments", "Result", "Details"]
+            }
             // Scanned event logs, each with its own fields.
             _ => continue,
         };
