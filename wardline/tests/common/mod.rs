@@ -2,8 +2,11 @@
 #![allow(dead_code)] // Each test binary uses its own part.
 
 pub mod http;
+pub mod imitation;
+pub mod machine;
 pub mod process;
 pub mod up;
+pub mod watching;
 
 use std::fs::File;
 use std::path::PathBuf;
