@@ -6,57 +6,41 @@
 
 mod cases;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use cases::{cases, event};
-use wardline_sigma::{Collection, LinkOptions, Linked, Placeholders};
-
-/// The values of `NAME.placeholders.yml`, if there is one.
-fn options(base: &str) -> LinkOptions {
-    let mut options = LinkOptions::default();
-    if let Ok(text) = fs::read_to_string(format!("{base}.placeholders.yml")) {
-        options.placeholders = Placeholders::parse(&text, base).unwrap_or_else(|e| panic!("{e}"));
-    }
-    options
-}
+use cases::{cases, constructs, golden, options};
+use wardline_sigma::Collection;
 
 #[test]
 fn every_golden_case_comes_out_as_written() {
     let rules = cases("golden", ".rule.yml");
-    assert!(rules.len() >= 40, "only {} cases", rules.len());
-    let mut wrong = Vec::new();
-    for path in rules {
-        let base = path.to_str().unwrap().strip_suffix(".rule.yml").unwrap();
-        let name = Path::new(base).file_name().unwrap().to_str().unwrap();
-        let read = |ending: &str| {
-            fs::read_to_string(format!("{base}{ending}")).unwrap_or_else(|e| panic!("{name}: {e}"))
-        };
-        let collection = Collection::parse(&read(".rule.yml"), name).unwrap_or_else(|e| panic!("{e}"));
-        let Linked { rules: set, faults, .. } = collection.link(&options(base));
-        assert_eq!(faults, [], "{name}");
-        let mut scratch = set.scratch();
-        let (events, expected) = (read(".events.jsonl"), read(".expected"));
-        let (events, expected): (Vec<&str>, Vec<&str>) =
-            (events.lines().collect(), expected.lines().collect());
-        assert_eq!(events.len(), expected.len(), "{name}: one line of .expected for each event");
-        let shown = |outcome: &str| expected.iter().any(|line| line.starts_with(outcome));
-        assert!(shown("match") && shown("no match"), "{name}: shows both outcomes");
-        for (i, (line, expected)) in events.iter().zip(&expected).enumerate() {
-            let event = event(line, &set.rules()[0].log_source);
-            let mut matched = Vec::new();
-            set.matches(&event, &mut scratch, &mut |rule| matched.push(set.rules()[rule].title.as_str()));
-            let got = match matched[..] {
-                [] => "no match".to_owned(),
-                _ if set.rules().len() == 1 => "match".to_owned(),
-                _ => format!("match: {}", matched.join(", ")),
-            };
-            if got != *expected {
-                wrong.push(format!("{name}, event {}: {got}, expected {expected}: {line}", i + 1));
-            }
-        }
-    }
+    assert!(rules.len() >= 140, "only {} cases", rules.len());
+    let wrong: Vec<String> = rules.iter().flat_map(|path| golden(path)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// `constructs.txt` says which cases show which construct of the specification; `examples/constructs.rs` prints it.
+#[test]
+fn every_construct_of_the_specification_is_right() {
+    let constructs = constructs::constructs();
+    assert!(constructs.len() >= 90, "only {} constructs", constructs.len());
+    let wrong: Vec<String> = constructs.iter().flat_map(constructs::Construct::wrong).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    let names: BTreeSet<&str> = constructs.iter().map(|construct| construct.name.as_str()).collect();
+    assert_eq!(names.len(), constructs.len(), "each has a name of its own");
+    let shown: BTreeSet<&str> = constructs.iter().flat_map(|c| &c.cases).map(String::as_str).collect();
+    let of_correlations = cases("correlation", ".rules.yml");
+    let name =
+        |path: &Path| path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+    let there: BTreeSet<String> = cases("golden", ".rule.yml")
+        .iter()
+        .map(|path| name(path))
+        .chain(of_correlations.iter().map(|path| format!("correlation/{}", name(path))))
+        .collect();
+    let there: BTreeSet<&str> = there.iter().map(String::as_str).collect();
+    assert_eq!(shown, there, "each case belongs to a construct, and is there");
 }
 
 /// `errors/NAME.rule.yml` is a broken rule, `errors/NAME.expected` the message that a person gets.

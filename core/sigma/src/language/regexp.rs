@@ -55,13 +55,13 @@ impl Regexp {
             .parse(source)
             .map_err(|error| RegexpFault::Broken(last_line(&error.to_string())))?;
         let out = Self::trusted(source.to_owned(), flags, literal::required(&hir));
-        // To compile is far dearer than to read. Only an expression that may be too big is compiled to find out.
+        // To compile is far dearer than to read. Only an expression that may be too big is compiled to find out, and what
+        // came of it is not kept: a folder of rules may hold thousands of them, of which events need none or few.
         if size(&hir) > limits::REGEX_BYTES {
-            let regex = build(source, flags, limits::REGEX_BYTES).map_err(|error| match error {
+            build(source, flags, limits::REGEX_BYTES).map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => RegexpFault::TooBig,
                 error => RegexpFault::Broken(last_line(&error.to_string())),
             })?;
-            let _ = out.compiled.set(Some(regex));
         }
         Ok(out)
     }
