@@ -1,11 +1,11 @@
 //! What rules make of a recording.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use wardline_event::LogSource;
+use wardline_event::{LogRecord, LogSource};
 use wardline_sense::log::Workspace;
+use wardline_sigma::Rule;
 use wardline_sigma::sources::Sources;
 
 use super::rules::{Rules, Tested};
@@ -17,54 +17,86 @@ use crate::rules::events;
 pub struct Counts {
     /// How many records there are.
     pub records: u64,
-    /// Records that each detection rule matched.
-    pub matches: HashMap<usize, u64>,
-    /// Matches of each correlation, and the records without a time that it did not count.
-    pub correlated: HashMap<usize, (u64, u64)>,
-    /// Events that a rule would match if it were for their log source, and the first one's.
-    pub elsewhere: HashMap<usize, (u64, LogSource<'static>)>,
+    /// For each rule, in the order of their ids.
+    pub rules: Vec<Count>,
     /// The first thing that could not be read.
     pub fault: Option<String>,
 }
 
+/// What one rule or correlation found.
+#[derive(Clone, Default)]
+pub struct Count {
+    /// How many records a rule matched, or how often a correlation did.
+    pub matches: u64,
+    /// Records that would match if the rule were for their log source, and the first one's.
+    pub elsewhere: Option<(u64, LogSource<'static>)>,
+    /// Records that a correlation did not count, since they say no time.
+    pub untimed: u64,
+}
+
+/// How the rules of a test are put together.
+pub struct Together<'a> {
+    /// As everywhere.
+    pub plain: &'a Rules,
+    /// With the pipelines that the test names, for records whose fields have other names.
+    pub piped: Option<&'a Rules>,
+}
+
 impl Counts {
-    /// Reads a recording and counts what the named rules find in it.
-    pub fn of(path: &Path, rules: &Rules, sources: &Arc<Sources>, named: &[Tested]) -> Self {
-        let mut counts = Self::default();
-        let mut scratch = rules.set.scratch();
+    /// Reads a recording and counts what the rules with these ids find in it. A record that does not say what it is is
+    /// taken for what a rule is for.
+    pub fn of(path: &Path, rules: &Together<'_>, sources: &Arc<Sources>, ids: &[String]) -> Self {
+        let plain = rules.plain;
+        let mut counts = Self { rules: vec![Count::default(); ids.len()], ..Self::default() };
+        let mut scratch = plain.set.scratch();
         let mut workspace = Workspace::new(Arc::clone(sources));
-        let mut correlated: Vec<(usize, Records<'_>)> = named
-            .iter()
-            .filter_map(|tested| match tested {
-                Tested::Correlation(place) => Some((*place, Records::new(&rules.correlations[*place].1))),
-                Tested::Rule(_) => None,
-            })
+        // As they are and with pipelines, whichever finds more.
+        let mut correlated: Vec<(usize, Records<'_>)> = [Some(plain), rules.piped]
+            .into_iter()
+            .flatten()
+            .flat_map(|rules| ids.iter().enumerate().filter_map(|(i, id)| Some((i, rules.correlation(id)?))))
+            .map(|(i, correlation)| (i, Records::new(correlation)))
             .collect();
+        let piped = |id: &str| rules.piped.and_then(|piped| piped.rule(id));
         events::of_file(path, &mut workspace, &mut |item| match item {
             Ok(record) => {
                 counts.records += 1;
                 let number = counts.records;
-                let matched = events::matched(&rules.set, record, &mut scratch);
-                for tested in named {
-                    let Tested::Rule(rule) = *tested else { continue };
-                    if matched.contains(&rule) {
-                        *counts.matches.entry(rule).or_default() += 1;
-                    } else if rules.set.rules()[rule].explanation(&*record).condition.holds() {
-                        counts.elsewhere.entry(rule).or_insert_with(|| (0, record.source.clone())).0 += 1;
+                let matched = events::matched(&plain.set, record, &mut scratch);
+                for (count, id) in counts.rules.iter_mut().zip(ids) {
+                    let Some(Tested::Rule(index)) = plain.tested(id) else { continue };
+                    let rule = &plain.set.rules()[index];
+                    if matched.contains(&index)
+                        || takes(rule, record, false)
+                        || piped(id).is_some_and(|rule| takes(rule, record, true))
+                    {
+                        count.matches += 1;
+                    } else if rule.explanation(&*record).condition.holds() {
+                        count.elsewhere.get_or_insert_with(|| (0, record.source.clone())).0 += 1;
                     }
                 }
                 for (_, records) in &mut correlated {
-                    records.add(number, record, false);
+                    records.add(number, record, true);
                 }
             }
             Err(e) => {
                 counts.fault.get_or_insert_with(|| e.to_string());
             }
         });
-        for (place, mut records) in correlated {
-            let matches = records.correlate().matches.len() as u64;
-            counts.correlated.insert(place, (matches, records.untimed));
+        for (i, mut records) in correlated {
+            let count = &mut counts.rules[i];
+            count.matches = count.matches.max(records.correlate().matches.len() as u64);
+            count.untimed = count.untimed.max(records.untimed);
         }
         counts
     }
+}
+
+/// Whether a rule matches a record that does not say what it is, or with `seen` one of its log source.
+fn takes(rule: &Rule, record: &LogRecord, seen: bool) -> bool {
+    if record.source != LogSource::default() && !seen {
+        return false;
+    }
+    let explanation = rule.explanation(record);
+    explanation.condition.holds() && (explanation.sees || record.source == LogSource::default())
 }

@@ -86,7 +86,12 @@ pub fn thousands(n: u64) -> String {
     out
 }
 
-/// `1 rule`, `2 rules`.
+/// `1 rule`, `2 rules`, `2 matches`.
 pub fn counted(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+    let ending = match n {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", thousands(n))
 }

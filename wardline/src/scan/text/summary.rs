@@ -31,7 +31,7 @@ pub fn counts(totals: &Totals, tally: &Tally, took: Duration) -> Vec<(&'static s
         (totals.recovered, "of them deleted ones"),
         (totals.left_out, "left out by time or computer"),
         (totals.uncorrelated, "not correlated (they say no time)"),
-        (totals.unreadable, "places unreadable"),
+        (totals.unreadable, if totals.unreadable == 1 { "place unreadable" } else { "places unreadable" }),
     ] {
         if n > 0 {
             let _ = write!(records, ", {} {what}", thousands(n));

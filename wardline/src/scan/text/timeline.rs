@@ -38,7 +38,8 @@ pub fn timeline(page: Page, histogram: &Histogram, untimed: u64) -> String {
         let _ = writeln!(out, "  {}  {blocks}{pad} {:>7}  {worst}", bar.label, thousands(bar.total()));
     }
     if untimed > 0 {
-        let _ = writeln!(out, "  {} more say no time", thousands(untimed));
+        let say = if untimed == 1 { "says" } else { "say" };
+        let _ = writeln!(out, "  {} more {say} no time", thousands(untimed));
     }
     out
 }
