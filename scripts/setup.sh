@@ -32,6 +32,22 @@ install_missing() {
     fi
 }
 
+# want PACKAGE WHY COMMAND: installs what a comparison is made with; goes on without it, and says so. A service that comes with
+# it neither starts now nor with the machine.
+want() {
+    if command -v "$3" >/dev/null; then return; fi
+    say "missing: $1 ($2)"
+    local managed=""
+    if [ -d /run/systemd/system ]; then managed=yes; fi
+    if [ -n "$managed" ]; then as_root systemctl --quiet --runtime mask "$1"; fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" ||
+        say "$1 cannot be installed: the comparison is left out"
+    if [ -n "$managed" ]; then
+        as_root systemctl --quiet --runtime unmask "$1"
+        as_root systemctl --quiet disable "$1" 2>/dev/null || true
+    fi
+}
+
 need_rust() {
     if ! command -v cargo >/dev/null; then
         echo "Rust 1.95 or newer is missing: install it with rustup (https://rustup.rs), then start again." >&2
