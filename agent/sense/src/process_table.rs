@@ -6,11 +6,15 @@
 //!
 //! Pure: time comes in with the events. Bounded: see [`Limits`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+// A dozen look-ups for each program that starts: its speed counts, and it is seeded by chance as the standard one is.
+use foldhash::fast::RandomState;
 use wardline_event::{Process, ProcessActivity, ProcessKey, ProcessOp, Timestamp, User};
+
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// How much a table holds. Past a limit the longest ended are forgotten first, then the longest known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +35,7 @@ impl Default for Limits {
 }
 
 /// What a fork shares with the process that forked.
-#[derive(Default, Clone, PartialEq)]
+#[derive(Default, Clone)]
 struct Program {
     image: String,
     command_line: String,
@@ -49,6 +53,15 @@ impl Program {
             user: process.user.clone(),
             container: process.container.clone(),
         }
+    }
+
+    /// True if the process is said to run this very program.
+    fn is_of(&self, process: &Process) -> bool {
+        self.image == process.image
+            && self.command_line == process.command_line
+            && self.cwd == process.cwd
+            && self.user == process.user
+            && self.container == process.container
     }
 
     fn bytes(&self) -> usize {
@@ -121,12 +134,12 @@ impl ProcessTable {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            entries: HashMap::new(),
-            live_by_pid: HashMap::new(),
+            entries: HashMap::default(),
+            live_by_pid: HashMap::default(),
             live: BTreeMap::new(),
             ended: BTreeMap::new(),
             links: BTreeMap::new(),
-            children: HashMap::new(),
+            children: HashMap::default(),
             bytes: 0,
             next_sequence: 0,
             forgotten: 0,
@@ -160,9 +173,8 @@ impl ProcessTable {
                     program = Arc::clone(&same.program);
                 }
                 // Shared, unless the event itself knew better.
-                let told = Program::of(process);
-                if told != *program {
-                    program = Arc::new(told);
+                if !program.is_of(process) {
+                    program = Arc::new(Program::of(process));
                 }
                 self.put(key, program, process, parent);
             }
@@ -232,7 +244,7 @@ impl ProcessTable {
     /// All live processes that descend from this one, also those whose parents have ended since.
     pub fn live_descendants(&self, key: &ProcessKey) -> Vec<ProcessKey> {
         // Children by parent, ended ones included: they are the links to orphans.
-        let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::new();
+        let mut children: HashMap<ProcessKey, Vec<ProcessKey>> = HashMap::default();
         for (child, entry) in &self.entries {
             if let Some(parent) = entry.parent {
                 children.entry(parent).or_default().push(*child);

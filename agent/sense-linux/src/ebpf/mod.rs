@@ -71,6 +71,8 @@ pub struct EbpfSensor {
     /// Why it does not work any more.
     failed: Option<String>,
     canary: Option<Canary>,
+    /// The agent's pid: asked for once, for it is looked at with each event.
+    own: u32,
 }
 
 impl EbpfSensor {
@@ -96,6 +98,7 @@ impl EbpfSensor {
             settle_until: Some(Instant::now() + SETTLE),
             failed: None,
             canary,
+            own: std::process::id(),
         })
     }
 
@@ -233,7 +236,7 @@ impl EbpfSensor {
     /// Whether it is what the canary did: that proves something, and tells nobody anything.
     fn is_canary(&mut self, sensed: &Sensed) -> bool {
         let Some(canary) = &self.canary else { return false };
-        let own = std::process::id();
+        let own = self.own;
         let event = &sensed.event;
         let family = match &event.body {
             Body::Network(n) if n.actor.key.pid == own => Family::Network,

@@ -198,14 +198,14 @@ proptest! {
             prop_assert!(table.len() <= limits.processes);
             let kept = table.live.len() + table.ended.len() + table.links.len();
             prop_assert_eq!(kept, table.len());
-            let mut children = HashMap::new();
+            let mut children = HashMap::default();
             for parent in table.entries.values().filter_map(|e| e.parent) {
                 *children.entry(parent).or_default() += 1;
             }
             prop_assert_eq!(&children, &table.children);
             prop_assert!(table.links.values().all(|link| children.contains_key(link)));
             prop_assert_eq!(table.live.len(), table.live_by_pid.len());
-            let mut programs = HashMap::new();
+            let mut programs = HashMap::default();
             for entry in table.entries.values() {
                 programs.insert(Arc::as_ptr(&entry.program), entry.program.bytes());
             }
@@ -217,4 +217,59 @@ proptest! {
             prop_assert!(table.ancestors(&key).len() < limits.processes);
         }
     }
+}
+
+/// A terminal server or a fork bomb: more processes than there is room for. The oldest go first, and are counted.
+#[test]
+fn a_hundred_thousand_processes_stay_within_the_limits() {
+    let mut table = ProcessTable::default();
+    let root = key(1, 1);
+    table.observe(&mut activity(ProcessOp::Found, running(root, "/sbin/init", "init"), None), None, 1);
+    for n in 0..100_000u32 {
+        let child = key(1000 + n, 2 + u64::from(n));
+        let program = running(child, "/usr/bin/worker", &format!("worker --number {n}"));
+        table.observe(&mut activity(ProcessOp::Exec, program, Some(root)), None, 2 + u64::from(n));
+    }
+    let limits = Limits::default();
+    assert_eq!(table.len(), limits.processes);
+    assert_eq!(table.forgotten(), 100_001 - limits.processes as u64);
+    assert!(table.bytes <= limits.bytes);
+    // The newest is known; the first is not, and nobody takes another for it.
+    let newest = key(100_999, 100_001);
+    assert_eq!(table.get(&newest).unwrap().command_line, "worker --number 99999");
+    assert_eq!(table.live_with_pid(100_999), Some(newest));
+    assert_eq!((table.get(&key(1000, 2)), table.live_with_pid(1000)), (None, None));
+    // All end; nothing is left but what was kept for a while.
+    for n in 0..100_000u32 {
+        let child = key(1000 + n, 2 + u64::from(n));
+        table.observe(&mut activity(ProcessOp::Exit, bare(child), None), None, 200_000);
+    }
+    let later = 200_000 + limits.keep_ended.as_nanos() as u64 + 1;
+    table.observe(&mut activity(ProcessOp::Found, running(key(7, 9), "/bin/a", "a"), None), None, later);
+    assert_eq!(table.len(), 1);
+}
+
+/// Pids go round three times while one process of the first round lives on.
+#[test]
+fn when_pids_come_again_they_are_others() {
+    let mut table = ProcessTable::default();
+    let (root, stays) = (key(1, 1), key(300, 2));
+    table.observe(&mut activity(ProcessOp::Found, running(root, "/sbin/init", "init"), None), None, 1);
+    table.observe(&mut activity(ProcessOp::Exec, running(stays, "/bin/stays", "stays"), Some(root)), None, 2);
+    let mut at = 3;
+    for round in 0..3u64 {
+        for pid in (2..400u32).filter(|pid| *pid != 300) {
+            at += 1;
+            let own = key(pid, at);
+            let program = running(own, "/bin/short", &format!("round {round}"));
+            // The end of the one before was lost: nobody told of it.
+            table.observe(&mut activity(ProcessOp::Exec, program, Some(stays)), None, at);
+            assert_eq!(table.live_with_pid(pid), Some(own));
+        }
+    }
+    assert_eq!(table.get(&stays).unwrap().image, "/bin/stays");
+    let live = table.live_descendants(&stays);
+    assert_eq!(live.len(), 397);
+    let rounds = live.iter().map(|key| table.get(key).unwrap().command_line);
+    assert!(rounds.into_iter().all(|line| line == "round 2"), "those of before count as ended");
 }
