@@ -5,12 +5,13 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use common::machine::Machine;
 use common::process::{SHELL_WORDS, Tree};
 use common::up::{Hub, Running};
 use common::watching::Watching;
-use common::{alone, folder, is_root, until, wardline};
+use common::{WARDLINE, alone, folder, is_root, said, until, wardline};
 
 /// A way into a host that lacks something, and what the agent must say of it, each in one line.
 const LACKS: &[(&str, &[&str], &[&[&str]])] = &[
@@ -62,6 +63,31 @@ fn what_a_host_lacks_is_named_and_the_rest_is_done() {
         assert_eq!(agent.interrupt().code(), Some(0), "without {what}");
         assert!(!agent.said().contains("panicked"), "without {what}");
     }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    if !is_root() {
+        return;
+    }
+    let dir = folder("read-only");
+    let hub = Hub::start(&dir.path().join("hub"), "127.0.0.1:0");
+    let (data, token) = (dir.path().join("agent"), hub.token());
+    fs::create_dir(&data).unwrap();
+    let data = data.to_str().unwrap();
+    let read_only = |args: &[&str]| {
+        let script =
+            format!("mount --bind '{data}' '{data}' && mount -o remount,bind,ro '{data}' && exec \"$@\"");
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", "60", "unshare", "--mount", "--propagation", "private", "sh", "-c"]);
+        said(command.args([&script, "sh", WARDLINE]).args(args))
+    };
+    let words = [data, "Read-only file system"];
+    read_only(&["agent", "enrol", &hub.agents, &token, "--data", data]).refuses(&words);
+    // The refusal did not use the token up.
+    wardline(&["agent", "enrol", &hub.agents, &token, "--data", data]).succeeds();
+    read_only(&["agent", "run", "--data", data]).refuses(&words);
+    Running::start(&[], &["agent", "run", "--data", data]).says(&["connected to the hub"]);
 }
 
 /// A name of 255 bytes with a line break and bytes that are no UTF-8, so deep that its path is close to the kernel's limit

@@ -156,6 +156,19 @@ impl StateDir {
         }
     }
 
+    /// Fails where files cannot be written. To be asked before something is fetched that can be had only once.
+    pub fn check_writable(&self) -> Result<(), StateError> {
+        let path = self.0.join("writable.new");
+        let try_out = || {
+            let mut file = fs::File::create(&path)?;
+            // As much as an identity: a disk may be full, too.
+            let written = file.write_all(&[0; 8192]).and_then(|()| file.sync_all());
+            fs::remove_file(&path)?;
+            written
+        };
+        try_out().map_err(|source| StateError::Io { doing: "writing", path: path.clone(), source })
+    }
+
     /// Writes a file whole or not at all, readable for its owner only.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let (path, temporary) = (self.0.join(name), self.0.join(format!("{name}.new")));

@@ -160,6 +160,8 @@ pub fn enrol(hub: &str, token: &str, folder: &Path) -> anyhow::Result<()> {
         }
         warn!("this machine was enrolled before; it gets a new identity");
     }
+    // A token is good for one enrolment: it must not be used up by one that cannot be kept.
+    state.check_writable()?;
     let facts = prost::Message::encode_to_vec(&facts(env!("CARGO_PKG_VERSION")));
     let wish = Enrol { hub: hub.to_owned(), secret: token.secret_text(), authority: token.authority, facts };
     let enrolled = courier::enrol(wish)?;
