@@ -89,6 +89,7 @@ mod linking;
 mod report;
 pub mod sources;
 mod suggest;
+pub mod verdict;
 
 pub use cache::{CacheError, Deferred, KeptBytes};
 pub use compiled::ruleset::RuleSet;

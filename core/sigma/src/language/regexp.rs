@@ -41,7 +41,7 @@ pub(crate) enum RegexpFault {
 }
 
 /// Nesting of groups.
-const NEST_LIMIT: u32 = 100;
+pub(crate) const NEST_LIMIT: u32 = 100;
 
 impl Regexp {
     /// Reads an expression.
