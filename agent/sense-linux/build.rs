@@ -1,5 +1,6 @@
 //! Compiles the eBPF programs.
 
 fn main() -> std::process::ExitCode {
-    wardline_bpf::compile("sensor", "v2")
+    let sensor = wardline_bpf::compile("sensor", "v2");
+    if sensor == std::process::ExitCode::SUCCESS { wardline_bpf::compile("gate", "v2") } else { sensor }
 }

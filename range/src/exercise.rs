@@ -101,6 +101,7 @@ impl Exercise {
                 others: Vec::new(),
                 found: Vec::new(),
                 processes,
+                kernel_rules: None,
                 clock,
                 random,
                 budget: Budget { findings: 4 << 20, telemetry: 16 << 20 },

@@ -56,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: Arc::new(clock),
         random,
         processes: SharedProcesses::default(),
+        kernel_rules: None,
         hubs: KnownHubs::default(),
     })?;
     let text = |event: &serde_json::Value, name: &str| {

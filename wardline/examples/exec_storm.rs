@@ -149,6 +149,7 @@ fn guard(
         clock: Arc::new(SystemClock),
         random,
         processes: table,
+        kernel_rules: None,
         hubs: KnownHubs::default(),
     })?)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 use wardline_event::{BootId, SensorState, SensorStatus};
 use wardline_respond::{Responder, Rung, record};
-use wardline_sense::{Sensed, Sensor};
+use wardline_sense::{KernelRules, Sensed, Sensor};
 use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
@@ -63,6 +63,8 @@ pub struct Setup {
     pub others: Vec<SensorStatus>,
     /// What was there before the sensors: the processes found at the start.
     pub found: Vec<Sensed>,
+    /// Where the kernel follows rules itself.
+    pub kernel_rules: Option<Box<dyn KernelRules>>,
     /// The machine's processes, kept up to date by the sensors.
     pub processes: SharedProcesses,
     /// The time.
@@ -125,6 +127,7 @@ pub fn start(setup: Setup) -> Result<Running, StartError> {
         random: setup.random,
         processes: setup.processes,
         hubs: hubs.clone(),
+        kernel_rules: setup.kernel_rules,
     })?;
     for status in setup.others {
         guard.note_sensor(status);

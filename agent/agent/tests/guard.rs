@@ -10,7 +10,7 @@ use wardline_agent::guard::Encryptor;
 use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::Lane;
 use wardline_agent::state::StateDir;
-use wardline_event::{ActionState, BootId, Disposition, ProcessKey, ProcessOp, Severity, Timestamp};
+use wardline_event::{ActionState, BootId, Disposition, ProcessKey, ProcessOp, Severity, Stopped, Timestamp};
 use wardline_policy::{DeviceClass, DevicePolicy, Mode, Rung};
 use wardline_respond::Measure;
 use wardline_wire::CommandSigner;
@@ -394,4 +394,52 @@ fn each_rung_is_ordered_kept_told_and_undone() {
     }
     let odd = bench.order("odd", Kind::Contain(Contain { rung: "coffee".into(), for_s: 600 }));
     assert!(odd[0].detail.contains("`coffee` is no containment"), "{}", odd[0].detail);
+}
+
+#[test]
+fn the_kernel_follows_rules_only_while_policy_lets_them_kill() {
+    let mut bench = Bench::new(&policy(Mode::Monitor, DeviceClass::Workstation));
+    let mut expected = vec![None];
+    for (mode, class, follows) in [
+        (Mode::Protect, DeviceClass::Server, true),
+        (Mode::Protect, DeviceClass::Clinical, false),
+        (Mode::Protect, DeviceClass::Server, true),
+        (Mode::Monitor, DeviceClass::Server, false),
+    ] {
+        let set = Kind::SetPolicy(SetPolicy { policy_json: policy(mode, class).to_json() });
+        bench.guard.on_command(&bench.signer.sign(&command("p", 0, set)));
+        expected.push(follows.then_some(wardline_sigma::verdict::TABLE_BYTES));
+        assert_eq!(bench.hands.0.lock().unwrap().tables, expected, "{mode:?} {class:?}");
+    }
+    bench.restart();
+    expected.push(None);
+    assert_eq!(bench.hands.0.lock().unwrap().tables, expected);
+}
+
+/// Also where the rule does not match, which no table lets happen: nothing is done silently.
+#[test]
+fn what_the_kernel_stopped_is_a_finding_that_says_so() {
+    for (command_line, refused, killed, words) in [
+        (
+            "be evil",
+            false,
+            vec![30, 31],
+            "stopped by the kernel before it ran; decided in 8 µs; killed 2 processes",
+        ),
+        ("be evil", true, vec![], "refused by the kernel: it did not run; decided in 8 µs"),
+        ("harmless", true, vec![], "refused by the kernel"),
+    ] {
+        // What was killed under one policy is told under the next.
+        let mut bench = Bench::new(&policy(Mode::Monitor, DeviceClass::Workstation));
+        bench.process(ProcessOp::Exec, 30, 10, "quiet");
+        bench.process(ProcessOp::Fork, 31, 30, "");
+        bench.stopped(30, command_line, Stopped { refused, rule: 0, after_ns: 7_100 });
+        assert_eq!(bench.hands.0.lock().unwrap().killed, killed);
+        let findings = bench.findings();
+        assert_eq!(findings.len(), 1);
+        let action = &findings[0].action;
+        assert_eq!((action.disposition, action.decided_after_us), (Disposition::Stopped, 7));
+        assert!(action.detail.starts_with(words), "{}", action.detail);
+        assert_eq!(findings[0].rule.title, "Evil runs");
+    }
 }

@@ -149,6 +149,7 @@ fn agent_with(state: &StateDir, machine: &Machine, clock: Arc<dyn Clock>, courie
         others: Vec::new(),
         found: Vec::new(),
         processes: SharedProcesses::default(),
+        kernel_rules: None,
         clock,
         random: random_bytes::<16>,
         budget: Budget::default(),

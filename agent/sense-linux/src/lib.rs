@@ -22,7 +22,7 @@ mod watches;
 
 pub use connector::ConnectorSensor;
 pub use context::{Refused, SharedTable};
-pub use ebpf::{Accounts, EbpfSensor, KINDS, TRUNCATED};
+pub use ebpf::{Accounts, EbpfSensor, KINDS, TABLE_BYTES, TRUNCATED};
 pub use open::{Opened, Options, Prefer, open};
 pub use record::system_calls;
 pub use watches::{Watch, Watches};

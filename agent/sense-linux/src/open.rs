@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wardline_event::{Process, ProcessKey, SensorKind, SensorState, SensorStatus};
-use wardline_sense::{ProcessTable, Sensed, Sensor};
+use wardline_sense::{KernelRules, ProcessTable, Sensed, Sensor};
 
 use crate::connector::ConnectorSensor;
 use crate::context::{Context, SharedTable, off};
@@ -59,6 +59,8 @@ pub struct Opened {
     pub statuses: Vec<SensorStatus>,
     /// The processes of this host, kept up to date by the live sensor's polls.
     pub processes: SharedTable,
+    /// Where the kernel half can act on rules itself: what tells it which.
+    pub kernel_rules: Option<Box<dyn KernelRules>>,
 }
 
 impl Opened {
@@ -76,10 +78,14 @@ pub fn open(options: &Options) -> Opened {
     let processes: SharedTable = Arc::new(Mutex::new(ProcessTable::default()));
     let mut sensors: Vec<Box<dyn Sensor>> = Vec::new();
     let mut statuses = Vec::new();
+    let mut kernel_rules = None;
     let mut instead_of = "not asked for".to_owned();
     if options.prefer != Prefer::Connector {
         match EbpfSensor::open(options, Arc::clone(&processes)) {
-            Ok(sensor) => sensors.push(Box::new(sensor)),
+            Ok(mut sensor) => {
+                kernel_rules = sensor.kernel_rules();
+                sensors.push(Box::new(sensor));
+            }
             Err(refused) => {
                 instead_of = refused.to_string();
                 statuses.push(status(SensorKind::LinuxEbpf, off(refused.to_string())));
@@ -106,7 +112,7 @@ pub fn open(options: &Options) -> Opened {
             Vec::new()
         }
     };
-    Opened { sensors, found, statuses, processes }
+    Opened { sensors, found, statuses, processes, kernel_rules }
 }
 
 fn status(kind: SensorKind, state: SensorState) -> SensorStatus {

@@ -6,4 +6,4 @@ pub mod process_table;
 pub mod sensor;
 
 pub use process_table::{Limits, ProcessTable};
-pub use sensor::{Sensed, Sensor, SensorError};
+pub use sensor::{KernelRules, Sensed, Sensor, SensorError};

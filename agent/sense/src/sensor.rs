@@ -13,6 +13,13 @@ pub struct Sensed {
     pub boot_ns: u64,
 }
 
+/// The kernel's half of the rules with a response: it follows tables at the moment when a program begins.
+pub trait KernelRules: Send {
+    /// From now on these tables are followed (`wardline_sigma::verdict::Verdicts::to_bytes`), or none. When this returns
+    /// nobody follows others any more. If it fails, none are followed, and the error says why.
+    fn follow(&mut self, tables: Option<&[u8]>) -> Result<(), String>;
+}
+
 /// A sensor stopped working. It stays off until the agent starts it again; its status says why.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {

@@ -112,6 +112,19 @@ pub struct Launch {
     pub login_uid: Option<String>,
     /// Effective capabilities, a bit for each as in `linux/capability.h`.
     pub capabilities: u64,
+    /// The kernel stopped it before it had run one instruction.
+    pub stopped: Option<Stopped>,
+}
+
+/// What the kernel did by a rule, before a program had run one instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped {
+    /// It was not let in, and the process goes on with what it ran before. Else the process was killed.
+    pub refused: bool,
+    /// The rule's number among those in force on the device. Not written to OCSF: the finding names the rule.
+    pub rule: usize,
+    /// How long it took the kernel to decide.
+    pub after_ns: u64,
 }
 
 /// What happened to a file.
@@ -307,6 +320,11 @@ const NETWORK_FIELDS: &[&str] = &[
     "DestinationPort",
     "DestinationHostname",
 ];
+
+/// Every field that an event of a program's start may have.
+pub fn process_creation_fields() -> impl Iterator<Item = &'static str> {
+    PROCESS_FIELDS.iter().chain(PARENT_FIELDS).chain(LAUNCH_FIELDS).copied()
+}
 
 impl Fields for Event {
     fn log_source(&self) -> LogSource<'_> {

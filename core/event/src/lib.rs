@@ -26,7 +26,7 @@ pub mod time;
 pub use action::{ActionState, ActionUpdate};
 pub use activity::{
     Body, CallActivity, DnsActivity, Event, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp,
-    Process, ProcessActivity, ProcessOp, SensorLoss, User,
+    Process, ProcessActivity, ProcessOp, SensorLoss, Stopped, User, process_creation_fields,
 };
 pub use audit::AuditView;
 pub use cell::Cell;

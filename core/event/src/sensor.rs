@@ -22,6 +22,12 @@ pub enum SensorKind {
     LinuxProc,
     /// The ransomware guard: it stops, and tells of what it stopped as findings.
     RansomwareGuard,
+    /// Rules that the kernel follows at exec, tier A: refused through the BPF LSM where the path says enough, else killed.
+    VerdictLsm,
+    /// The same, tier B: refused in the place of the function that asks the LSMs.
+    VerdictReturn,
+    /// The same, tier C: killed by a signal before the first instruction.
+    VerdictSignal,
     /// A scripted device of the exercise range.
     Simulated,
 }
@@ -38,6 +44,9 @@ impl SensorKind {
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
             Self::RansomwareGuard => "ransomware guard",
+            Self::VerdictLsm => "rules in the kernel, tier A (BPF LSM)",
+            Self::VerdictReturn => "rules in the kernel, tier B (modified return)",
+            Self::VerdictSignal => "rules in the kernel, tier C (signal at exec)",
             Self::Simulated => "simulated",
         }
     }

@@ -8,8 +8,8 @@ use wardline_event::ocsf::{
 use wardline_event::{
     ActionTaken, Body, BootId, CallActivity, DeviceId, Disposition, DnsActivity, Event, EventId, Fields,
     FileActivity, FileOp, Finding, Launch, MatchedField, NetworkActivity, NetworkOp, Process,
-    ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Technique, Timestamp,
-    User,
+    ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Stopped, Technique,
+    Timestamp, User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -31,8 +31,8 @@ fn process() -> impl Strategy<Value = Process> {
 
 fn launch() -> impl Strategy<Value = Box<Launch>> {
     let text = || "\\PC{0,20}";
-    (prop::option::of(text()), any::<(bool, u32, Option<u32>, u64)>()).prop_map(
-        |(script, (unnamed, real_uid, login_uid, capabilities))| {
+    (prop::option::of(text()), any::<(bool, u32, Option<u32>, u64)>(), any::<Option<(bool, u64)>>()).prop_map(
+        |(script, (unnamed, real_uid, login_uid, capabilities), stopped)| {
             Box::new(Launch {
                 args: Vec::new(),
                 script,
@@ -40,6 +40,7 @@ fn launch() -> impl Strategy<Value = Box<Launch>> {
                 real_uid: real_uid.to_string(),
                 login_uid: login_uid.map(|uid| uid.to_string()),
                 capabilities,
+                stopped: stopped.map(|(refused, after_ns)| Stopped { refused, rule: 0, after_ns }),
             })
         },
     )

@@ -243,6 +243,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
         others,
         found: opened.found,
         processes: opened.processes,
+        kernel_rules: opened.kernel_rules,
         clock: Arc::new(SystemClock),
         random: data::random,
         budget: Budget::default(),

@@ -10,6 +10,7 @@ use wardline_event::Severity;
 use wardline_sigma::{Attributes, Correlation};
 
 use super::context::ContextArgs;
+use super::kernel::{self, InKernel};
 use super::load::{self, Loaded, UseOfCache};
 use crate::printable::{printable, printable_json};
 use crate::scan::{counted, style_of};
@@ -63,6 +64,8 @@ struct Entry<'a> {
     category: String,
     service: String,
     response: &'a str,
+    /// Of a rule that asks for a kill.
+    in_kernel: Option<InKernel>,
     /// What a correlation asks for.
     asked: Option<String>,
 }
@@ -94,7 +97,10 @@ fn response(attributes: &Attributes) -> &str {
 /// The rules and then the correlations. What was made of one rule with an aggregation is one entry.
 fn entries(loaded: &Loaded) -> Vec<Entry<'_>> {
     let rules = loaded.rules.rules();
-    let own = rules.iter().filter(|rule| !rule.is_part_of_aggregation()).map(|rule| Entry {
+    let mut kernel = kernel::of(rules);
+    let own = rules.iter().enumerate().filter(|(_, rule)| !rule.is_part_of_aggregation());
+    let own = own.map(|(at, rule)| Entry {
+        in_kernel: kernel.remove(&at),
         attributes: &rule.attributes,
         kind: "rule",
         product: rule.log_source.product.clone().into_owned(),
@@ -128,8 +134,13 @@ fn of_correlation<'a>(loaded: &'a Loaded, index: usize, correlation: &'a Correla
         category: common(&|source| source.category.clone().into_owned()),
         service: common(&|source| source.service.clone().into_owned()),
         response: response(&correlation.attributes),
+        in_kernel: None,
         asked: Some(correlation.asked()),
     }
+}
+
+fn decided(entry: &Entry<'_>) -> bool {
+    entry.in_kernel.as_ref().is_some_and(InKernel::is_decided)
 }
 
 /// A line for each rule.
@@ -159,7 +170,7 @@ fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
                 "id": attributes.id, "title": attributes.title, "level": attributes.level,
                 "status": attributes.status, "type": entry.kind, "product": entry.product,
                 "category": entry.category, "service": entry.service, "asked": entry.asked,
-                "techniques": techniques, "response": entry.response, "file": attributes.origin,
+                "techniques": techniques, "response": entry.response, "kernel": entry.in_kernel.as_ref().map(InKernel::json), "file": attributes.origin,
             });
             writeln!(out, "{}", printable_json(line.to_string()))?;
             continue;
@@ -174,7 +185,7 @@ fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
             "{} {} {:<7} {} {}",
             style_of(attributes.level).apply_to(format!("{:<13}", attributes.level.as_str())),
             pad_str(&printable(product), 8, Alignment::Left, None),
-            printable(entry.response),
+            printable(entry.response) + if decided(entry) { "+" } else { "" },
             pad_str(&title, TITLE.min(room - BEFORE_TITLE - TECHNIQUE), Alignment::Left, None),
             techniques.join(" ")
         );
@@ -182,6 +193,11 @@ fn write(args: &ListArgs, entries: &[Entry<'_>]) -> io::Result<()> {
     }
     if !args.json {
         writeln!(out, "{}", counted(entries.len() as u64, "rule"))?;
+        let kernel = entries.iter().filter(|entry| decided(entry)).count();
+        if kernel > 0 {
+            let rules = counted(kernel as u64, "rule");
+            writeln!(out, "kill+: on Linux the kernel itself stops the program before it runs ({rules})")?;
+        }
     }
     out.flush()
 }

@@ -9,6 +9,7 @@ mod explain;
 pub mod files;
 mod fmt;
 mod kept;
+mod kernel;
 mod lint;
 mod list;
 pub mod load;

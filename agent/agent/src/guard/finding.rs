@@ -13,6 +13,7 @@ use wardline_sigma::{Attributes, Match};
 use wardline_wire::proto::RecordKind;
 
 use super::Guard;
+use super::kernel::stopped_of;
 
 /// What killing is called wherever people read it.
 pub(super) const KILL: &str = "kill process tree";
@@ -82,9 +83,10 @@ impl Guard {
         let author = reasons.iter().find(|reason| self.response(reason) == Response::Kill);
         let response = if author.is_some() { Response::Kill } else { Response::Record };
         let decision = decide(response, &self.policy);
-        let decided_after_us = self.since_us(boot_ns);
-        let (disposition, detail, done_after_us) =
-            self.respond(&decision, &event.process().key, &[], boot_ns);
+        let (decided_after_us, (disposition, detail, done_after_us)) = match stopped_of(event) {
+            Some(stopped) => (stopped.after_ns / 1000, self.stopped(event, stopped, boot_ns)),
+            None => (self.since_us(boot_ns), self.respond(&decision, &event.process().key, &[], boot_ns)),
+        };
         let ancestors = self.processes().ancestors(&event.process().key);
         for reason in reasons {
             // Correlations repeat themselves no more often than their timespan says.

@@ -7,6 +7,7 @@ mod correlate;
 mod encryptor;
 mod finding;
 mod itself;
+mod kernel;
 mod orders;
 mod rules;
 
@@ -20,7 +21,7 @@ use wardline_event::{
 };
 use wardline_policy::DevicePolicy;
 use wardline_respond::{Keeper, Reconciled, Responder, Rung, record};
-use wardline_sense::{ProcessTable, Sensed};
+use wardline_sense::{KernelRules, ProcessTable, Sensed};
 use wardline_sigma::Scratch;
 use wardline_wire::proto::{
     Command, Containment, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand,
@@ -60,6 +61,8 @@ pub struct Parts {
     pub random: fn() -> [u8; 16],
     /// The processes of this machine, kept up to date by its sensors, which read it before the guard does.
     pub processes: SharedProcesses,
+    /// Where the kernel follows rules itself.
+    pub kernel_rules: Option<Box<dyn KernelRules>>,
     /// The addresses of the hub, which stay reachable in isolation.
     pub hubs: KnownHubs,
 }
@@ -83,6 +86,7 @@ pub struct Guard {
     findings: u64,
     last_reconcile_ns: Option<u64>,
     keeper: Keeper,
+    kernel: kernel::Kernel,
 }
 
 /// How often the kernel is compared with the records of containments.
@@ -90,7 +94,8 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
 impl Guard {
     /// Puts the guard together and takes up the stored policy, orders and isolation.
-    pub fn new(parts: Parts) -> Result<Self, StateError> {
+    pub fn new(mut parts: Parts) -> Result<Self, StateError> {
+        let kernel = kernel::Kernel::new(parts.kernel_rules.take());
         let mut guard = Self {
             scratch: parts.rules.set.scratch(),
             correlating: correlate::Correlating::new(&parts.rules.correlations),
@@ -105,6 +110,7 @@ impl Guard {
             findings: 0,
             last_reconcile_ns: None,
             keeper: Keeper::new(parts.state.path()),
+            kernel,
             parts,
         };
         match guard.parts.state.read(POLICY_FILE)? {
@@ -142,6 +148,7 @@ impl Guard {
         self.parts.responder.never_kill(policy.never_kill.clone());
         self.policy_digest = ring::digest::digest(&ring::digest::SHA256, &signed.command).as_ref().to_vec();
         self.policy = policy;
+        self.tell_kernel();
     }
 
     /// Takes in one event of a sensor whose account ([`Guard::note_sensors`]) does not count it yet.
@@ -178,6 +185,14 @@ impl Guard {
                 }
             };
             rules.matches(&view, &mut self.scratch, &mut add);
+        }
+        if let Some(stopped) = kernel::stopped_of(&event)
+            && stopped.rule < rules.rules().len()
+            && !hits.contains(&stopped.rule)
+        {
+            // The tables say what the rules say; were it not so, what was done would still be told.
+            warn!(rule = %rules.rules()[stopped.rule].title, "the kernel stopped what the rule does not match");
+            hits.push(stopped.rule);
         }
         let is_plenty = match &event.body {
             Body::File(_) => true,

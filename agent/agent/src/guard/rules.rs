@@ -73,6 +73,11 @@ impl Ruleset {
         self.responses[rule]
     }
 
+    /// Whether a rule asks for a kill when it fires.
+    pub fn kills(&self, rule: usize) -> bool {
+        self.response(rule) == Response::Kill
+    }
+
     /// What a correlation asks for when it fires.
     pub(super) fn correlated_response(&self, correlation: usize) -> Response {
         self.correlated_responses[correlation]

@@ -16,14 +16,14 @@ use wardline_agent::known_hubs::KnownHubs;
 use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
-    ActionState, ActionUpdate, Body, BootId, DeviceId, Event, EventId, FileActivity, FileOp, Finding,
-    Process, ProcessActivity, ProcessKey, ProcessOp, Timestamp, ocsf,
+    ActionState, ActionUpdate, Body, BootId, DeviceId, Event, EventId, FileActivity, FileOp, Finding, Launch,
+    Process, ProcessActivity, ProcessKey, ProcessOp, Stopped, Timestamp, ocsf,
 };
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_respond::{
     ContainError, Contained, Holds, KillError, KillReport, Measure, Responder, Rung, Victim,
 };
-use wardline_sense::Sensed;
+use wardline_sense::{KernelRules, Sensed};
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, Heartbeat, SetPolicy};
@@ -108,6 +108,8 @@ pub struct Machine {
     /// What is contained beside the whole machine.
     pub contained: BTreeMap<Rung, Measure>,
     pub never_kill: Vec<String>,
+    /// Bytes of the tables that the kernel was told to follow, or that it is to follow none.
+    pub tables: Vec<Option<usize>>,
 }
 
 #[derive(Clone, Default)]
@@ -164,6 +166,13 @@ impl Responder for Hands {
 
     fn cut_processes(&mut self) -> Vec<ProcessKey> {
         Vec::new()
+    }
+}
+
+impl KernelRules for Hands {
+    fn follow(&mut self, tables: Option<&[u8]>) -> Result<(), String> {
+        self.0.lock().unwrap().tables.push(tables.map(<[u8]>::len));
+        Ok(())
     }
 }
 
@@ -252,6 +261,7 @@ impl Bench {
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             random,
             processes: Arc::clone(processes),
+            kernel_rules: Some(Box::new(hands.clone())),
             hubs: hubs.clone(),
         })
         .unwrap()
@@ -265,6 +275,23 @@ impl Bench {
     }
 
     pub fn process(&mut self, op: ProcessOp, pid: u32, parent: u32, command_line: &str) {
+        self.launched(op, pid, parent, command_line, None);
+    }
+
+    /// A program that the kernel stopped by itself.
+    pub fn stopped(&mut self, pid: u32, command_line: &str, stopped: Stopped) {
+        let launch = Launch { stopped: Some(stopped), ..Launch::default() };
+        self.launched(ProcessOp::Exec, pid, 10, command_line, Some(Box::new(launch)));
+    }
+
+    fn launched(
+        &mut self,
+        op: ProcessOp,
+        pid: u32,
+        parent: u32,
+        command_line: &str,
+        launch: Option<Box<Launch>>,
+    ) {
         let process = |pid: u32, command_line: &str| Process {
             key: ProcessKey::new(BootId(1), u64::from(pid) * 1_000_000_000, pid),
             image: "/tmp/evil".into(),
@@ -272,7 +299,7 @@ impl Bench {
             ..Process::default()
         };
         let (process, parent) = (process(pid, command_line), Some(process(parent, "")));
-        let mut activity = ProcessActivity { op, process, parent, exit_code: None, launch: None };
+        let mut activity = ProcessActivity { op, process, parent, exit_code: None, launch };
         // As a sensor does.
         self.processes.lock().unwrap().observe(&mut activity, None, self.clock.boot_ns());
         let event = Event {

@@ -61,10 +61,23 @@ struct scratch {
 	struct watch_key key; /* the first components of a path */
 	__u32 key_slot;	      /* which of them is being written */
 	__u32 key_at;	      /* and how far */
+	__u32 slot;	      /* its own number */
+	/* Of a verdict: which tables, what their machines said, and the texts that they read. */
+	__u32 generation;
+	__u32 branch; /* the next one, or where it led */
+	__u32 phase;
+	__u32 state; /* of the machine that runs */
+	__u64 known[4];
+	__u64 passed[4];
+	__u32 image_len;
+	__u32 line_len;
+	__u64 line_at; /* from the beginning of this */
+	char name[NAME_BYTES];
+	char image[IMAGE_BYTES + NAME_BYTES];
 	struct exec_record record;
 };
 
-/* One slot per CPU. Not a per-CPU map, because the kernel limits a value of those to 32 KiB. All programs that use it
+/* One slot per CPU, and some for programs that may be interrupted. Not a per-CPU map, because the kernel limits a value of those to 32 KiB. All programs that use it
  * run in a process's context with preemption off, so none interrupts another. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -81,8 +94,11 @@ static __u64 wake_spent;
 static __always_inline struct scratch *own_scratch(void)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
+	struct scratch *own = bpf_map_lookup_elem(&scratch, &cpu);
 
-	return bpf_map_lookup_elem(&scratch, &cpu);
+	if (own)
+		own->slot = cpu;
+	return own;
 }
 
 static __always_inline struct counter *count(__u32 kind)

@@ -19,6 +19,9 @@
 #define EISCONN 106
 #define EALREADY 114
 
+#define SIGKILL 9
+/* Of the clock in which /proc tells when a process began. */
+#define NS_PER_TICK 10000000
 /* signal_struct.flags: the whole thread group exits, with signal_struct.group_exit_code. */
 #define SIGNAL_GROUP_EXIT 0x00000004
 
@@ -153,6 +156,7 @@ struct linux_binprm {
 	struct file *file;
 	const char *filename;
 	const char *interp;
+	char buf[256];
 };
 
 /* Registers of x86-64. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
 /*
- * Processes: fork, exec and exit, from the scheduler's tracepoints.
+ * Processes: fork, exec and exit, from the scheduler's tracepoints, and verdicts about what is about to run.
  */
 #pragma once
 
-#include "walk.h"
+#include "facts.h"
+#include "verdict.h"
 
 /* Processes whose end was told: two last threads that exit together both see that no thread lives. */
 struct {
@@ -60,35 +61,18 @@ static __always_inline __u32 put_args(struct scratch *walk, struct mm_struct *mm
 	return len;
 }
 
-static __always_inline __u64 cgroup_v1(struct task_struct *task)
+/* The number plus one of the rule for which this process must not run what it is about to run; else 0. */
+static __always_inline __u32 judge(struct scratch *walk, struct task_struct *task)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	void *slot = __builtin_preserve_access_index(&set->subsys);
-	struct cgroup_subsys_state *state = NULL;
-
-	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
-		slot += bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id) * sizeof(state);
-	else if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		slot += bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id) * sizeof(state);
-	else
+	if (!tables() || is_spared(task) || !put_image(walk->slot))
 		return 0;
-	if (bpf_probe_read_kernel(&state, sizeof(state), slot))
-		return 0;
-	return BPF_CORE_READ(state, cgroup, kn, id);
+	point_to_line(walk);
+	return decide(walk->slot);
 }
 
-/* Effective capabilities; two halves before 6.3, of which the first is the low one. */
-static __always_inline __u64 capabilities(struct task_struct *task)
+static __always_inline int exec(struct task_struct *task, struct linux_binprm *bprm, int decides)
 {
-	__u64 caps = 0;
-
-	bpf_probe_read_kernel(&caps, sizeof(caps), __builtin_preserve_access_index(&task->cred->cap_effective));
-	return caps;
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
-{
+	__u64 began = bpf_ktime_get_boot_ns();
 	struct counter *counter = count(KIND_EXEC);
 	struct scratch *walk = own_scratch();
 	struct mm_struct *mm = task->mm;
@@ -105,16 +89,11 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 
 	walk->at = 0;
 	walk->flags = 0;
-	record->uid = task->cred->uid.val;
-	record->login_uid = -1;
-	if (bpf_core_field_exists(task->loginuid))
-		record->login_uid = task->loginuid.val;
-	record->caps = capabilities(task);
-	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
-	record->cgroup_v1 = cgroup_v1(task);
+	put_facts(walk, task);
 	record->exe_len = 0;
 	record->cwd_len = 0;
-	record->unused = 0;
+	record->verdict = 0;
+	record->verdict_ns = 0;
 
 	if (!exe)
 		exe = bprm->file;
@@ -128,14 +107,38 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	record->script_len = put_script(walk, bprm);
 	record->args_len = put_args(walk, mm);
 	record->flags = walk->flags;
+	if (decides)
+		record->verdict = judge(walk, task);
 
 	__u64 size = __builtin_offsetof(struct exec_record, data) + walk->at + record->args_len;
 
 	fill_header(&record->header, task, KIND_EXEC, size);
+	if (record->verdict) {
+		record->verdict_ns = record->header.time - began;
+		record->header.time = began;
+	}
 	asm volatile("" : "+r"(size));
-	if (size > sizeof(*record) || bpf_ringbuf_output(&ring, record, size, wake_soon()))
+	if (size > sizeof(*record) ||
+	    bpf_ringbuf_output(&ring, record, size, record->verdict ? wake_now() : wake_soon()))
 		count_lost(counter);
+	/* None of it has run yet, and none of it will: the signal is looked at on the way to user space. What nobody would
+	 * be told of is not killed here. */
+	else if (record->verdict)
+		bpf_send_signal(SIGKILL);
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	return exec(task, bprm, 0);
+}
+
+/* In the place of `on_exec` where the kernel takes it. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec_decides, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	return exec(task, bprm, 1);
 }
 
 SEC("tp_btf/sched_process_fork")

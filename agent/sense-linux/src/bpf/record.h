@@ -24,12 +24,15 @@ enum {
 	CWD_CUT = 4,  /* the same of the current directory */
 	EXE_GONE = 8, /* the executable has no name in the file system any more (memfd, deleted) */
 	SCRIPT = 16,  /* what was executed is a script; its name as it was asked for stands behind the directory */
+	REFUSED = 32, /* it was not let in: the process goes on with what it ran before */
 };
 
 /* Limits, in bytes. A path is carried as its components, each with a NUL, leaf first: no byte has to be moved. */
 #define ARGS_MAX 32768
 #define PATH_BYTES 4096
 #define NAME_BYTES 256
+/* Of a path about which is decided. */
+#define IMAGE_BYTES 1024
 #define EXE_LAST PATH_BYTES
 #define CWD_LAST (EXE_LAST + NAME_BYTES + PATH_BYTES)
 #define CWD_END (CWD_LAST + NAME_BYTES)
@@ -77,8 +80,9 @@ struct exec_record {
 	__u32 cwd_len;
 	__u32 script_len;
 	__u32 args_len;
-	__u32 unused;
+	__u32 verdict;	  /* the number plus one of the rule for which it was killed or refused; else 0 */
 	__u64 args_total; /* bytes of the whole command line */
+	__u64 verdict_ns; /* how long that took */
 	__u8 data[DATA_MAX]; /* exe, cwd, script, args, without gaps; cut at args_len */
 };
 
@@ -204,7 +208,7 @@ struct counter {
 _Static_assert(sizeof(struct header) == 48, "src/record.rs reads 48");
 _Static_assert(sizeof(struct fork_record) == 64, "src/record.rs reads 64");
 _Static_assert(sizeof(struct exit_record) == 56, "src/record.rs reads 56");
-_Static_assert(__builtin_offsetof(struct exec_record, data) == 112, "src/record.rs reads 112");
+_Static_assert(__builtin_offsetof(struct exec_record, data) == 120, "src/record.rs reads 120");
 _Static_assert(sizeof(struct network_record) == 96, "src/record.rs reads 96");
 _Static_assert(__builtin_offsetof(struct file_record, data) == 80, "src/record.rs reads 80");
 _Static_assert(__builtin_offsetof(struct dns_record, data) == 80, "src/record.rs reads 80");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause
 /*
- * The sensor's kernel half. It only looks: every program returns without changing anything.
+ * The sensor's kernel half. It only looks, but for `on_exec_decides`, which kills what a rule with a response is about.
  *
  * One object, so that all programs share the ring buffer and what comes out of it is in order. Programs that a kernel
  * does not know are left out when it is loaded.

@@ -18,9 +18,9 @@ enum { WALK_ON, WALK_DONE, WALK_CUT };
  * A global function whose state is in a map, because the verifier then looks at it once, and not once for every
  * way of getting through 512 steps.
  */
-__noinline int walk_step(__u32 cpu)
+__noinline int walk_step(__u32 slot)
 {
-	struct scratch *walk = bpf_map_lookup_elem(&scratch, &cpu);
+	struct scratch *walk = bpf_map_lookup_elem(&scratch, &slot);
 
 	if (!walk)
 		return WALK_CUT;
@@ -65,7 +65,7 @@ __noinline int walk_step(__u32 cpu)
 /* Appends the components of what `vfsmount` and `dentry` name; returns their length. */
 static __always_inline __u64 put_walk(struct scratch *walk, struct vfsmount *vfsmount, struct dentry *dentry)
 {
-	__u32 cpu = bpf_get_smp_processor_id();
+	__u32 slot = walk->slot;
 	__u64 start = walk->at;
 	int step, result = WALK_CUT;
 
@@ -73,7 +73,7 @@ static __always_inline __u64 put_walk(struct scratch *walk, struct vfsmount *vfs
 	walk->mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 	walk->depth = 0;
 	for (step = 0; step < WALK_STEPS; step++) {
-		result = walk_step(cpu);
+		result = walk_step(slot);
 		if (result != WALK_ON)
 			break;
 	}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use wardline_event::{
     Body, CallActivity, DnsActivity, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process,
-    ProcessActivity, ProcessOp,
+    ProcessActivity, ProcessOp, Stopped,
 };
 use wardline_sense::Sensed;
 use wardline_sense::dns::{Answer, Data, kind_name};
@@ -33,6 +33,7 @@ impl EbpfSensor {
             What::Fork { creator } => {
                 self.process(ProcessOp::Fork, process, parent, Some(creator), None, None, time_ns)
             }
+            What::Exec(exec) if exec.refused => self.refused(process, parent, *exec, time_ns),
             What::Exec(exec) => {
                 self.process(ProcessOp::Exec, process, parent, None, Some(*exec), None, time_ns)
             }
@@ -107,6 +108,20 @@ impl EbpfSensor {
         self.context.sense(activity, creator.as_ref(), time_ns)
     }
 
+    /// A program that was not let in. The process goes on with what it ran before, so the table does not learn of it.
+    fn refused(&mut self, process: ProcessId, parent: ProcessId, exec: Exec, time_ns: u64) -> Sensed {
+        let mut seen = self.actor(process);
+        let launch = Some(Box::new(launch_of(&exec)));
+        seen.image = exec.exe.told();
+        seen.cwd = exec.cwd.told();
+        // Nobody knows it yet when the kernel asks.
+        seen.command_line.clear();
+        let parent = (parent.tgid != 0).then(|| self.actor(parent));
+        let op = ProcessOp::Exec;
+        let activity = ProcessActivity { op, process: seen, parent, exit_code: None, launch };
+        self.context.event(Body::Process(activity), time_ns)
+    }
+
     /// Everything comes from the kernel; `/proc` is asked only for what did not fit.
     fn fill(&mut self, process: &mut Process, exec: Exec) {
         let key = process.key;
@@ -148,6 +163,11 @@ fn launch_of(exec: &Exec) -> Launch {
         real_uid: exec.uid.to_string(),
         login_uid: exec.login_uid.map(|uid| uid.to_string()),
         capabilities: exec.capabilities,
+        stopped: exec.verdict.map(|rule| Stopped {
+            refused: exec.refused,
+            rule: rule as usize,
+            after_ns: exec.verdict_ns,
+        }),
     }
 }
 

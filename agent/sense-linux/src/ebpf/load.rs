@@ -11,7 +11,7 @@ use crate::watches::Watches;
 
 /// The compiled programs; libbpf wants the ELF file's numbers aligned.
 #[repr(align(8))]
-struct Aligned<T: ?Sized>(T);
+pub(super) struct Aligned<T: ?Sized>(pub T);
 static PROGRAMS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bpf.o")));
 
 /// Programs that see one kind of thing, and are loaded together or not at all.
@@ -25,18 +25,28 @@ pub(super) enum Family {
     Dns,
     /// Operations that go through io_uring and not through a system call of their own.
     Uring,
+    /// Verdicts of rules about what is about to run; a part of processes.
+    Verdict,
 }
+
+/// The program that sees what is executed, and the one that stops it, too.
+const ON_EXEC: &str = "on_exec";
+const ON_EXEC_DECIDES: &str = "on_exec_decides";
+/// Places in `scratch` for programs of the gate, behind those of the processors; `GATE_SLOTS` there.
+const GATE_SLOTS: u32 = 4;
 
 /// The program that all ends of system calls go through.
 const ON_CALL: &str = "on_call";
 
 impl Family {
-    pub const ALL: [Self; 6] = [Self::Process, Self::Network, Self::File, Self::Call, Self::Dns, Self::Uring];
+    pub const ALL: [Self; 7] =
+        [Self::Process, Self::Network, Self::File, Self::Call, Self::Dns, Self::Uring, Self::Verdict];
 
     /// Programs that are attached.
     fn attached(self) -> &'static [&'static str] {
         match self {
-            Self::Process => &["on_exec", "on_fork", "on_exit"],
+            Self::Process => &[ON_EXEC, "on_fork", "on_exit"],
+            Self::Verdict => &[ON_EXEC_DECIDES],
             Self::Network | Self::File | Self::Call | Self::Dns => &[ON_CALL],
             Self::Uring => &["on_uring"],
         }
@@ -45,7 +55,7 @@ impl Family {
     /// Programs that [`ON_CALL`] hands calls to, and their places in `handlers`.
     fn handlers(self) -> &'static [(&'static str, u32)] {
         match self {
-            Self::Process | Self::Uring => &[],
+            Self::Process | Self::Uring | Self::Verdict => &[],
             Self::Network => &[("on_network", 1), ("on_unix", 6)],
             Self::File => &[("on_open", 2), ("on_path", 3)],
             Self::Call => &[("on_system", 4)],
@@ -117,7 +127,7 @@ pub(super) fn load(ring_bytes: u32, watches: &Watches) -> Result<Loaded, Refused
     }
     for program in loaded.object.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        if families.iter().any(|family| family.attached().contains(&name.as_str())) {
+        if is_wanted(&families, &name) && families.iter().any(|f| f.attached().contains(&name.as_str())) {
             loaded.links.push(program.attach().map_err(|e| refusal(&format!("attaching {name}"), &e))?);
         }
     }
@@ -163,6 +173,12 @@ fn load_families(ring_bytes: u32) -> Result<Sorted, Refused> {
     Ok((families, refused, object))
 }
 
+/// Whether one of these families has the program. Of the two that see what is executed only one is.
+fn is_wanted(families: &[Family], program: &str) -> bool {
+    let decides = families.contains(&Family::Verdict);
+    families.iter().any(|family| family.has(program)) && !(decides && program == ON_EXEC)
+}
+
 /// Whether the programs of a family are part of this build.
 fn is_built(family: Family) -> Result<bool, Refused> {
     let open =
@@ -177,14 +193,14 @@ fn load_object(ring_bytes: u32, families: &[Family]) -> Result<Object, Refused> 
     for mut map in open.maps_mut() {
         let entries = match map.name().to_str() {
             Some("ring") => ring_bytes.max(4096).next_power_of_two(),
-            Some("scratch") => u32::try_from(cpus).unwrap_or(u32::MAX),
+            Some("scratch") => u32::try_from(cpus).unwrap_or(u32::MAX).saturating_add(GATE_SLOTS),
             _ => continue,
         };
         map.set_max_entries(entries).map_err(|e| refusal("sizing the maps", &e))?;
     }
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        program.set_autoload(families.iter().any(|family| family.has(&name)));
+        program.set_autoload(is_wanted(families, &name));
     }
     open.load().map_err(|e| refusal("loading the programs", &e))
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod canary;
 mod describe;
 mod load;
+mod verdicts;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use wardline_event::{Body, ProcessOp, SensorKind, SensorState, SensorStatus};
-use wardline_sense::{Sensed, Sensor, SensorError};
+use wardline_sense::{KernelRules, Sensed, Sensor, SensorError};
 
 use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, off};
 use crate::record::{self, Kind, Record, decode};
@@ -23,6 +24,8 @@ use crate::open::Options;
 pub use accounts::{Accounts, KINDS};
 use canary::Canary;
 use load::{Family, Loaded, configure, load, refusal};
+pub use verdicts::TABLE_BYTES;
+use verdicts::{Gate, Tables, open_gate};
 
 /// Records decoded before the sink sees the first of them: few, so that the first does not wait for a storm.
 const BATCH: usize = 32;
@@ -58,6 +61,7 @@ impl Pending {
 /// The live sensor.
 pub struct EbpfSensor {
     // Dropped in this order: programs are detached before the ring goes.
+    gate: Option<Gate>,
     loaded: Loaded,
     ring: RingBuffer<'static>,
     ring_map: MapHandle,
@@ -73,6 +77,7 @@ pub struct EbpfSensor {
     canary: Option<Canary>,
     /// The agent's pid: asked for once, for it is looked at with each event.
     own: u32,
+    rules: Option<Tables>,
 }
 
 impl EbpfSensor {
@@ -82,11 +87,18 @@ impl EbpfSensor {
         let context = Context::new(table).map_err(|e| Refused(chain(&e)))?;
         let loaded = load(options.buffer_bytes, &options.watches)?;
         let (ring_map, counters) = (loaded.map("ring")?, loaded.map("counters")?);
+        let decides = !loaded.refused.iter().any(|(family, _)| *family == Family::Verdict);
+        let rules = decides.then(|| Tables::open(&loaded)).transpose()?;
+        let gate = rules.as_ref().and_then(|_| {
+            let refused = |why: &String| tracing::info!("programs cannot be refused, only killed: {why}");
+            open_gate(&loaded).inspect_err(refused).ok()
+        });
         let canary = options.canary.map(|every| start_canary(&loaded, every)).transpose()?;
         let pending = Arc::new(Mutex::new(Pending::default()));
         let ring = ring_buffer(&ring_map, Arc::clone(&pending))
             .map_err(|e| refusal("opening the ring buffer", &e))?;
         Ok(Self {
+            gate,
             loaded,
             ring,
             ring_map,
@@ -99,7 +111,22 @@ impl EbpfSensor {
             failed: None,
             canary,
             own: std::process::id(),
+            rules,
         })
+    }
+
+    /// The rules that the kernel half follows, once.
+    pub fn kernel_rules(&mut self) -> Option<Box<dyn KernelRules>> {
+        self.rules.take().map(|tables| Box::new(tables) as _)
+    }
+
+    /// By which means the kernel half acts on rules.
+    fn verdicts(&self) -> SensorStatus {
+        let kind = self.gate.as_ref().map_or(SensorKind::VerdictSignal, |gate| gate.kind);
+        let refused = self.loaded.refused.iter().find(|(family, _)| *family == Family::Verdict);
+        let why = self.failed.clone().or_else(|| refused.map(|(_, why)| why.to_string()));
+        let state = why.map_or(SensorState::Live, off);
+        SensorStatus { kind, state, produced: 0, lost: 0, undecoded: 0 }
     }
 
     /// The books at this moment. Events that wait in the ring are in `produced` only.
@@ -200,7 +227,7 @@ impl Sensor for EbpfSensor {
                 Family::File => (SensorKind::LinuxFile, &[Kind::File]),
                 Family::Call => (SensorKind::LinuxCall, &[Kind::Call]),
                 Family::Dns => (SensorKind::LinuxDns, &[Kind::Dns]),
-                Family::Uring => return None,
+                Family::Uring | Family::Verdict => return None,
             };
             let off_because = self.failed.clone().or_else(|| refused(family));
             let missing = refused(Family::Uring)
@@ -222,7 +249,7 @@ impl Sensor for EbpfSensor {
                 undecoded,
             })
         };
-        Family::ALL.into_iter().filter_map(status).collect()
+        Family::ALL.into_iter().filter_map(status).chain([self.verdicts()]).collect()
     }
 }
 
@@ -268,8 +295,10 @@ impl EbpfSensor {
 
 fn start_canary(loaded: &Loaded, every: Duration) -> Result<Canary, Refused> {
     let refused = |family: &Family| loaded.refused.iter().any(|(refused, _)| refused == family);
-    let families: Vec<Family> =
-        Family::ALL.into_iter().filter(|family| *family != Family::Uring && !refused(family)).collect();
+    let families: Vec<Family> = Family::ALL
+        .into_iter()
+        .filter(|family| !matches!(family, Family::Uring | Family::Verdict) && !refused(family))
+        .collect();
     let config = loaded.map("config").ok();
     let announce = move |thread| {
         if let Some(config) = config

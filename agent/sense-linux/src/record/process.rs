@@ -4,12 +4,13 @@ use super::path::{WalkedPath, walked};
 use super::{Bytes, HEADER, RecordError};
 
 /// Bytes of an `exec_record` before its data.
-const EXEC: usize = 112;
+const EXEC: usize = 120;
 
 const ARGS_CUT: u32 = 1;
 const EXE_CUT: u32 = 2;
 const CWD_CUT: u32 = 4;
 const EXE_GONE: u32 = 8;
+const REFUSED: u32 = 32;
 
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Exec {
@@ -37,6 +38,12 @@ pub(crate) struct Exec {
     pub args_total: u64,
     /// The executable has no name in the file system any more.
     pub exe_gone: bool,
+    /// The number of the rule for which it was stopped.
+    pub verdict: Option<u32>,
+    /// How long the kernel took for that, in nanoseconds.
+    pub verdict_ns: u64,
+    /// It was not let in: the process goes on with what it ran before.
+    pub refused: bool,
 }
 
 pub(super) fn decode_exec(at: Bytes<'_>) -> Result<Exec, RecordError> {
@@ -63,6 +70,9 @@ pub(super) fn decode_exec(at: Bytes<'_>) -> Result<Exec, RecordError> {
         args_cut: flags & ARGS_CUT != 0,
         args_total: at.u64(HEADER + 56)?,
         exe_gone: flags & EXE_GONE != 0,
+        verdict: at.u32(HEADER + 52)?.checked_sub(1),
+        verdict_ns: at.u64(HEADER + 64)?,
+        refused: flags & REFUSED != 0,
     })
 }
 
@@ -81,6 +91,9 @@ mod tests {
     use crate::record::written::Written;
     use crate::record::{ProcessId, What, decode};
 
+    /// Rule 4's, plus one.
+    const VERDICT: u32 = 5;
+
     fn exec(exe: &[u8], cwd: &[u8], script: &[u8], args: &[u8], flags: u32) -> Vec<u8> {
         let data = [exe, cwd, script, args];
         let mut out = Written::new(1);
@@ -88,7 +101,7 @@ mod tests {
         for piece in data {
             out.u32(piece.len() as u32);
         }
-        out.u32(0).u64(args.len() as u64).at(EXEC);
+        out.u32(VERDICT).u64(args.len() as u64).u64(1234).at(EXEC);
         for piece in data {
             out.bytes(piece);
         }
@@ -108,12 +121,13 @@ mod tests {
         assert_eq!(command_line(&exec_read.args), "nc -l a b\n\u{fffd}");
         assert_eq!((exec_read.cgroup, exec_read.cgroup_v1, exec_read.capabilities), (1, 2, 0x2100));
         assert_eq!((exec_read.uid, exec_read.login_uid), (1000, None));
-        assert!(exec_read.exe_gone && !exec_read.args_cut);
+        assert!(exec_read.exe_gone && !exec_read.args_cut && !exec_read.refused);
+        assert_eq!((exec_read.verdict, exec_read.verdict_ns), (Some(4), 1234));
 
-        let cut = decode(&exec(b"nc\0bin\0", b"x\0", b"", b"", EXE_CUT | ARGS_CUT)).unwrap();
+        let cut = decode(&exec(b"nc\0bin\0", b"x\0", b"", b"", EXE_CUT | ARGS_CUT | REFUSED)).unwrap();
         let What::Exec(cut) = cut.what else { panic!("not an exec") };
         assert_eq!(cut.exe, WalkedPath { path: "bin/nc".into(), complete: false });
-        assert!(cut.args_cut && cut.script.is_none());
+        assert!(cut.args_cut && cut.script.is_none() && cut.refused);
     }
 
     proptest! {

@@ -78,7 +78,7 @@ impl Draft {
     }
 
     fn try_add(&mut self, number: usize, rule: &Rule, terms: &Terms<'_>) -> Result<Decided, Refusal> {
-        if !is_for(rule, terms.log_source) {
+        if !is_for(rule, &terms.log_source) {
             return Err(Refusal::OtherEvents);
         }
         let full = |what, needs, left| Refusal::Full { what, needs, left };
@@ -204,10 +204,10 @@ impl Draft {
 /// Of a known text, whether it passes a machine; of a field that is never there, what the test makes of that.
 fn what_is_known(test: &Test, field: &str, terms: &Terms<'_>) -> Result<Known, Refusal> {
     let is = |names: &[&str]| names.iter().position(|name| *name == field);
-    if is(terms.unknown).is_some() {
+    if is(&terms.unknown).is_some() {
         return Ok(Known::Unknown);
     }
-    let known = is(terms.known);
+    let known = is(&terms.known);
     Ok(match (&test.matcher, known) {
         (Matcher::Exists(wanted), known) => Known::Const(known.is_some() == *wanted),
         (Matcher::Null, known) => Known::Const(known.is_none()),

@@ -22,7 +22,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use wardline_event::LogSource;
+use wardline_event::{LogSource, process_creation_fields};
 
 use crate::compiled::ruleset::covers;
 use crate::language::rule::Rule;
@@ -32,16 +32,25 @@ pub use tables::{
 };
 
 /// What is known of an event when it is to be decided.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms<'a> {
     /// What kind of event it is.
-    pub log_source: &'a LogSource<'a>,
+    pub log_source: LogSource<'a>,
     /// Fields whose texts are known, at most two. Each is there in every such event, and holds one text.
-    pub known: &'a [&'a str],
+    pub known: Vec<&'a str>,
     /// Fields that such an event may have, and that are not known. It has no others.
-    pub unknown: &'a [&'a str],
+    pub unknown: Vec<&'a str>,
     /// Paths, with `*` for any characters but `/`: if the first known text is one of them, nothing is decided.
     pub spared: &'a [String],
+}
+
+impl<'a> Terms<'a> {
+    /// A program that begins on Linux, as the kernel knows it before its first instruction.
+    pub fn linux_program(spared: &'a [String]) -> Self {
+        let known = vec!["Image", "CommandLine"];
+        let unknown = process_creation_fields().filter(|field| !known.contains(field)).collect();
+        Self { log_source: LogSource::new("linux", "process_creation", ""), known, unknown, spared }
+    }
 }
 
 /// How much of a rule is decided.

@@ -13,7 +13,7 @@ const SOURCE: LogSource<'static> = LogSource {
 };
 
 fn terms(spared: &[String]) -> Terms<'_> {
-    Terms { log_source: &SOURCE, known: &["Image", "CommandLine"], unknown: &["ParentImage", "User"], spared }
+    Terms::linux_program(spared)
 }
 
 fn rule(detection: &str) -> Rule {
@@ -191,7 +191,7 @@ fn each_refusal_says_why() {
             "it asks `CommandLine|gt: 3`, which is more than a search in one text",
         ),
         ("  a: {Image: /x, User: root}\n  condition: a\n", "it cannot match without User"),
-        ("  a: {Image: /x, LogonId: 0}\n  condition: a\n", "it never matches on these fields"),
+        ("  a: {Image: /x, Hashes: 0}\n  condition: a\n", "it never matches on these fields"),
         (
             "  a: {CommandLine|re: '(a|b)*a(a|b){30}'}\n  condition: a\n",
             "`re '(a|b)*a(a|b){30}'` needs too large an automaton",

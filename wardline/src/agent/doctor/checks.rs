@@ -209,7 +209,11 @@ fn sensors(status: Option<&Status>) -> Vec<Check> {
         } else {
             format!("{} is {} ({})", sensor.kind, sensor.state, sensor.reason)
         };
-        let name = if sensor.kind == "ransomware_guard" { "protection" } else { "sensor" };
+        let name = match sensor.kind.as_str() {
+            "ransomware_guard" => "protection",
+            kind if kind.starts_with("verdict_") => "rules in the kernel",
+            _ => "sensor",
+        };
         checks.push(check(
             name,
             why,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wardline_sigma::sources::{FoundBy, Reached, Sources};
 use wardline_sigma::{Cost, Linked, Rule};
 
+use super::super::kernel::{self, InKernel};
 use super::{shown, source_json};
 use crate::printable::printable;
 use crate::scan::{counted, thousands};
@@ -64,6 +65,7 @@ pub fn rule_json(rule: &Rule, over: &[String], sources: &Sources) -> Value {
         "events": seen.iter().map(event).collect::<Vec<_>>(), "kinds_with_other_ids": others,
         "fields": fields(rule, sources).into_iter().map(field).collect::<Vec<_>>(),
         "cost": cost(rule.cost()).0, "correlations": over,
+        "kernel": kernel::of(std::slice::from_ref(rule)).get(&0).map(InKernel::json),
     })
 }
 
@@ -118,6 +120,9 @@ fn sight(rule: &Rule, sources: &Sources) -> String {
     }
     let (word, meaning) = cost(rule.cost());
     let _ = writeln!(out, "\nCost: {word}: {meaning}");
+    if let Some(kernel) = kernel::of(std::slice::from_ref(rule)).get(&0) {
+        let _ = writeln!(out, "\nResponse: {}", printable(&kernel.words()));
+    }
     out
 }
 
