@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The sensor on another kernel: Debian 12's own, in an emulated machine, where the BPF LSM is in force (tier A), and where
-# it is not (tier B). Called by ./test; needs no root, and no virtualisation of the host's. tests/guest/run.sh [seconds]
+# it is not (tier B). Called by ./test; needs no root, and no virtualisation of the host's.
+# tests/guest/run.sh BINARY…: tests of the sensor, as they were built; `verdicts` must be among them
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 say() { printf '    %s\n' "$*"; }
 fail() { echo "tests/guest: $*" >&2; exit 1; }
-limit=${1:-600}
+[ $# -gt 0 ] || fail "which tests? Name their binaries"
+limit=600
 cache=$PWD/target/guest
 
 skip() {
@@ -31,24 +33,21 @@ if ! compgen -G "$cache/kernel/boot/vmlinuz-*" > /dev/null; then
 fi
 kernel=$(ls "$cache"/kernel/boot/vmlinuz-* | tail -1)
 
-# The tests of the sensor that another kernel could answer differently, as they were built.
-binaries=$(cargo nextest list --workspace --list-type binaries-only --message-format json 2> /dev/null \
-    | python3 -c 'import json, sys
-for name, binary in json.load(sys.stdin)["rust-binaries"].items():
-    if name.startswith("wardline-sense-linux::"): print(name.split("::")[1], binary["binary-path"])')
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root"/{bin,dev,etc,proc,sys,tmp,run,tests,usr/bin,usr/lib/x86_64-linux-gnu}
 ln -s usr/lib "$root/lib"
 mkdir -p "$root/lib64"
-for name in verdicts ebpf network files; do
-    binary=$(awk -v name=$name '$1 == name { print $2 }' <<< "$binaries")
-    [ -n "$binary" ] || fail "there is no test $name of the sensor"
-    strip -o "$root/tests/$name" "$binary"
+tests=()
+for binary in "$@"; do
+    # Without the hash that cargo appends.
+    name=$(basename "$binary")
+    tests+=("${name%-*}")
+    strip -o "$root/tests/${name%-*}" "$binary"
 done
 cp /bin/dash "$root/bin/sh"
 for program in sh cat true install chmod mkdir mount umount mv rm ln cp sleep perl unshare ip; do
-    if [ $program != sh ]; then cp -L "$(command -v $program)" "$root/bin/"; fi
+    if [ $program != sh ]; then cp -L "$(type -P $program)" "$root/bin/"; fi
 done
 cp -r /usr/lib/x86_64-linux-gnu/perl-base "$root/usr/lib/x86_64-linux-gnu/"
 cp -L "$root"/bin/* "$root/usr/bin/"
@@ -98,7 +97,7 @@ boot() {
     fi
 }
 
-boot tier-a "verdicts ebpf network files" ""
+boot tier-a "${tests[*]}" ""
 grep -q 'tier: VerdictLsm' "$cache/tier-a.log" || fail "the BPF LSM was not used"
 boot tier-b "verdicts" "lsm=landlock,lockdown,yama"
 grep -q 'tier: VerdictReturn' "$cache/tier-b.log" || fail "the modified return was not used"

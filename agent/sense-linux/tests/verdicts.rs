@@ -47,7 +47,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut sensor = EbpfSensor::open(&options(4 << 20, Watches::none()), table()).unwrap();
-        let rules = sensor.kernel_rules().unwrap();
+        let rules = sensor.kernel_rules().unwrap_or_else(|| panic!("{:?}", sensor.statuses()));
         Self { sensor, rules }
     }
 

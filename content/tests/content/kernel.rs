@@ -67,5 +67,5 @@ fn tables_say_of_each_case_what_the_engine_says() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    assert!(matched > 50, "{matched}");
+    assert!(matched > 30, "{matched}");
 }

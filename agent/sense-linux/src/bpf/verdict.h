@@ -306,9 +306,12 @@ __noinline int put_image(__u32 slot)
 		return 0;
 	/* As /proc/PID/exe shows it. Whether a name ends so already is not worth a look. */
 	if (walk->flags & EXE_GONE) {
-		if (total < 2 || total >= IMAGE_BYTES || walk->image[total - 1] == ')')
+		__u64 last = total - 1;
+
+		asm volatile("" : "+r"(last));
+		if (last >= IMAGE_BYTES || walk->image[last] == ')')
 			return 0;
-		if (bpf_probe_read_kernel(walk->image + total, sizeof(gone) - 1, gone))
+		if (bpf_probe_read_kernel(walk->image + last + 1, sizeof(gone) - 1, gone))
 			return 0;
 		total += sizeof(gone) - 1;
 	}
