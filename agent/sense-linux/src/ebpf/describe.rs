@@ -33,7 +33,7 @@ impl EbpfSensor {
             What::Fork { creator } => {
                 self.process(ProcessOp::Fork, process, parent, Some(creator), None, None, time_ns)
             }
-            What::Exec(exec) if exec.refused => self.refused(process, parent, *exec, time_ns),
+            What::Exec(exec) if exec.refused => self.refused(process, parent, &exec, time_ns),
             What::Exec(exec) => {
                 self.process(ProcessOp::Exec, process, parent, None, Some(*exec), None, time_ns)
             }
@@ -109,9 +109,9 @@ impl EbpfSensor {
     }
 
     /// A program that was not let in. The process goes on with what it ran before, so the table does not learn of it.
-    fn refused(&mut self, process: ProcessId, parent: ProcessId, exec: Exec, time_ns: u64) -> Sensed {
+    fn refused(&mut self, process: ProcessId, parent: ProcessId, exec: &Exec, time_ns: u64) -> Sensed {
         let mut seen = self.actor(process);
-        let launch = Some(Box::new(launch_of(&exec)));
+        let launch = Some(Box::new(launch_of(exec)));
         seen.image = exec.exe.told();
         seen.cwd = exec.cwd.told();
         // Nobody knows it yet when the kernel asks.

@@ -130,10 +130,10 @@ impl Machine {
                 return Err(TooBig);
             }
         }
-        Ok(Self::with_classes(smallest(full)))
+        Ok(Self::with_classes(&smallest(&full)))
     }
 
-    fn with_classes(full: Vec<Vec<u16>>) -> Self {
+    fn with_classes(full: &[Vec<u16>]) -> Self {
         let mut classes = [0; CHARS];
         let mut known: HashMap<Vec<u16>, u8> = HashMap::new();
         let mut first = Vec::new();
@@ -157,7 +157,7 @@ pub(super) struct TooBig;
 
 /// States that no text tells apart become one, as Moore's algorithm finds them: blocks are split until none has two
 /// states of which some character leads to different blocks.
-fn smallest(full: Vec<Vec<u16>>) -> Vec<Vec<u16>> {
+fn smallest(full: &[Vec<u16>]) -> Vec<Vec<u16>> {
     // Of NO and YES, then of the states.
     let mut block: Vec<u16> = vec![0; full.len()];
     let mut blocks = 0;

@@ -107,13 +107,13 @@ pub enum Refusal {
     },
 }
 
+/// What became of each rule, under its number.
+pub type Told = Vec<(usize, Result<Decided, Refusal>)>;
+
 impl Verdicts {
     /// Decides as many of these rules as can be, each under a number of the caller's below [`MAX_RULES`]; those that
     /// come first have room first. Gives for each what became of it.
-    pub fn of<'r>(
-        rules: impl IntoIterator<Item = (usize, &'r Rule)>,
-        terms: &Terms<'_>,
-    ) -> (Self, Vec<(usize, Result<Decided, Refusal>)>) {
+    pub fn of<'r>(rules: impl IntoIterator<Item = (usize, &'r Rule)>, terms: &Terms<'_>) -> (Self, Told) {
         let mut draft = Draft::new(terms);
         let results = rules.into_iter().map(|(number, rule)| (number, draft.add(number, rule, terms)));
         let results = results.collect();

@@ -80,8 +80,8 @@ impl Verdicts {
         let to = self.follow(self.entries[0], texts);
         match to {
             NONE if self.entries[1] != NONE && !fits(1) => Verdict::Silent,
-            NONE => self.told(self.follow(self.entries[1], texts)),
-            to => self.told(to),
+            NONE => told(self.follow(self.entries[1], texts)),
+            to => told(to),
         }
     }
 
@@ -92,14 +92,6 @@ impl Verdicts {
             at = if machine.passes(text) { branch.yes } else { branch.no };
         }
         at
-    }
-
-    fn told(&self, to: u16) -> Verdict {
-        match to {
-            SPARED => Verdict::Silent,
-            to if is_rule(to) => Verdict::Matches(usize::from(to & !KILL)),
-            _ => Verdict::Nothing,
-        }
     }
 
     /// The tables as a program in a kernel reads them, [`TABLE_BYTES`] in the machine's own byte order: where the two
@@ -135,6 +127,14 @@ impl Verdicts {
         }
         out.resize(TABLE_BYTES, 0);
         out
+    }
+}
+
+fn told(to: u16) -> Verdict {
+    match to {
+        SPARED => Verdict::Silent,
+        to if is_rule(to) => Verdict::Matches(usize::from(to & !KILL)),
+        _ => Verdict::Nothing,
     }
 }
 
