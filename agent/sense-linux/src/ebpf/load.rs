@@ -160,6 +160,14 @@ fn load_families(ring_bytes: u32) -> Result<Sorted, Refused> {
         Ok(object) => return Ok((families, refused, object)),
         Err(all) => all,
     };
+    // Older kernels name its tracepoint otherwise: worth a try before each is tried by itself.
+    let others: Vec<Family> = families.iter().copied().filter(|family| *family != Family::Uring).collect();
+    if others.len() < families.len()
+        && let Ok(object) = load_object(ring_bytes, &others)
+    {
+        refused.push((Family::Uring, all));
+        return Ok((others, refused, object));
+    }
     // What even processes need is missing: nobody else would fare better.
     load_object(ring_bytes, &[Family::Process])?;
     for family in families.split_off(1) {
