@@ -49,8 +49,16 @@ pub enum Deed {
     HandleFindings,
     /// Order a device to do something.
     Order,
-    /// Take an order back.
+    /// Take an order back, or undo what it did.
     CancelOrder,
+    /// Agree to, or refuse, what somebody else ordered.
+    Approve,
+    /// Act at once where others would have to agree, and answer for it afterwards.
+    BreakGlass,
+    /// Look into what was done under break-glass.
+    ReviewBreakGlass,
+    /// Allow an organisation above to act on devices.
+    GiveConsent,
     /// Lay down how a device is guarded.
     SetDevicePolicy,
     /// Make tokens with which devices join.
@@ -102,6 +110,10 @@ words!(
     HandleFindings = "handle_findings",
     Order = "order",
     CancelOrder = "cancel_order",
+    Approve = "approve",
+    BreakGlass = "break_glass",
+    ReviewBreakGlass = "review_break_glass",
+    GiveConsent = "give_consent",
     SetDevicePolicy = "set_device_policy",
     EnrolDevices = "enrol_devices",
     RevokeDevice = "revoke_device",
@@ -151,13 +163,14 @@ impl fmt::Display for Refused {
 
 /// Policies that were read and fit the schema.
 pub struct Authority {
-    policies: PolicySet,
+    pub(crate) policies: PolicySet,
+    pub(crate) schema: Schema,
 }
 
 static BUILT_IN: LazyLock<Authority> =
     LazyLock::new(|| Authority::parse(ROLES).expect("the built-in policies are tested"));
 
-fn uid(kind: &str, id: &str) -> EntityUid {
+pub(crate) fn uid(kind: &str, id: &str) -> EntityUid {
     let kind = EntityTypeName::from_str(kind).expect("a constant of this file");
     EntityUid::from_type_name_and_id(kind, EntityId::new(id))
 }
@@ -173,11 +186,11 @@ impl Authority {
         let policies = PolicySet::from_str(text).map_err(|e| AuthorityError::Parse(e.to_string()))?;
         let (schema, _) =
             Schema::from_cedarschema_str(SCHEMA).map_err(|e| AuthorityError::Parse(e.to_string()))?;
-        let verdict = Validator::new(schema).validate(&policies, ValidationMode::Strict);
+        let verdict = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
         if let Some(error) = verdict.validation_errors().next() {
             return Err(AuthorityError::Invalid(error.to_string()));
         }
-        Ok(Self { policies })
+        Ok(Self { policies, schema })
     }
 
     /// Whether somebody with these roles may do this in an organisation. The roles are those held there: what is held
@@ -236,13 +249,17 @@ mod tests {
                 Deed::HandleFindings,
                 Deed::Order,
                 Deed::CancelOrder,
+                Deed::Approve,
+                Deed::BreakGlass,
+                Deed::ReviewBreakGlass,
+                Deed::GiveConsent,
                 Deed::SetDevicePolicy,
                 Deed::EnrolDevices,
                 Deed::RevokeDevice,
             ],
         ),
-        (Role::ClinicalEngineer, &[Deed::SetDevicePolicy, Deed::CancelOrder]),
-        (Role::OnCallManager, &[Deed::Order, Deed::CancelOrder]),
+        (Role::ClinicalEngineer, &[Deed::SetDevicePolicy, Deed::Approve, Deed::CancelOrder]),
+        (Role::OnCallManager, &[Deed::Order, Deed::CancelOrder, Deed::Approve, Deed::BreakGlass]),
         (Role::Inspector, &[Deed::ReadAudit]),
         (Role::Administrator, Deed::ALL),
     ];

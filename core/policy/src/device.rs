@@ -25,7 +25,7 @@ impl Mode {
 }
 
 /// What kind of device it is, as far as safety cares.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceClass {
     /// A person's computer.
@@ -46,6 +46,11 @@ impl DeviceClass {
             Self::Server => "server",
             Self::Clinical => "clinical",
         }
+    }
+
+    /// Reads [`DeviceClass::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Workstation, Self::Server, Self::Clinical].into_iter().find(|one| one.as_str() == text)
     }
 }
 
