@@ -56,6 +56,7 @@ fn main() {
             requested_by: "analyst".into(),
             reason: "test".into(),
             kind: Some(kind),
+            authority: None,
         };
         put(&format!("command/{name}"), &command.encode_to_vec());
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use wardline_actions::Wish;
+use wardline_actions::{Person, Wish};
 use wardline_agent::clock::{Clock, SystemClock};
 use wardline_agent::guard::{Ruleset, SharedProcesses};
 use wardline_agent::keeper::CourierHost;
@@ -17,6 +17,7 @@ use wardline_agent::state::StateDir;
 use wardline_devices::TokenSpec;
 use wardline_event::ActionState;
 use wardline_hub::{HubConfig, RunningHub};
+use wardline_policy::Role;
 use wardline_wire::proto::DeviceFacts;
 
 use crate::estate::{self, DEVICES, TRUST};
@@ -148,8 +149,9 @@ impl Exercise {
                 let result = self.device(on)?.machine.write(by, path);
                 self.done(on, format!("{on} writes {path}"), result, false)?
             }
-            Step::Order { on, by, reason, kill, isolate_s } => {
-                self.order(on, by, reason, kill.as_deref(), *isolate_s).await?
+            Step::Order { on, by, approved_by, reason, kill, isolate_s } => {
+                let people = (by.as_str(), approved_by.as_deref());
+                self.order(on, people, reason, kill.as_deref(), *isolate_s).await?
             }
         };
         self.outcomes.push(outcome);
@@ -183,7 +185,7 @@ impl Exercise {
     async fn order(
         &self,
         on: &str,
-        by: &str,
+        (by, approved_by): (&str, Option<&str>),
         reason: &str,
         kill: Option<&str>,
         isolate_s: Option<u64>,
@@ -199,14 +201,28 @@ impl Exercise {
         };
         let kernel = self.hub.kernel();
         let began = Instant::now();
-        let id = wardline_actions::order(kernel, kernel.home(), by, &device.id, &wish, reason).await?;
+        let person = |name: &str, role| Person {
+            scope: kernel.home().clone(),
+            name: name.to_owned(),
+            answerable: name.to_owned(),
+            role,
+            program: false,
+        };
+        let (lead, devices) = (person(by, Role::TrustLead), [device.id.clone()]);
+        let ordered = wardline_actions::order(kernel, &lead, &devices, &wish, reason, None).await?;
+        let id = ordered.into_iter().next().context("an order has an action")?.id;
+        if let Some(name) = approved_by {
+            let engineer = person(name, Role::ClinicalEngineer);
+            wardline_actions::agree(kernel, &engineer, &id, false, true, reason).await?;
+        }
         while began.elapsed() < PATIENCE {
             let detail = wardline_actions::detail(kernel.store().read(), kernel.home(), &id).await?;
             if let Some(detail) = detail
                 && let Some(state) = ActionState::parse(&detail.summary.state)
                 && state.is_final()
             {
-                let what = format!("{by} orders {} on {on}", wish.kind().replace('_', " "));
+                let agrees = approved_by.map_or_else(String::new, |name| format!(", {name} agrees"));
+                let what = format!("{by} orders {} on {on}{agrees}", wish.kind().replace('_', " "));
                 return Ok(Outcome::Ordered { what, state, took: began.elapsed() });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

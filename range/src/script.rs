@@ -64,6 +64,9 @@ pub enum Step {
         on: String,
         /// Who orders.
         by: String,
+        /// Who else agrees, if the policies want that.
+        #[serde(default)]
+        approved_by: Option<String>,
         /// Why.
         reason: String,
         /// Kill this process …

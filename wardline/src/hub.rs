@@ -1,5 +1,6 @@
-//! `wardline hub`: run, link, token, organisations, verify.
+//! `wardline hub`: run, link, token, organisations, keys, verify.
 
+mod keys;
 mod organisations;
 
 use std::io::{IsTerminal, Write};
@@ -31,6 +32,9 @@ pub enum HubCommand {
     /// List the organisations that share this hub, or import a register of them
     #[command(subcommand)]
     Organisations(organisations::OrganisationsCommand),
+    /// Replace the key that signs commands
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
     Verify(Folder),
 }
@@ -201,6 +205,7 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
             );
         }
         HubCommand::Organisations(command) => return runtime.block_on(organisations::run(command)),
+        HubCommand::Keys(command) => return runtime.block_on(keys::run(command)),
         HubCommand::Verify(folder) => {
             return match runtime.block_on(wardline_hub::verify_audit(&folder.path("hub")?))? {
                 Ok(entries) => {

@@ -7,7 +7,7 @@ use wardline_event::{DeviceId, Timestamp, hex};
 use wardline_policy::DevicePolicy;
 use wardline_wire::proto::hub_client::HubClient;
 use wardline_wire::proto::{DeviceFacts, EnrolRequest, RenewRequest, command::Kind};
-use wardline_wire::{CommandKey, EnrolmentToken, Refusal};
+use wardline_wire::{CommandKey, EnrolmentToken, Refusal, VerifiedCommand};
 
 use crate::known_hubs::KnownHubs;
 use crate::link::Enrolled;
@@ -165,7 +165,11 @@ pub fn read_policy(
     signed: &wardline_wire::proto::SignedCommand,
     now: Timestamp,
 ) -> Result<DevicePolicy, PolicyRefused> {
-    let verified = identity.command_key.verify(signed, identity.device, now)?;
+    policy_of(&identity.command_key.verify(signed, identity.device, now)?)
+}
+
+/// Reads the policy of a command that was verified.
+pub(crate) fn policy_of(verified: &VerifiedCommand) -> Result<DevicePolicy, PolicyRefused> {
     let Some(Kind::SetPolicy(set)) = &verified.get().kind else { return Err(PolicyRefused::NotAPolicy) };
     DevicePolicy::from_json(&set.policy_json).map_err(|e| PolicyRefused::Policy(e.to_string()))
 }

@@ -16,6 +16,7 @@ pub mod desk;
 pub mod enrol;
 pub mod guard;
 pub mod keeper;
+mod keys;
 pub mod known_hubs;
 pub mod link;
 pub mod outbox;

@@ -5,6 +5,7 @@
 //! | `identity.json` | device id, private key, certificate; the hub's address, authority and command key. One file, so that key and certificate change together |
 //! | `policy.bin` | the signed policy command in force |
 //! | `orders.json` | the orders already carried out, so that none is carried out twice |
+//! | `command-keys.json` | the keys whose commands are obeyed, once the hub has replaced that of the enrolment |
 //! | `isolation.json`, `east-west.json`, `logons.json`, `process-KEY.json` | the containments in force |
 //! | `spool/` | records that wait for the hub |
 //! | `agent.lock` | held by the agent that works here |

@@ -15,7 +15,9 @@ use wardline_policy::{DeviceClass, DevicePolicy, Mode, Rung};
 use wardline_respond::Measure;
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
-use wardline_wire::proto::{Command, Contain, Isolate, KillProcess, Lift, Release, SetPolicy, SignedCommand};
+use wardline_wire::proto::{
+    Authority, Command, Contain, Isolate, KillProcess, Lift, Reach, Release, SetPolicy, SignedCommand,
+};
 
 use bench::*;
 
@@ -223,6 +225,91 @@ fn what_may_not_be_obeyed_is_refused_and_said() {
     bench.guard.on_command(&SignedCommand::default());
     assert_eq!(bench.updates(), [], "a stranger gets no answer");
     assert_eq!(bench.hands.0.lock().unwrap().isolations, 0);
+}
+
+#[test]
+fn the_device_asks_its_own_policies_and_tells_what_it_refused() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Clinical));
+    let isolate = Kind::Isolate(Isolate { for_s: 600 });
+    let own = |approved_by| authority(approved_by);
+    let changed = |change: &dyn Fn(&mut Authority)| {
+        let mut authority = own(Some("clinical_engineer"));
+        change(&mut authority);
+        Some(authority)
+    };
+    let glass = |a: &mut Authority| {
+        (a.basis, a.approvals) = ("break_glass".into(), Vec::new());
+        a.requester.as_mut().unwrap().role = "on_call_manager".into();
+    };
+    let last = |a: &mut Authority| a.reach = Some(Reach { last_of_type: "yes".into(), ..Reach::default() });
+    for (n, (given, refusal)) in [
+        (None, "needs approval by a second person (patients depend on this device); the hub did not say who agreed"),
+        (Some(own(None)), "needs approval by a second person"),
+        (Some(own(Some("responder"))), "needs approval by a second person"),
+        (changed(&|a| a.approvals[0].name = "A. Analyst".into()), "needs approval by a second person"),
+        (changed(&|a| a.requester = None), "does not say who asked"),
+        (changed(&|a| a.requester.as_mut().unwrap().role = "analyst".into()), "do not permit you, as analyst"),
+        (changed(&|a| a.requester.as_mut().unwrap().role = "wizard".into()), "`wizard` is no role"),
+        (changed(&|a| a.basis = "magic".into()), "is the hub newer?"),
+        (changed(&|a| { a.requester.as_mut().unwrap().from_above = true; a.approvals[0].from_above = true; }), "own organisation"),
+        (changed(&|a| { last(a); a.approvals[0].role = "trust_lead".into(); }), "a clinical engineer"),
+        (changed(&|a| { glass(a); last(a); }), "a clinical engineer"),
+        (changed(&|a| { glass(a); a.requester.as_mut().unwrap().role = "responder".into(); }), "as responder, to break glass"),
+        (changed(&last), ""),
+        (changed(&glass), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let order = Command { authority: given, ..command(&format!("a{n}"), NOW + 600_000, isolate.clone()) };
+        bench.guard.on_command(&bench.signer.sign(&order));
+        let updates = bench.updates();
+        if refusal.is_empty() {
+            assert_eq!(states(&updates), [ActionState::InProgress, ActionState::Succeeded], "{n}: {updates:?}");
+        } else {
+            assert_eq!(states(&updates), [ActionState::Failed], "{n}");
+            let detail = &updates[0].detail;
+            assert!(detail.starts_with("refused: ") && detail.contains(refusal), "{n}: {detail}");
+        }
+    }
+    assert_eq!(bench.hands.0.lock().unwrap().isolations, 2);
+    // Whoever was contained is released without anybody's agreement, by a hub of before too.
+    let release = Command { authority: None, ..command("r", NOW + 600_000, Kind::Release(Release {})) };
+    bench.guard.on_command(&bench.signer.sign(&release));
+    assert_eq!(states(&bench.updates()), [ActionState::InProgress, ActionState::Succeeded]);
+}
+
+#[test]
+fn the_next_key_is_learnt_kept_and_the_one_before_refused_in_time() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let (first, second) = (bench.signer.key(), CommandSigner::from_seed(&[5; 32]));
+    assert_eq!(bench.heartbeat().command_key, first.0);
+    let forged =
+        CommandSigner::from_seed(&[8; 32]).name_next(second.key(), Timestamp(NOW + 60_000), Timestamp(NOW));
+    bench.guard.on_command(&forged);
+    assert_eq!(bench.heartbeat().command_key, first.0, "named by a stranger");
+    let told = bench.signer.name_next(second.key(), Timestamp(NOW + 60_000), Timestamp(NOW));
+    bench.guard.on_command(&told);
+    assert_eq!(bench.heartbeat().command_key, second.key().0);
+    // It is kept, and the policy that the first one signed is still in force.
+    bench.restart();
+    assert_eq!(bench.heartbeat().command_key, second.key().0);
+    assert_eq!(bench.guard.policy().mode, Mode::Protect);
+    let release =
+        |id: &str, by: &CommandSigner| by.sign(&command(id, NOW + 600_000, Kind::Release(Release {})));
+    for (id, by) in [("new", &second), ("old", &bench.signer)] {
+        bench.guard.on_command(&release(id, by));
+        assert_eq!(states(&bench.updates()), [ActionState::InProgress, ActionState::Succeeded], "{id}");
+    }
+    bench.clock.0.fetch_add(61, Ordering::Relaxed);
+    bench.guard.on_command(&release("late", &bench.signer));
+    let updates = bench.updates();
+    assert_eq!(states(&updates), [ActionState::Failed]);
+    assert!(updates[0].detail.contains("signed with a key that this hub replaced"), "{}", updates[0].detail);
+    bench.guard.on_command(&told);
+    assert_eq!(bench.heartbeat().command_key, second.key().0, "told again");
+    bench.guard.on_command(&release("new2", &second));
+    assert_eq!(states(&bench.updates()), [ActionState::InProgress, ActionState::Succeeded]);
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub fn needs_in_words(needs: &[Need]) -> String {
 
 impl Order {
     /// The action that policies know it by; `None` for what is no order to a device.
-    fn action(&self) -> Option<&'static str> {
+    pub fn action(&self) -> Option<&'static str> {
         Some(match self {
             Self::KillProcess => "kill_process",
             Self::Isolate { .. } | Self::Contain { rung: Rung::Isolation, .. } => "isolate",

@@ -5,7 +5,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use wardline_event::{DeviceId, Timestamp, hex};
 
 use crate::proto::command::Kind;
-use crate::proto::{Command, SignedCommand};
+use crate::proto::{Command, NextKey, SignedCommand};
 
 /// Signed in front of every command, so that a signature made for another purpose never fits.
 const CONTEXT: &[u8] = b"wardline command v1\0";
@@ -40,6 +40,12 @@ pub enum Refusal {
         /// When it says it was issued.
         at: Timestamp,
     },
+    /// Signed with a key that the hub has replaced.
+    #[error("refused: the command is signed with a key that this hub replaced; it was obeyed until {at}")]
+    OldKey {
+        /// Until when that key was obeyed.
+        at: Timestamp,
+    },
     /// Only a policy may come without an expiry.
     #[error("refused: the command has no expiry")]
     NoExpiry,
@@ -59,11 +65,21 @@ impl CommandSigner {
         CommandKey(self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"))
     }
 
-    /// Signs a command.
-    pub fn sign(&self, command: &Command) -> SignedCommand {
-        let command = command.encode_to_vec();
+    /// Names the key that signs from now on, to every device of this hub. Commands of this one are obeyed until `old_until`.
+    pub fn name_next(&self, next: CommandKey, old_until: Timestamp, now: Timestamp) -> SignedCommand {
+        let next = NextKey { key: next.0.to_vec(), old_until_ms: old_until.0 };
+        self.sign(&Command { issued_ms: now.0, kind: Some(Kind::NextKey(next)), ..Command::default() })
+    }
+
+    /// Signs a command that was encoded before: with this key instead of another.
+    pub fn sign_again(&self, command: Vec<u8>) -> SignedCommand {
         let signature = self.0.sign(&[CONTEXT, &command].concat()).as_ref().to_vec();
         SignedCommand { command, signature }
+    }
+
+    /// Signs a command.
+    pub fn sign(&self, command: &Command) -> SignedCommand {
+        self.sign_again(command.encode_to_vec())
     }
 }
 
@@ -83,6 +99,33 @@ impl VerifiedCommand {
 }
 
 impl CommandKey {
+    fn read(self, signed: &SignedCommand) -> Result<Command, Refusal> {
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(&[CONTEXT, &signed.command].concat(), &signed.signature)
+            .map_err(|_| Refusal::Signature)?;
+        Command::decode(signed.command.as_slice()).map_err(|_| Refusal::Unreadable)
+    }
+
+    /// The key that a message of this key names, and until when this one is still obeyed.
+    pub(crate) fn next_key(
+        self,
+        signed: &SignedCommand,
+        now: Timestamp,
+    ) -> Result<(Self, Timestamp), Refusal> {
+        let command = self.read(signed)?;
+        let Some(Kind::NextKey(next)) = &command.kind else { return Err(Refusal::Unreadable) };
+        if command.issued_ms > now.0.saturating_add(CLOCK_SKEW_MS) {
+            return Err(Refusal::NotYet { at: Timestamp(command.issued_ms) });
+        }
+        let key = next.key.as_slice().try_into().map_err(|_| Refusal::Unreadable)?;
+        Ok((Self(key), Timestamp(next.old_until_ms)))
+    }
+
+    /// Whether this key signed that another one signs from now on.
+    pub fn names_next(self, signed: &SignedCommand) -> bool {
+        matches!(self.read(signed), Ok(Command { kind: Some(Kind::NextKey(_)), .. }))
+    }
+
     /// Checks signature, device and freshness at `now`.
     pub fn verify(
         &self,
@@ -90,10 +133,7 @@ impl CommandKey {
         device: DeviceId,
         now: Timestamp,
     ) -> Result<VerifiedCommand, Refusal> {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(&[CONTEXT, &signed.command].concat(), &signed.signature)
-            .map_err(|_| Refusal::Signature)?;
-        let command = Command::decode(signed.command.as_slice()).map_err(|_| Refusal::Unreadable)?;
+        let command = self.read(signed)?;
         let Some(kind) = &command.kind else { return Err(Refusal::Unreadable) };
         if command.device_id != device.0.to_be_bytes() {
             let named = hex(&command.device_id);
@@ -130,6 +170,7 @@ mod tests {
             requested_by: "analyst".into(),
             reason: "test".into(),
             kind: Some(Kind::Isolate(Isolate { for_s: 60 })),
+            authority: None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod command;
+mod keyring;
 mod token;
 
 /// Types generated from `proto/wardline.proto`.
@@ -16,6 +17,7 @@ pub mod proto {
 
 pub use batch::{BatchError, MAX_BATCH_BYTES, MAX_RECORD_BYTES, check_batch, make_batch};
 pub use command::{CommandKey, CommandSigner, Refusal, VerifiedCommand};
+pub use keyring::{KeyRing, Learnt, MOST_RETIRED};
 pub use token::{EnrolmentToken, TokenError};
 
 /// The version of the conversation that this build speaks. A hub serves agents of the same version and one older.

@@ -115,6 +115,38 @@ impl Wish {
         }
     }
 
+    /// Reads what [`Wish::kind`] and [`Wish::target`] stored.
+    pub fn stored(kind: &str, target: &str) -> Option<Self> {
+        let (first, seconds) = target.split_once(' ').unwrap_or((target, ""));
+        Some(match kind {
+            "kill_process" => Self::KillProcess { process_key: target.parse().ok()? },
+            "isolate" => Self::Isolate { for_s: target.parse().ok()? },
+            "release" => Self::Release,
+            "contain" => Self::Contain { rung: first.parse().ok()?, for_s: seconds.parse().ok()? },
+            "lift" => Self::Lift { rung: target.parse().ok()? },
+            "quarantine_file" => Self::QuarantineFile { path: target.to_owned() },
+            "restore_file" => Self::RestoreFile { id: target.to_owned() },
+            _ => return None,
+        })
+    }
+
+    /// The order that undoes this one; `detail` is the device's answer to it. None if nothing can.
+    pub fn undo(&self, detail: &str) -> Option<Self> {
+        Some(match self {
+            Self::Isolate { .. } | Self::Contain { rung: Rung::Isolation, .. } => Self::Release,
+            Self::Contain { rung, .. } => Self::Lift { rung: *rung },
+            Self::QuarantineFile { .. } => {
+                // The path before it may hold anything; the id is the last one.
+                let (_, rest) = detail.rsplit_once(" is in quarantine as ")?;
+                let undo = Self::RestoreFile { id: rest.get(..16)?.to_owned() };
+                return undo.fault().is_none().then_some(undo);
+            }
+            Self::KillProcess { .. } | Self::Release | Self::Lift { .. } | Self::RestoreFile { .. } => {
+                return None;
+            }
+        })
+    }
+
     /// What it is about, as stored: the process key, the seconds, the rung (with the seconds), the path, the id, or nothing.
     pub fn target(&self) -> String {
         match self {
@@ -141,6 +173,9 @@ pub fn expiry_ms(wish: &Wish) -> i64 {
         Wish::Release | Wish::Lift { .. } | Wish::RestoreFile { .. } => 24 * 60 * MINUTE,
     }
 }
+
+/// How long an order waits for the agreement of others, in milliseconds. What was right an hour ago is asked anew.
+pub const AGREE_WITHIN_MS: i64 = 60 * 60 * 1000;
 
 /// How long after an order's expiry its answer may still be on its way, in milliseconds.
 pub(crate) const GRACE_MS: i64 = 30 * 1000;
@@ -182,12 +217,29 @@ pub struct Step {
     pub device_at_ms: Option<i64>,
 }
 
+/// Somebody who agreed to an order, or refused it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Agreed {
+    /// Who.
+    pub person: String,
+    /// What they are.
+    pub role: String,
+    /// False if they refused.
+    pub agreed: bool,
+    /// Why.
+    pub reason: String,
+    /// When, by the hub's clock.
+    pub at_ms: i64,
+}
+
 /// An action with its history.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct ActionDetail {
     /// What lists show.
     #[serde(flatten)]
     pub summary: ActionSummary,
+    /// Who agreed to it or refused it, oldest first.
+    pub agreements: Vec<Agreed>,
     /// Its steps, oldest first.
     pub history: Vec<Step>,
 }
@@ -211,6 +263,35 @@ mod tests {
             (Cancelled, Cancelled, Effect::Nothing),
         ] {
             assert_eq!(judge(state, word), effect, "{state:?} and {word:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_reads_back_from_the_store_and_knows_what_undoes_it() {
+        let key = "00000000000000000000000000000007-3a98-5304";
+        let rung = |text: &str| text.parse::<Rung>().unwrap();
+        let taken = "/tmp/a is in quarantine as 1 (3 bytes) is in quarantine as 0123456789abcdef; still open";
+        let process = rung(&format!("process/{key}"));
+        for (wish, undo) in [
+            (Wish::KillProcess { process_key: key.parse().unwrap() }, None),
+            (Wish::Isolate { for_s: 600 }, Some(Wish::Release)),
+            (Wish::Contain { rung: process, for_s: 60 }, Some(Wish::Lift { rung: process })),
+            (Wish::Contain { rung: Rung::Logons, for_s: 60 }, Some(Wish::Lift { rung: Rung::Logons })),
+            (
+                Wish::QuarantineFile { path: "/tmp/a b".into() },
+                Some(Wish::RestoreFile { id: "0123456789abcdef".into() }),
+            ),
+            (Wish::Lift { rung: Rung::EastWest }, None),
+            (Wish::Release, None),
+            (Wish::RestoreFile { id: "0123456789abcdef".into() }, None),
+        ] {
+            assert_eq!(Wish::stored(wish.kind(), &wish.target()), Some(wish.clone()));
+            assert_eq!(wish.undo(taken), undo, "{wish:?}");
+        }
+        assert_eq!(Wish::stored("reboot", ""), None);
+        let file = Wish::QuarantineFile { path: "/x".into() };
+        for detail in ["", "/x is in quarantine as", "/x is in quarantine as ../../../../../etc"] {
+            assert_eq!(file.undo(detail), None, "{detail}");
         }
     }
 

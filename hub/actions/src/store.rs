@@ -1,35 +1,52 @@
 //! Actions in the store.
 
+pub(crate) mod agreements;
+pub(crate) mod consents;
+pub(crate) mod glass;
+pub(crate) mod survey;
+
 use sqlx::Row;
 use wardline_event::{ActionState, Timestamp};
 use wardline_kernel::clock::hex;
 use wardline_kernel::db::{Db, DbRow, Executor, Pool, Sql};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, views, within};
+use wardline_policy::{Basis, Reach};
 use wardline_wire::proto::SignedCommand;
 
 use crate::domain::{ActionDetail, Step, Wish};
+use crate::person::Person;
 
 pub(crate) struct NewAction<'a> {
     pub id: &'a str,
     pub device: &'a str,
     pub wish: &'a Wish,
     pub reason: &'a str,
-    pub by: &'a str,
+    pub by: &'a Person,
+    pub from_above: bool,
+    pub basis: Basis,
+    pub rests_on: &'a str,
+    /// Whose agreement is missing, as JSON; empty if nobody's.
+    pub needs: &'a str,
+    pub reach: &'a Reach,
+    pub together: &'a str,
     pub expires_ms: i64,
+    /// The command; none before everybody agrees.
+    pub signed: Option<&'a SignedCommand>,
 }
 
 pub(crate) async fn insert(
     tx: &mut WriteTx,
     organisation: &OrganisationId,
     new: &NewAction<'_>,
-    signed: &SignedCommand,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let pending = ActionState::Pending.as_str();
     sqlx::query(
         "INSERT INTO action (organisation, id, device, kind, target, reason, requested_by, state, detail, \
-         created_ms, expires_ms, updated_ms, command, signature) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $9, $11, $12)",
+         created_ms, expires_ms, updated_ms, command, signature, basis, needs, together, answerable, role, \
+         from_above, wish, reach, rests_on) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', $9, $10, $9, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+         $21)",
     )
     .bind(organisation.as_str())
     .bind(new.id)
@@ -37,17 +54,26 @@ pub(crate) async fn insert(
     .bind(new.wish.kind())
     .bind(new.wish.target())
     .bind(new.reason)
-    .bind(new.by)
+    .bind(&new.by.name)
     .bind(pending)
     .bind(now.0)
     .bind(new.expires_ms)
-    .bind(hex(&signed.command))
-    .bind(hex(&signed.signature))
+    .bind(new.signed.map_or_else(String::new, |signed| hex(&signed.command)))
+    .bind(new.signed.map_or_else(String::new, |signed| hex(&signed.signature)))
+    .bind(new.basis.as_str())
+    .bind(new.needs)
+    .bind(new.together)
+    .bind(&new.by.answerable)
+    .bind(new.by.role.as_str())
+    .bind(i64::from(new.from_above))
+    .bind(to_json(new.wish))
+    .bind(to_json(new.reach))
+    .bind(new.rests_on)
     .execute(&mut **tx)
     .await?;
     let step = Step {
         state: pending.to_owned(),
-        source: new.by.to_owned(),
+        source: new.by.name.clone(),
         detail: new.reason.to_owned(),
         at_ms: now.0,
         device_at_ms: None,
@@ -55,7 +81,12 @@ pub(crate) async fn insert(
     insert_step(tx, organisation, new.id, &step).await
 }
 
-async fn insert_step(
+/// What has only words and numbers in it, as it is stored.
+pub(crate) fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("words and numbers can always be written")
+}
+
+pub(crate) async fn insert_step(
     tx: &mut WriteTx,
     organisation: &OrganisationId,
     action: &str,
@@ -144,25 +175,29 @@ pub(crate) async fn put_state(
     insert_step(tx, organisation, id, step).await
 }
 
-/// Actions that nobody has ended and whose order expired before `limit_ms`.
+/// Actions that nobody has ended and whose order expired before `limit_ms`, or, if they still waited for somebody's
+/// agreement, before `now_ms`; with whether they waited.
 pub(crate) async fn overdue<'e>(
     database: impl Executor<'e>,
     scope: &Scope,
     limit_ms: i64,
-) -> Result<Vec<Standing>, StoreError> {
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as::<Db, _>(concat!(
-        "SELECT organisation, id, device, state FROM action WHERE ",
+    now_ms: i64,
+) -> Result<Vec<(Standing, bool)>, StoreError> {
+    let rows: Vec<(String, String, String, String, String)> = sqlx::query_as::<Db, _>(concat!(
+        "SELECT organisation, id, device, state, needs FROM action WHERE ",
         within!("action"),
-        " AND state IN ('Pending', 'InProgress') AND expires_ms < $2 ORDER BY expires_ms LIMIT 500"
+        " AND state IN ('Pending', 'InProgress') AND (expires_ms < $2 OR (needs <> '' AND expires_ms < $3)) \
+         ORDER BY expires_ms LIMIT 500"
     ))
     .bind(scope.id())
     .bind(limit_ms)
+    .bind(now_ms)
     .fetch_all(database)
     .await?;
     rows.into_iter()
-        .map(|(organisation, id, device, state)| {
+        .map(|(organisation, id, device, state, needs)| {
             let organisation = OrganisationId::stored(organisation);
-            Ok(Standing { organisation, id, device, state: read_state(&state)? })
+            Ok((Standing { organisation, id, device, state: read_state(&state)? }, !needs.is_empty()))
         })
         .collect()
 }
@@ -193,7 +228,7 @@ pub async fn pending(
 ) -> Result<Vec<PendingCommand>, StoreError> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT id, command, signature FROM action WHERE organisation = $1 AND device = $2 \
-         AND state = 'Pending' AND expires_ms > $3 ORDER BY created_ms, id LIMIT 100",
+         AND state = 'Pending' AND needs = '' AND expires_ms > $3 ORDER BY created_ms, id LIMIT 100",
     )
     .bind(organisation.as_str())
     .bind(device)
@@ -220,6 +255,7 @@ pub async fn detail(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<Actio
     .bind(id)
     .fetch_all(pool.within(scope))
     .await?;
+    let agreements = agreements::of(pool, scope, id).await?;
     let step = |row: &DbRow| Step {
         state: row.get("state"),
         source: row.get("source"),
@@ -227,7 +263,7 @@ pub async fn detail(pool: &Pool, scope: &Scope, id: &str) -> Result<Option<Actio
         at_ms: row.get("at_ms"),
         device_at_ms: row.get("device_at_ms"),
     };
-    Ok(Some(ActionDetail { summary, history: rows.iter().map(step).collect() }))
+    Ok(Some(ActionDetail { summary, agreements, history: rows.iter().map(step).collect() }))
 }
 
 /// How many actions there are in each state: (state, count).

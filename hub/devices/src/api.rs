@@ -15,6 +15,7 @@ use wardline_policy::{DeviceClass, KeptFlow, Mode};
 use crate::domain::{DeviceDetail, TokenSpec, TokenSummary};
 use crate::enrol::EnrolError;
 use crate::policy::{self, Change, ChangeError};
+use crate::whereabouts::{self, Whereabouts};
 use crate::{enrol, link, place, store};
 
 /// The routes.
@@ -25,6 +26,8 @@ pub fn api() -> OpenApiRouter<Kernel> {
         .routes(routes!(set_mode))
         .routes(routes!(set_kept))
         .routes(routes!(set_organisation))
+        .routes(routes!(set_whereabouts))
+        .routes(routes!(import_whereabouts))
         .routes(routes!(revoke))
         .routes(routes!(list_tokens, make_token))
         .routes(routes!(revoke_token))
@@ -152,6 +155,60 @@ async fn set_mode(
     let change = Change { mode: Some(wish.mode), ..Change::default() };
     policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Other whereabouts for a device.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewWhereabouts {
+    /// Where it stands and what it is, in place of what was known before.
+    #[serde(flatten)]
+    pub at: Whereabouts,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a device stands and what it is: what the limits of containment are counted by.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/whereabouts", tag = "devices", params(("id" = String, Path)),
+    request_body = NewWhereabouts,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn set_whereabouts(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(wish): Json<NewWhereabouts>,
+) -> Result<StatusCode, ApiError> {
+    whereabouts::change(&kernel, &session.scope, &session.person, &id, &wish.at, &wish.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A list of whereabouts.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct WhereaboutsList {
+    /// CSV; the first line names the columns `device` (id or name), `site`, `ward`, `type`.
+    pub csv: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Imported {
+    /// Devices that changed.
+    pub changed: usize,
+}
+
+/// Takes a list of whereabouts, whole or not at all.
+#[utoipa::path(post, path = "/api/v1/devices/whereabouts", tag = "devices", request_body = WhereaboutsList,
+    responses((status = 200, body = Imported), (status = 400, body = Problem), (status = 401, body = Problem)))]
+async fn import_whereabouts(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Json(list): Json<WhereaboutsList>,
+) -> Result<Json<Imported>, ApiError> {
+    let changed =
+        whereabouts::import(&kernel, &session.scope, &session.person, &list.csv, &list.reason).await?;
+    Ok(Json(Imported { changed }))
 }
 
 /// What a device keeps when it is contained.

@@ -18,6 +18,7 @@ use wardline_policy::Mode;
 use self::list::{Filter, ListPage};
 use self::page::DevicePage;
 use crate::policy::{self, Change};
+use crate::whereabouts::{self, Whereabouts};
 use crate::{place, store};
 
 /// Devices on one page of the list.
@@ -35,6 +36,7 @@ pub fn console() -> Router<Kernel> {
         .route("/devices.csv", get(export))
         .route("/devices/{id}/mode", post(set_mode))
         .route("/devices/{id}/organisation", post(set_organisation))
+        .route("/devices/{id}/whereabouts", post(set_whereabouts))
 }
 
 async fn list(visit: Visit, Query(filter): Query<Filter>) -> Response {
@@ -75,6 +77,9 @@ async fn export(visit: Visit, Query(filter): Query<Filter>) -> Response {
         "state",
         "last_seen_ms",
         "class",
+        "site",
+        "ward",
+        "type",
         "mode",
         "isolated_until_ms",
         "system",
@@ -91,7 +96,20 @@ async fn export(visit: Visit, Query(filter): Query<Filter>) -> Response {
                 let organisation = d.organisation_name.as_str();
                 csv::write(
                     &mut text,
-                    &[&d.id, &d.hostname, organisation, state, &seen, &d.class, &d.mode, &until, system],
+                    &[
+                        &d.id,
+                        &d.hostname,
+                        organisation,
+                        state,
+                        &seen,
+                        &d.class,
+                        &d.site,
+                        &d.ward,
+                        &d.device_type,
+                        &d.mode,
+                        &until,
+                        system,
+                    ],
                 );
             }
             let gone = sender.send(Ok(text)).await.is_err();
@@ -141,6 +159,29 @@ async fn set_organisation(visit: Visit, Path(id): Path<String>, Form(wish): Form
         let to = by_code.as_ref().map_or(named, OrganisationId::as_str);
         place::move_device(&visit.kernel, scope, &visit.session.person, &id, to, &wish.reason).await?;
         Ok(visit.done(&format!("/devices/{id}"), "moved"))
+    };
+    visit.answer(Section::Devices, result.await)
+}
+
+/// What the form for a device's whereabouts sends.
+#[derive(Debug, Deserialize)]
+struct NewWhereabouts {
+    #[serde(default)]
+    site: String,
+    #[serde(default)]
+    ward: String,
+    #[serde(default)]
+    device_type: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn set_whereabouts(visit: Visit, Path(id): Path<String>, Form(wish): Form<NewWhereabouts>) -> Response {
+    let result = async {
+        let NewWhereabouts { site, ward, device_type, reason } = wish;
+        let (session, at) = (&visit.session, Whereabouts { site, ward, device_type });
+        whereabouts::change(&visit.kernel, &session.scope, &session.person, &id, &at, &reason).await?;
+        Ok(visit.done(&format!("/devices/{id}"), "whereabouts"))
     };
     visit.answer(Section::Devices, result.await)
 }

@@ -102,7 +102,9 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
     store::usable_token(&mut *tx, &hash, now).await?;
     store::use_token(&mut tx, &organisation, &token.id).await?;
     let policy = DevicePolicy { mode: token.mode, class: token.class, ..DevicePolicy::default() };
-    let signed = policy::sign(kernel.keys().signer(), device, &policy, &token.made_by, "enrolment", now);
+    // One for both: the hub may begin to sign with another key at any time.
+    let signer = kernel.keys().signer();
+    let signed = policy::sign(&signer, device, &policy, &token.made_by, "enrolment", now);
     let role = if token.role.is_empty() { fact(&facts.role) } else { token.role };
     let row = store::NewDevice {
         id: device.to_string(),
@@ -127,7 +129,7 @@ pub async fn enrol(kernel: &Kernel, request: &EnrolRequest) -> Result<EnrolReply
     Ok(EnrolReply {
         device_id: device.0.to_be_bytes().to_vec(),
         certificate_chain: vec![certificate, kernel.keys().authority().to_vec()],
-        command_key: kernel.keys().signer().key().0.to_vec(),
+        command_key: signer.key().0.to_vec(),
         policy: Some(signed.command),
     })
 }

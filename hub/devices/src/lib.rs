@@ -12,6 +12,7 @@ pub mod link;
 pub mod place;
 pub mod policy;
 mod store;
+pub mod whereabouts;
 
 use wardline_kernel::Migration;
 
@@ -45,6 +46,12 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 4,
         name: "what is contained",
         sql: include_str!("../migrations/0004_containments.sql"),
+    },
+    Migration {
+        capability: "devices",
+        version: 5,
+        name: "whereabouts",
+        sql: include_str!("../migrations/0005_whereabouts.sql"),
     },
 ];
 

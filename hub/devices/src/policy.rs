@@ -58,6 +58,7 @@ pub(crate) fn sign(
         requested_by: by.to_owned(),
         reason: reason.to_owned(),
         kind: Some(Kind::SetPolicy(SetPolicy { policy_json: policy.to_json() })),
+        authority: None,
     });
     let digest = digest::digest(&digest::SHA256, &command.command).as_ref().to_vec();
     SignedPolicy { command, digest }
@@ -109,7 +110,7 @@ pub async fn change(
         ..before.clone()
     };
     policy.check()?;
-    let signed = sign(kernel.keys().signer(), id, &policy, by, reason, now);
+    let signed = sign(&kernel.keys().signer(), id, &policy, by, reason, now);
     store::put_policy(&mut tx, &organisation, device, &policy, &signed).await?;
     let act = Act {
         actor: by.to_owned(),

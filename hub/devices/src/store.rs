@@ -4,6 +4,7 @@ mod containments;
 mod places;
 mod spools;
 mod tokens;
+pub(crate) mod whereabouts;
 
 use sqlx::Row;
 use wardline_event::Timestamp;

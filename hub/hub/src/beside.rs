@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wardline_devices::{EnrolError, TokenSpec, make_token};
-use wardline_kernel::audit::{self, Broken};
+use wardline_kernel::audit::{self, Act, Broken};
 use wardline_kernel::tree;
 use wardline_kernel::{
-    FIRST_PERSON, Kernel, KernelConfig, OpenError, OrganisationId, StoreError, SystemClock, auth,
+    FIRST_PERSON, Kernel, KernelConfig, OpenError, OrganisationId, Rotated, StoreError, SystemClock, auth,
 };
 use wardline_organisations::{Format, ImportError, Imported, Page, Plan, PlanError, Query};
 use wardline_policy::Role;
@@ -143,6 +143,29 @@ pub async fn verify_audit(data_dir: &Path) -> Result<Result<i64, Broken>, Beside
     let verdict = audit::verify(kernel.store().read(), kernel.home()).await;
     kernel.store().close().await;
     Ok(verdict?)
+}
+
+/// Makes the next key that signs commands; a hub that runs takes it up by itself. Devices obey the one before for so long.
+pub async fn rotate_command_key(data_dir: &Path, overlap_ms: i64) -> Result<Rotated, BesideError> {
+    let kernel = open(data_dir).await?;
+    let done = rotate(&kernel, data_dir, overlap_ms).await;
+    kernel.store().close().await;
+    done
+}
+
+async fn rotate(kernel: &Kernel, data_dir: &Path, overlap_ms: i64) -> Result<Rotated, BesideError> {
+    let now = kernel.now();
+    let mut tx = kernel.store().write(kernel.home()).await?;
+    let rotated = wardline_kernel::rotate_command_key(data_dir, overlap_ms, now).map_err(OpenError::from)?;
+    let act = Act {
+        actor: "hub".to_owned(),
+        act: "command_key.rotated",
+        target: rotated.to.clone(),
+        detail: serde_json::json!({"from": rotated.from, "old_until_ms": rotated.old_until_ms}),
+    };
+    audit::append(&mut tx, kernel.home().root(), now, act).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(rotated)
 }
 
 /// Lists organisations, page by page.

@@ -28,6 +28,16 @@ pub(crate) async fn run(kernel: Kernel) {
 
 async fn round(kernel: &Kernel, silent_until_ms: &mut i64) -> Result<(), StoreError> {
     wardline_actions::expire(kernel, kernel.home()).await?;
+    match kernel.keys().refresh(kernel.now()) {
+        Ok(true) => tracing::info!(
+            "commands are signed with another key from now on; devices are told as they are heard"
+        ),
+        Ok(false) => {}
+        // Those of before stay in force.
+        Err(error) => {
+            tracing::error!(error = &error as &dyn Error, "the command keys could not be read again");
+        }
+    }
     let until = kernel.now().0 - SILENT_AFTER_MS;
     if until <= *silent_until_ms {
         return Ok(());

@@ -16,7 +16,7 @@ mod stats;
 pub use access::ACCESS;
 pub use beside::{
     BesideError, Invited, import_organisations, list_organisations, make_enrolment_token, make_link,
-    verify_audit,
+    rotate_command_key, verify_audit,
 };
 pub use config::HubConfig;
 pub use rooms::{migrations, openapi};

@@ -37,6 +37,8 @@ pub enum Topic {
     },
     /// An organisation was added, changed or moved in the tree.
     OrganisationsChanged,
+    /// A notice for all who see the organisation was made or ended.
+    NoticesChanged,
     /// There is a signed command to send to a device at once.
     CommandReady {
         /// The device.
@@ -45,14 +47,15 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The name of the console's live event for this change: `findings`, `devices`, `actions` or
-    /// `organisations`; `None` for what only the hub itself listens to.
+    /// The name of the console's live event for this change: `findings`, `devices`, `actions`,
+    /// `organisations` or `notices`; `None` for what only the hub itself listens to.
     pub fn live_name(&self) -> Option<&'static str> {
         match self {
             Self::FindingAdded { .. } | Self::FindingChanged { .. } => Some("findings"),
             Self::DeviceChanged { .. } => Some("devices"),
             Self::ActionChanged { .. } => Some("actions"),
             Self::OrganisationsChanged => Some("organisations"),
+            Self::NoticesChanged => Some("notices"),
             Self::CommandReady { .. } => None,
         }
     }

@@ -3,9 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | `authority.key`, `authority.der` | the certificate authority of this hub's devices (ECDSA P-256, ten years) |
-//! | `command.seed` | the seed of the Ed25519 key that signs commands |
+//! | `command.seed`, … | the Ed25519 keys that sign commands: see [`command`] |
+
+pub(crate) mod command;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -14,8 +17,11 @@ use rcgen::{
 use ring::digest;
 use time::OffsetDateTime;
 use wardline_event::{DeviceId, Timestamp};
+use wardline_wire::proto::SignedCommand;
 use wardline_wire::{CommandSigner, HUB_TLS_NAME};
 
+use self::command::CommandKeys;
+pub use self::command::Rotated;
 use crate::clock::{hex, random_bytes};
 use crate::scope::OrganisationId;
 use crate::store::{StoreError, create_private_folder};
@@ -43,6 +49,14 @@ pub enum KeyError {
         /// What it should hold.
         what: &'static str,
     },
+    /// A rotation while the one before is not over.
+    #[error(
+        "the key before is still obeyed until {until}: rotate again after that, or with `--overlap 0`, which ends it at once"
+    )]
+    Overlap {
+        /// Until when.
+        until: Timestamp,
+    },
     /// The device's request for a certificate is not one, or does not prove that it holds the key.
     #[error(
         "the request for a certificate is not valid: it must be PKCS #10 in DER, signed with the device's own key"
@@ -57,7 +71,7 @@ pub enum KeyError {
 pub struct Keys {
     issuer: Issuer<'static, KeyPair>,
     authority: Vec<u8>,
-    signer: CommandSigner,
+    commands: CommandKeys,
 }
 
 impl std::fmt::Debug for Keys {
@@ -102,10 +116,7 @@ impl Keys {
         if first_start.is_some() && !seed_path.exists() {
             write_private(&seed_path, &random_bytes::<32>())?;
         }
-        let seed: [u8; 32] = read(&seed_path, "a seed of 32 bytes")?
-            .try_into()
-            .map_err(|_| KeyError::Damaged { path: seed_path, what: "a seed of 32 bytes" })?;
-        Ok(Self { issuer, authority, signer: CommandSigner::from_seed(&seed) })
+        Ok(Self { issuer, authority, commands: CommandKeys::open(&folder)? })
     }
 
     /// The authority's certificate, DER.
@@ -119,8 +130,27 @@ impl Keys {
     }
 
     /// Signs commands.
-    pub fn signer(&self) -> &CommandSigner {
-        &self.signer
+    pub fn signer(&self) -> Arc<CommandSigner> {
+        self.commands.signer()
+    }
+
+    /// A command as it is sent to a device that obeys `key`: signed with the key that signs now, whichever signed it when
+    /// it was stored. A device that does not say what it obeys cannot learn another key: while the one before is obeyed it
+    /// is sent the command with both signatures, and takes the one that it knows.
+    pub fn for_device(&self, key: &[u8], stored: &SignedCommand) -> Vec<SignedCommand> {
+        let before = self.commands.before().filter(|_| key.is_empty());
+        let signers = before.into_iter().chain([self.signer()]);
+        signers.map(|signer| signer.sign_again(stored.command.clone())).collect()
+    }
+
+    /// The messages that lead a device from the key that it obeys to the one that signs now.
+    pub fn lead(&self, key: &[u8]) -> Vec<SignedCommand> {
+        self.commands.lead(key)
+    }
+
+    /// Takes up what `wardline hub keys rotate` did beside this hub. True if another key signs now.
+    pub fn refresh(&self, now: Timestamp) -> Result<bool, KeyError> {
+        self.commands.refresh(now)
     }
 
     /// Certifies a device's key. Of the request only the public key is used, and the proof that the sender
@@ -159,6 +189,11 @@ impl Keys {
             key: key.serialize_der(),
         })
     }
+}
+
+/// Makes the next key that signs commands, in the data folder of a hub that may be running, which takes it up by itself.
+pub fn rotate_command_key(folder: &Path, overlap_ms: i64, now: Timestamp) -> Result<Rotated, KeyError> {
+    command::rotate(&folder.join("keys"), overlap_ms, now)
 }
 
 fn name(common: &str, organisation: &str) -> DistinguishedName {

@@ -316,6 +316,7 @@ impl Courier {
             facts: Some(self.facts.clone()),
             boot_id: self.boot.0.to_be_bytes().to_vec(),
             policy_digest: heartbeat.policy_digest.clone(),
+            command_key: heartbeat.command_key.clone(),
         };
         for body in [ToHub::Hello(hello), ToHub::Heartbeat(heartbeat)] {
             if to_hub.send(AgentMessage { body: Some(body) }).await.is_err() {

@@ -82,6 +82,7 @@ impl Courier {
             facts: Some(self.facts.clone()),
             boot_id: self.boot.0.to_be_bytes().to_vec(),
             policy_digest: beat.policy_digest.clone(),
+            command_key: beat.command_key.clone(),
         };
         let words = [ToHub::Hello(hello), ToHub::Heartbeat(beat.clone()), ToHub::Batch(batch.clone())];
         for body in words {

@@ -3,6 +3,7 @@
 //! Everything that must be fast happens in [`Guard::on_event`], in the thread that read the event: match, decide,
 //! kill; only then is anything written.
 
+mod authority;
 mod correlate;
 mod encryptor;
 mod finding;
@@ -23,12 +24,13 @@ use wardline_policy::DevicePolicy;
 use wardline_respond::{Keeper, Reconciled, Responder, Rung, record};
 use wardline_sense::{KernelRules, ProcessTable, Sensed};
 use wardline_sigma::Scratch;
+use wardline_wire::KeyRing;
 use wardline_wire::proto::{
     Command, Containment, Counters, Heartbeat, Isolation, RecordKind, Sensor, SignedCommand,
 };
 
 use crate::clock::Clock;
-use crate::enrol::{POLICY_FILE, read_policy};
+use crate::enrol::{POLICY_FILE, policy_of};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{EventAccount, Outbox, Worth};
 use crate::state::{Identity, StateDir, StateError};
@@ -75,6 +77,8 @@ pub struct Guard {
     policy: DevicePolicy,
     policy_digest: Vec<u8>,
     orders: Orders,
+    /// The keys whose commands are obeyed.
+    keys: KeyRing,
     sensors: Vec<SensorStatus>,
     /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
     found: finding::Repeats,
@@ -102,6 +106,7 @@ impl Guard {
             policy: DevicePolicy::default(),
             policy_digest: Vec::new(),
             orders: Orders::load(&parts.state)?,
+            keys: crate::keys::load(&parts.state, &parts.identity)?,
             sensors: Vec::new(),
             found: finding::Repeats::default(),
             kept_local: 0,
@@ -132,14 +137,17 @@ impl Guard {
         &self.policy
     }
 
-    /// Takes up a stored policy; its signature is checked as if it had just arrived. Not its time: it was fresh when it
-    /// was accepted and does not expire, and the clock of a machine that has just started may be years behind.
+    /// Takes up a stored policy; its signature is checked as if it had just arrived, but for the key, which may have been
+    /// replaced since. Not its time: it was fresh when it was accepted and does not expire, and the clock of a machine that
+    /// has just started may be years behind.
     fn take_up(&mut self, bytes: &[u8]) -> Result<(), String> {
         let signed: SignedCommand = prost::Message::decode(bytes).map_err(|e| e.to_string())?;
         let command: Command =
             prost::Message::decode(signed.command.as_slice()).map_err(|e| e.to_string())?;
-        let policy = read_policy(&self.parts.identity, &signed, Timestamp(command.issued_ms))
-            .map_err(|e| e.to_string())?;
+        let issued = Timestamp(command.issued_ms);
+        let verified =
+            self.keys.verify_kept(&signed, self.parts.identity.device, issued).map_err(|e| e.to_string())?;
+        let policy = policy_of(&verified).map_err(|e| e.to_string())?;
         self.take_policy(policy, &signed);
         Ok(())
     }
@@ -363,6 +371,7 @@ impl Guard {
             rss_bytes: rss_bytes("/proc/self/statm"),
             policy_digest: self.policy_digest.clone(),
             containments: contained.iter().map(containment).collect(),
+            command_key: self.keys.current.0.to_vec(),
         }
     }
 }

@@ -11,12 +11,12 @@ use wardline_respond::measure::MAX_DESCENDANTS;
 use wardline_respond::{
     EastWestSpec, FileOrder, IsolationSpec, KillError, LogonSpec, Measure, ProcessSpec, Record,
 };
-use wardline_wire::VerifiedCommand;
 use wardline_wire::proto::command::Kind;
 use wardline_wire::proto::{Command, RecordKind, SignedCommand};
+use wardline_wire::{Learnt, VerifiedCommand};
 
-use super::{Guard, finding};
-use crate::enrol::{is_rejected, read_policy, store_policy};
+use super::{Guard, authority, finding};
+use crate::enrol::{is_rejected, policy_of, store_policy};
 use crate::state::{StateDir, StateError};
 
 /// The orders that were carried out, so that the same command arriving twice is executed once.
@@ -64,7 +64,11 @@ impl Guard {
     /// Obeys a command, or refuses it and says why.
     pub fn on_command(&mut self, signed: &SignedCommand) {
         let now = self.now();
-        let verified = match self.parts.identity.command_key.verify(signed, self.parts.identity.device, now) {
+        if names_a_key(signed) {
+            self.learn_key(signed);
+            return;
+        }
+        let verified = match self.keys.verify(signed, self.parts.identity.device, now) {
             Ok(verified) => verified,
             Err(refusal) => {
                 warn!(target: "wardline::order", "{refusal}");
@@ -76,7 +80,7 @@ impl Guard {
             }
         };
         if matches!(verified.get().kind, Some(Kind::SetPolicy(_))) {
-            self.obey_policy(signed, verified.get());
+            self.obey_policy(signed, &verified);
             return;
         }
         self.obey(&verified);
@@ -86,8 +90,9 @@ impl Guard {
     fn action_of(&self, signed: &SignedCommand) -> Option<String> {
         let command: Command = prost::Message::decode(signed.command.as_slice()).ok()?;
         let issued = wardline_event::Timestamp(command.issued_ms);
-        let key = &self.parts.identity.command_key;
-        key.verify(signed, self.parts.identity.device, issued).is_ok().then_some(command.action_id)
+        // Signed with a key that the hub replaced: it is the hub's own, or was.
+        let known = self.keys.verify_kept(signed, self.parts.identity.device, issued);
+        known.is_ok().then_some(command.action_id)
     }
 
     fn answer(&self, action_id: &str, state: ActionState, detail: String) -> ActionUpdate {
@@ -96,9 +101,32 @@ impl Guard {
         update
     }
 
-    fn obey_policy(&mut self, signed: &SignedCommand, command: &Command) {
+    /// Learns the key that signs from now on. It is kept before it is obeyed: after a restart nothing else would be.
+    fn learn_key(&mut self, signed: &SignedCommand) {
+        let mut keys = self.keys.clone();
+        match keys.learn(signed, self.now()) {
+            Ok(Learnt::Known) => {}
+            Ok(Learnt::New) => match crate::keys::store(&self.parts.state, &self.parts.identity, &keys) {
+                Ok(()) => {
+                    let until = keys.before.map_or_else(String::new, |(_, until)| until.to_string());
+                    info!(target: "wardline::order", "the hub signs with another key from now on; the one before is obeyed until {until}");
+                    self.keys = keys;
+                }
+                Err(error) => {
+                    warn!(
+                        "the hub's new key could not be kept, the one before is still obeyed: {}",
+                        crate::chain(&error)
+                    );
+                }
+            },
+            Err(refusal) => warn!(target: "wardline::order", "a message that names another key: {refusal}"),
+        }
+    }
+
+    fn obey_policy(&mut self, signed: &SignedCommand, verified: &VerifiedCommand) {
+        let command = verified.get();
         let result =
-            read_policy(&self.parts.identity, signed, self.now()).map_err(|e| e.to_string()).and_then(|p| {
+            policy_of(verified).map_err(|e| e.to_string()).and_then(|p| {
                 if is_rejected(&self.parts.state, signed) {
                     return Err("refused: under this policy the agent or this device failed again and again; set it anew to try it once more".to_owned());
                 }
@@ -130,8 +158,10 @@ impl Guard {
             return;
         }
         let Some(kind) = &command.kind else { return };
-        let permitted = order_of(kind)
-            .and_then(|order| permit(&order, &command.reason, &self.policy).map_err(|e| e.to_string()));
+        let permitted = order_of(kind).and_then(|order| {
+            permit(&order, &command.reason, &self.policy).map_err(|e| e.to_string())?;
+            authority::enough(command, &order, self.policy.class)
+        });
         let (state, detail) = match permitted {
             Err(why) => (ActionState::Failed, format!("refused: {why}")),
             Ok(()) => {
@@ -171,7 +201,7 @@ impl Guard {
                 self.parts.responder.quarantine(&file.path, &order).map_err(|e| crate::chain(&e))
             }
             Kind::RestoreFile(file) => self.parts.responder.restore(&file.id).map_err(|e| crate::chain(&e)),
-            Kind::SetPolicy(_) => Err("refused: a policy is not an order".to_owned()),
+            Kind::SetPolicy(_) | Kind::NextKey(_) => Err("refused: this is not an order".to_owned()),
         }
     }
 
@@ -226,6 +256,12 @@ impl Guard {
     }
 }
 
+/// True if it names a key instead of ordering something.
+fn names_a_key(signed: &SignedCommand) -> bool {
+    let command: Result<Command, _> = prost::Message::decode(signed.command.as_slice());
+    command.is_ok_and(|command| matches!(command.kind, Some(Kind::NextKey(_))))
+}
+
 /// The order that policy judges.
 fn order_of(kind: &Kind) -> Result<Order, String> {
     Ok(match kind {
@@ -237,6 +273,7 @@ fn order_of(kind: &Kind) -> Result<Order, String> {
         Kind::Lift(lift) => Order::Lift { rung: rung(&lift.rung)? },
         Kind::QuarantineFile(_) => Order::Quarantine,
         Kind::RestoreFile(_) => Order::Restore,
+        Kind::NextKey(_) => return Err("this is not an order".to_owned()),
     })
 }
 

@@ -26,7 +26,7 @@ use wardline_respond::{
 use wardline_sense::{KernelRules, Sensed};
 use wardline_wire::CommandSigner;
 use wardline_wire::proto::command::Kind;
-use wardline_wire::proto::{Command, Heartbeat, SetPolicy};
+use wardline_wire::proto::{Authority, Command, Heartbeat, Party, SetPolicy};
 
 pub const RULE: &str = "
 title: Evil runs
@@ -365,6 +365,19 @@ pub fn command(id: &str, expires_ms: i64, kind: Kind) -> Command {
         requested_by: "A. Analyst".into(),
         reason: "it spreads".into(),
         kind: Some(kind),
+        authority: Some(authority(Some("clinical_engineer"))),
+    }
+}
+
+/// A responder's order, which somebody of this role approved.
+pub fn authority(approved_by: Option<&str>) -> Authority {
+    let party = |name: &str, role: &str| Party { name: name.into(), role: role.into(), from_above: false };
+    Authority {
+        organisation: "o1".into(),
+        requester: Some(party("A. Analyst", "responder")),
+        basis: "role".into(),
+        approvals: approved_by.map(|role| party("K. Clinician", role)).into_iter().collect(),
+        ..Authority::default()
     }
 }
 

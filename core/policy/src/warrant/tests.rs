@@ -137,7 +137,7 @@ fn every_policy_says_what_it_needs_and_fits_the_schema() {
             assert!(policy.annotation("needs").and_then(Agreement::parse).is_some(), "{policy}");
         }
     }
-    let wrong = r#"forbid (principal, action, resource) when { context.of_world > 3 };"#;
+    let wrong = "forbid (principal, action, resource) when { context.of_world > 3 };";
     assert!(Authority::parse(wrong).is_err());
 }
 

@@ -4,8 +4,8 @@ use wardline_event::Timestamp;
 use wardline_kernel::page::{Frame, Section, Theme};
 use wardline_kernel::views::ActionSummary;
 
-use super::OrderForm;
 use super::list::{Filter, ListPage};
+use super::look::OrderForm;
 use crate::domain::Wish;
 
 const NOW: Timestamp = Timestamp(1_795_450_800_000);
@@ -43,6 +43,10 @@ fn action(kind: &str, target: &str, state: &str, detail: &str) -> ActionSummary 
         expires_ms: NOW.0 + 600_000,
         updated_ms: NOW.0,
         simulated: true,
+        basis: "role".into(),
+        needs: Vec::new(),
+        approved_by: String::new(),
+        together: String::new(),
     }
 }
 
@@ -100,12 +104,9 @@ fn actions_are_told_in_words_with_their_states() {
 fn a_form_becomes_a_wish_or_a_sentence() {
     let form = |kind: &str, minutes: &str, process_key: &str| OrderForm {
         kind: kind.into(),
-        device: String::new(),
         process_key: process_key.into(),
-        rung: String::new(),
         minutes: minutes.into(),
-        reason: String::new(),
-        back: String::new(),
+        ..OrderForm::default()
     };
     assert_eq!(form("isolate", "60", "").wish().unwrap(), Wish::Isolate { for_s: 3600 });
     assert_eq!(form("release", "", "").wish().unwrap(), Wish::Release);

@@ -20,6 +20,8 @@ pub struct Row {
     pub organisation: (String, String),
     /// What it is for.
     pub role: String,
+    /// Ward and site, as far as they are known.
+    pub at: String,
     /// Whether it can be heard.
     pub presence: Tag,
     /// Cut off from all but the hub.
@@ -162,6 +164,11 @@ fn row(device: &DeviceSummary, now: Timestamp) -> Row {
         name: if device.hostname.is_empty() { "no name" } else { &device.hostname }.to_owned(),
         organisation: (device.organisation.clone(), device.organisation_name.clone()),
         role: device.role.clone(),
+        at: [device.ward.as_str(), device.site.as_str()]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
         presence: presence_tag(device.presence),
         isolated: device.isolated_until_ms.is_some(),
         clinical: device.class == "clinical",

@@ -11,6 +11,7 @@ use wardline_policy::{DevicePolicy, KeptFlow};
 
 use super::list::presence_tag;
 use crate::domain::{Accounting, ContainmentRow, DeviceDetail, SensorRow};
+use crate::whereabouts::Whereabouts;
 
 /// One line of facts.
 pub struct Fact {
@@ -154,6 +155,7 @@ pub struct DevicePage {
     actions: Vec<ActionRow>,
     findings: Vec<FindingRow>,
     organisation: (String, String),
+    at: Whereabouts,
     /// True if there is another organisation that it could be moved to.
     pub may_move: bool,
 }
@@ -204,6 +206,11 @@ impl DevicePage {
             actions,
             findings: findings.iter().map(|f| finding(f, now)).collect(),
             organisation: (s.organisation.clone(), s.organisation_name.clone()),
+            at: Whereabouts {
+                site: s.site.clone(),
+                ward: s.ward.clone(),
+                device_type: s.device_type.clone(),
+            },
             may_move: false,
         }
     }
@@ -309,6 +316,9 @@ fn facts(device: &DeviceDetail) -> Vec<Fact> {
     vec![
         fact("Mode", format!("{} ({confirmed})", s.mode)),
         fact("Class", s.class.clone()),
+        fact("Type", said(&s.device_type)),
+        fact("Site", said(&s.site)),
+        fact("Ward", said(&s.ward)),
         fact("System", said(&s.os)),
         fact("Kernel", said(&device.kernel)),
         fact("Agent", said(&device.agent_version)),

@@ -41,6 +41,9 @@ fn summary(id: u128, name: &str, role: &str, class: &str, presence: Presence) ->
         os: "Windows 11 Enterprise".into(),
         role: role.into(),
         class: class.into(),
+        site: "Northfield General".into(),
+        ward: "Ward 7".into(),
+        device_type: "ward PC".into(),
         simulated: true,
         presence,
         last_seen_ms: (presence != Presence::NeverConnected).then_some(NOW.0 - 4_000),
@@ -123,6 +126,10 @@ fn action(state: &str) -> ActionSummary {
         expires_ms: NOW.0 + 300_000,
         updated_ms: NOW.0 - 9_000,
         simulated: true,
+        basis: "role".into(),
+        needs: Vec::new(),
+        approved_by: String::new(),
+        together: String::new(),
     }
 }
 

@@ -25,7 +25,9 @@ pub(crate) async fn put_place(
     .execute(&mut **tx)
     .await?;
     for sql in [
-        "UPDATE device SET organisation = $3 WHERE organisation = $1 AND id = $2",
+        // Another organisation's sites and wards are others.
+        "UPDATE device SET organisation = $3, site = '', ward = '' WHERE organisation = $1 AND id = $2",
+        "UPDATE device_containment SET organisation = $3 WHERE organisation = $1 AND device = $2",
         "UPDATE device_sensor SET organisation = $3 WHERE organisation = $1 AND device = $2",
         "UPDATE spool SET organisation = $3 WHERE organisation = $1 AND device = $2",
     ] {

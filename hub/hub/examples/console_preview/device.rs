@@ -192,6 +192,7 @@ impl Device {
             rules_loaded: 44,
             rss_bytes: 24_000_000,
             policy_digest: self.digest.clone(),
+            command_key: Vec::new(),
         };
         Ok(link::heartbeat(kernel, &self.known, &beat).await?)
     }

@@ -14,7 +14,7 @@ use wardline_kernel::{Kernel, Scope, StoreError, Topic};
 use wardline_wire::PROTOCOL;
 use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_message::Body as FromHub;
-use wardline_wire::proto::{Ack, AgentMessage, Batch, Hello, HubMessage, RetryAfter, Welcome};
+use wardline_wire::proto::{Ack, AgentMessage, Batch, Hello, HubMessage, RetryAfter, SignedCommand, Welcome};
 
 use super::grpc::{not_admitted, unavailable};
 use super::ingest::{IngestError, store_batch};
@@ -58,6 +58,8 @@ pub(crate) async fn converse(
         inbound,
         out: out.clone(),
         policy: Vec::new(),
+        key: Vec::new(),
+        led_to: Vec::new(),
         offered: Vec::new(),
         sent: BTreeMap::new(),
     };
@@ -79,6 +81,10 @@ struct Conversation {
     out: Out,
     /// Digest of the policy that the device says is in force.
     policy: Vec<u8>,
+    /// The key whose commands the device says it obeys; empty from one that cannot learn another.
+    key: Vec<u8>,
+    /// The key to which it was led, until its next heartbeat.
+    led_to: Vec<u8>,
     /// Digest of the policy that it was sent last, until its next heartbeat.
     offered: Vec<u8>,
     /// Commands sent in this conversation, and when.
@@ -95,6 +101,7 @@ impl Conversation {
         let boot = wardline_kernel::clock::hex(hello.boot_id.get(..16).unwrap_or_default());
         link::hello(&self.kernel, &self.device, &facts, &boot).await.map_err(|e| unavailable(&e))?;
         self.policy = hello.policy_digest;
+        self.key = hello.command_key;
         self.send(FromHub::Welcome(Welcome {
             protocol: PROTOCOL.min(hello.protocol),
             hub_time_ms: self.kernel.now().0,
@@ -172,6 +179,9 @@ impl Conversation {
                 // heartbeat until the device names it.
                 self.policy = beat.policy_digest;
                 self.offered.clear();
+                // Likewise the key.
+                self.key = beat.command_key;
+                self.led_to.clear();
                 self.send_commands().await
             }
             Some(FromAgent::Hello(_)) => Err(Status::failed_precondition("Hello came twice")),
@@ -213,6 +223,26 @@ impl Conversation {
         }
     }
 
+    /// Leads the device to the key that signs now. What is sent after that is signed with it.
+    async fn send_keys(&mut self) -> Result<(), Status> {
+        let now = self.kernel.keys().signer().key().0.to_vec();
+        if self.key == now || self.led_to == now {
+            return Ok(());
+        }
+        for message in self.kernel.keys().lead(&self.key) {
+            self.send(FromHub::Command(message)).await?;
+        }
+        self.led_to = now;
+        Ok(())
+    }
+
+    async fn send_command(&self, stored: &SignedCommand) -> Result<(), Status> {
+        for command in self.kernel.keys().for_device(&self.key, stored) {
+            self.send(FromHub::Command(command)).await?;
+        }
+        Ok(())
+    }
+
     /// Sends the policy if the device has another, and every command that waits for an answer.
     async fn send_commands(&mut self) -> Result<(), Status> {
         let (kernel, home, device) = (self.kernel.clone(), &self.device.organisation, self.device.id);
@@ -236,17 +266,18 @@ impl Conversation {
             Some(known) if known.organisation != *home => return Err(moved()),
             Some(_) => {}
         }
+        self.send_keys().await?;
         let unconfirmed = policy.filter(|p| p.digest != self.policy && p.digest != self.offered);
         if let Some(policy) = unconfirmed {
             self.offered = policy.digest;
-            self.send(FromHub::Command(policy.command)).await?;
+            self.send_command(&policy.command).await?;
         }
         self.sent.retain(|action, _| pending.iter().any(|p| p.action_id == *action));
         for command in pending {
             let due = self.sent.get(&command.action_id).is_none_or(|at| at.elapsed() >= SEND_AGAIN);
             if due {
                 self.sent.insert(command.action_id, Instant::now());
-                self.send(FromHub::Command(command.command)).await?;
+                self.send_command(&command.command).await?;
             }
         }
         Ok(())

@@ -245,6 +245,7 @@ impl Device {
             facts: Some(DeviceFacts { hostname: "ward-pc-1".into(), ..DeviceFacts::default() }),
             boot_id: vec![7; 16],
             policy_digest: digest.as_ref().to_vec(),
+            command_key: self.command_key.0.to_vec(),
         }
     }
 }

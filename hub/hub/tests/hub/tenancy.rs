@@ -28,7 +28,7 @@ pub async fn add(kernel: &Kernel, parent: &OrganisationId, name: &str, ods: &str
 }
 
 /// Enrols a device of an organisation.
-async fn device_of(house: &House, organisation: &OrganisationId) -> Device {
+pub async fn device_of(house: &House, organisation: &OrganisationId) -> Device {
     let kernel = house.hub.kernel();
     let made = wardline_devices::make_token(kernel, organisation, "tester", &TokenSpec::default()).await;
     enrol(&house.hub, &made.unwrap().1.secret_text(), false).await.unwrap()
@@ -335,6 +335,9 @@ const TENANT_TABLES: &[&str] = &[
     "finding",
     "action",
     "action_step",
+    "action_agreement",
+    "consent",
+    "break_glass",
     "audit",
     "audit_head",
     "session",
@@ -342,6 +345,8 @@ const TENANT_TABLES: &[&str] = &[
     "view_device",
     "view_device_state",
     "view_device_place",
+    "view_device_whereabouts",
+    "notice",
     "view_finding",
     "view_action",
 ];
@@ -409,7 +414,11 @@ const EVERYWHERE: &[(&str, usize, &str)] = &[
     ("devices/src/store.rs", 1, "so is its certificate"),
     ("kernel/src/auth/store.rs", 3, "so are a sign-in link, a session and an API token"),
     ("kernel/src/kernel.rs", 1, "the first organisation is made before there is any"),
-    ("kernel/src/tree/store.rs", 1, "the root is found before there is a scope"),
+    (
+        "kernel/src/tree/store.rs",
+        3,
+        "the root is found before there is a scope; who is above is no secret to those below",
+    ),
 ];
 
 /// The store's own work: migrations, backup, the meaning of the word.

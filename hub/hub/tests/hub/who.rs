@@ -20,6 +20,8 @@ const READERS_OF_THE_LOG: &[Role] = &[Analyst, Responder, TrustLead, Inspector, 
 const HANDLERS: &[Role] = &[Analyst, Responder, TrustLead, Administrator];
 const ORDERERS: &[Role] = &[Responder, TrustLead, OnCallManager, Administrator];
 const CANCELLERS: &[Role] = &[Responder, TrustLead, ClinicalEngineer, OnCallManager, Administrator];
+const APPROVERS: &[Role] = &[TrustLead, ClinicalEngineer, OnCallManager, Administrator];
+const GLASS_BREAKERS: &[Role] = &[TrustLead, OnCallManager, Administrator];
 const GUARDIANS: &[Role] = &[TrustLead, ClinicalEngineer, Administrator];
 const LEADS: &[Role] = &[TrustLead, Administrator];
 const RUNNERS: &[Role] = &[Administrator];
@@ -29,6 +31,7 @@ const WHO: &[(&str, &str, &[Role])] = &[
     ("POST", "/signout", EVERYBODY),
     ("POST", "/theme", EVERYBODY),
     ("GET", "/live", EVERYBODY),
+    ("GET", "/notices", EVERYBODY),
     ("GET", "/", EVERYBODY),
     ("GET", "/findings", EVERYBODY),
     ("GET", "/findings/{id}", EVERYBODY),
@@ -39,9 +42,24 @@ const WHO: &[(&str, &str, &[Role])] = &[
     ("GET", "/devices/{id}", EVERYBODY),
     ("POST", "/devices/{id}/mode", GUARDIANS),
     ("POST", "/devices/{id}/organisation", RUNNERS),
+    ("POST", "/devices/{id}/whereabouts", GUARDIANS),
     ("GET", "/actions", EVERYBODY),
     ("POST", "/actions", ORDERERS),
+    ("GET", "/actions.csv", EVERYBODY),
+    ("GET", "/actions/new", ORDERERS),
     ("POST", "/actions/{id}/cancel", CANCELLERS),
+    ("POST", "/actions/{id}/approve", APPROVERS),
+    ("POST", "/actions/{id}/refuse", APPROVERS),
+    ("POST", "/actions/{id}/undo", CANCELLERS),
+    ("GET", "/consents", EVERYBODY),
+    ("GET", "/consents.csv", EVERYBODY),
+    ("POST", "/consents", LEADS),
+    ("POST", "/consents/{id}/revoke", LEADS),
+    ("GET", "/break-glass", EVERYBODY),
+    ("GET", "/break-glass.csv", EVERYBODY),
+    ("POST", "/break-glass", GLASS_BREAKERS),
+    ("POST", "/break-glass/{id}/end", GLASS_BREAKERS),
+    ("POST", "/break-glass/{id}/review", LEADS),
     ("GET", "/organisations", EVERYBODY),
     ("GET", "/organisations.csv", EVERYBODY),
     ("POST", "/organisations", RUNNERS),
@@ -63,11 +81,24 @@ const WHO: &[(&str, &str, &[Role])] = &[
     ("PUT", "/api/v1/devices/{id}/mode", GUARDIANS),
     ("PUT", "/api/v1/devices/{id}/kept", GUARDIANS),
     ("PUT", "/api/v1/devices/{id}/organisation", RUNNERS),
+    ("PUT", "/api/v1/devices/{id}/whereabouts", GUARDIANS),
+    ("POST", "/api/v1/devices/whereabouts", GUARDIANS),
     ("POST", "/api/v1/devices/{id}/revoke", LEADS),
     ("GET", "/api/v1/actions", EVERYBODY),
     ("POST", "/api/v1/actions", ORDERERS),
     ("GET", "/api/v1/actions/{id}", EVERYBODY),
+    ("POST", "/api/v1/actions/preview", ORDERERS),
     ("POST", "/api/v1/actions/{id}/cancel", CANCELLERS),
+    ("POST", "/api/v1/actions/{id}/approve", APPROVERS),
+    ("POST", "/api/v1/actions/{id}/refuse", APPROVERS),
+    ("POST", "/api/v1/actions/{id}/undo", CANCELLERS),
+    ("GET", "/api/v1/consents", EVERYBODY),
+    ("POST", "/api/v1/consents", LEADS),
+    ("DELETE", "/api/v1/consents/{id}", LEADS),
+    ("GET", "/api/v1/break-glass", EVERYBODY),
+    ("POST", "/api/v1/break-glass", GLASS_BREAKERS),
+    ("POST", "/api/v1/break-glass/{id}/end", GLASS_BREAKERS),
+    ("POST", "/api/v1/break-glass/{id}/review", LEADS),
     ("GET", "/api/v1/organisations", EVERYBODY),
     ("POST", "/api/v1/organisations", RUNNERS),
     ("GET", "/api/v1/organisations/{id}", EVERYBODY),
@@ -148,17 +179,36 @@ const BODIES: &[(&str, &str, &str)] = &[
     ("POST", "/findings/{id}/state", "state=closed&reason=r"),
     ("POST", "/devices/{id}/mode", "mode=protect&reason=r"),
     ("POST", "/devices/{id}/organisation", "organisation=OWN&reason=r"),
+    ("POST", "/devices/{id}/whereabouts", "site=s&reason=r"),
     ("POST", "/actions/{id}/cancel", "back=/actions"),
+    ("POST", "/actions/{id}/approve", "reason=r"),
+    ("POST", "/actions/{id}/refuse", "reason=r"),
+    ("POST", "/actions/{id}/undo", "reason=r"),
+    ("POST", "/break-glass/{id}/review", "review=r"),
+    ("POST", "/api/v1/actions/{id}/approve", r#"{"reason": "r"}"#),
+    ("POST", "/api/v1/actions/{id}/refuse", r#"{"reason": "r"}"#),
+    ("POST", "/api/v1/actions/{id}/undo", r#"{"reason": "r"}"#),
+    ("POST", "/api/v1/break-glass/{id}/review", r#"{"review": "r"}"#),
     ("POST", "/organisations/{id}", "name=Ours&kind=trust"),
     ("POST", "/organisations/{id}/parent", "parent=OWN&reason=r"),
     ("POST", "/api/v1/findings/{id}/state", r#"{"state": "closed", "reason": "r"}"#),
     ("PUT", "/api/v1/devices/{id}/mode", r#"{"mode": "protect", "reason": "r"}"#),
     ("PUT", "/api/v1/devices/{id}/kept", r#"{"keep_flows": [], "reason": "r"}"#),
     ("PUT", "/api/v1/devices/{id}/organisation", r#"{"organisation": "OWN", "reason": "r"}"#),
+    ("PUT", "/api/v1/devices/{id}/whereabouts", r#"{"site": "s", "reason": "r"}"#),
     ("POST", "/api/v1/devices/{id}/revoke", r#"{"reason": "r"}"#),
     ("PUT", "/api/v1/organisations/{id}", r#"{"name": "Ours", "kind": "trust"}"#),
     ("PUT", "/api/v1/organisations/{id}/parent", r#"{"parent": "OWN", "reason": "r"}"#),
 ];
+
+/// Breaks the glass of an organisation; gives its id.
+async fn break_glass(house: &House, organisation: &wardline_kernel::OrganisationId) -> String {
+    let cookie = house.session_as(organisation, Administrator).await;
+    let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin")];
+    let body = r#"{"minutes": 60, "reason": "r"}"#;
+    let made = crate::house::http(house.hub.http_addr(), "POST", "/api/v1/break-glass", &headers, body).await;
+    made.json()["id"].as_str().unwrap().to_owned()
+}
 
 #[tokio::test]
 async fn an_id_of_another_organisation_opens_nothing() {
@@ -182,7 +232,14 @@ async fn an_id_of_another_organisation_opens_nothing() {
         let pool = kernel.store().read().clone();
         async move { sqlx::query_scalar::<_, String>(sql).fetch_one(pool.everywhere()).await.unwrap() }
     };
+    let wish = format!(
+        r#"{{"to": "{home}", "kinds": ["isolate"], "classes": ["workstation"], "days": 1, "reason": "r"}}"#
+    );
+    let consent = house.call(&bearer, "POST", "/api/v1/consents", &wish).await.json();
+    let glass = break_glass(&house, &theirs).await;
     let ids = [
+        ("/consents/", consent["id"].as_str().unwrap().to_owned()),
+        ("/break-glass/", glass),
         ("/findings/", one("SELECT id FROM finding").await),
         ("/devices/", device.id.to_string()),
         ("/actions/", order["id"].as_str().unwrap().to_owned()),
@@ -207,7 +264,7 @@ async fn an_id_of_another_organisation_opens_nothing() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 26);
+    assert_eq!(tried, 40);
     assert_eq!(house.count("SELECT COUNT(*) FROM audit").await, entries);
 }
 

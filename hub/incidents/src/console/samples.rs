@@ -146,6 +146,9 @@ fn device(name: &str, role: &str) -> DeviceSummary {
         os: "Windows 11 Enterprise".into(),
         role: role.into(),
         class: "workstation".into(),
+        site: "Northfield General".into(),
+        ward: "Ward 7".into(),
+        device_type: "ward PC".into(),
         simulated: true,
         presence: Presence::Live,
         last_seen_ms: Some(NOW.0 - 3_000),
@@ -214,6 +217,9 @@ fn page(name: &str, finding: &Finding, events: &[Event], device: &DeviceSummary)
         when: Ago { at: Timestamp(NOW.0 - 20_000), now: NOW },
         may_cancel: true,
         simulated: true,
+        approved_by: String::new(),
+        rests_on: None,
+        may_undo: false,
     };
     let body = FindingPage::of(Parts {
         finding,

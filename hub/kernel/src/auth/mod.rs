@@ -17,7 +17,7 @@ use crate::scope::Scope;
 pub use guard::{OPEN_ROUTES, guard, is_open};
 pub(crate) use limit::Limiter;
 pub use routes::{api, console};
-pub use store::{make_link, sign_in};
+pub use store::{answerable, make_link, sign_in};
 
 /// How long a sign-in link can be used, in milliseconds.
 pub const LINK_LIFE_MS: i64 = 15 * 60 * 1000;

@@ -242,3 +242,21 @@ pub(crate) async fn bearer(pool: &Pool, secret: &str, now: Timestamp) -> Result<
         id: row.get(2),
     }))
 }
+
+/// The person who answers for what a session does: whoever signed in, or whoever made the program's token. Two sessions
+/// of one person are no two persons.
+pub async fn answerable(pool: &Pool, session: &Session) -> Result<String, StoreError> {
+    if session.proof == Proof::Session {
+        return Ok(session.person.clone());
+    }
+    let maker: Option<String> = sqlx::query_scalar(concat!(
+        "SELECT created_by FROM api_token WHERE ",
+        within!("api_token"),
+        " AND id = $2"
+    ))
+    .bind(session.scope.id())
+    .bind(&session.id)
+    .fetch_optional(pool.within(&session.scope))
+    .await?;
+    maker.ok_or(StoreError::Corrupt { what: "API token" })
+}

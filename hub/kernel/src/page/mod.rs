@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use crate::kernel::Kernel;
 
 pub use orders::{
-    ActionRow, ContainForm, IsolateForm, KillForm, LiftForm, OrderedList, ReleaseForm, action_row,
+    ActionRow, ContainForm, IsolateForm, KillForm, LiftForm, OrderedList, ReleaseForm, UndoForm, action_row,
     containment_in_words, deed_in_words,
 };
 pub use tags::{Tag, Tone, severity_word};
@@ -120,4 +120,5 @@ pub fn console() -> Router<Kernel> {
         .route("/signin", get(signin::page))
         .route("/signin/{code}", get(signin::link))
         .route("/audit", get(audit::page))
+        .merge(crate::notices::console())
 }

@@ -4,7 +4,7 @@
 
 use askama::Template;
 use wardline_event::{ActionState, Timestamp};
-use wardline_policy::KeptFlow;
+use wardline_policy::{KeptFlow, needs_in_words};
 
 use super::{Ago, Markup, Tag, absolute, filters};
 use crate::views::ActionSummary;
@@ -125,12 +125,36 @@ pub struct ActionRow {
     pub may_cancel: bool,
     /// From the exercise range.
     pub simulated: bool,
+    /// Who agreed to it; empty if nobody had to.
+    pub approved_by: String,
+    /// `Standing consent` or `Break-glass`, if it rests on that.
+    pub rests_on: Option<Tag>,
+    /// True while what it did can be undone.
+    pub may_undo: bool,
+}
+
+/// Until when what an action did lasts at most, as far as the hub knows; none if it did nothing that lasts.
+fn lasts_until_ms(action: &ActionSummary) -> Option<i64> {
+    let seconds = match action.kind.as_str() {
+        "isolate" => action.target.as_str(),
+        "contain" => action.target.split_once(' ')?.1,
+        "quarantine_file" if action.detail.contains(" is in quarantine as ") => return Some(i64::MAX),
+        _ => return None,
+    };
+    let lasts_ms = seconds.parse::<i64>().ok()?.checked_mul(1000)?;
+    action.updated_ms.checked_add(lasts_ms)
 }
 
 /// Puts an action into words.
 pub fn action_row(action: &ActionSummary, now: Timestamp) -> ActionRow {
     let state = ActionState::parse(&action.state);
+    let waits = state == Some(ActionState::Pending) && !action.needs.is_empty();
     let detail = match state {
+        _ if waits => format!(
+            "{}. The request is void if nobody approves it by {}.",
+            capitalised(&needs_in_words(&action.needs)),
+            absolute(Timestamp(action.expires_ms))
+        ),
         _ if !action.detail.is_empty() => action.detail.clone(),
         Some(ActionState::Pending) => {
             format!(
@@ -147,11 +171,23 @@ pub fn action_row(action: &ActionSummary, now: Timestamp) -> ActionRow {
         hostname: if action.hostname.is_empty() { "unknown device" } else { &action.hostname }.to_owned(),
         reason: action.reason.clone(),
         by: action.requested_by.clone(),
-        state: state.map_or_else(|| Tag::new(super::Tone::Plain, &action.state), Tag::action_state),
+        state: match state {
+            _ if waits => Tag::new(super::Tone::Warn, "Waiting for approval"),
+            Some(state) => Tag::action_state(state),
+            None => Tag::new(super::Tone::Plain, &action.state),
+        },
         detail,
         when: Ago { at: Timestamp(action.created_ms), now },
         may_cancel: state == Some(ActionState::Pending),
         simulated: action.simulated,
+        approved_by: action.approved_by.clone(),
+        rests_on: match action.basis.as_str() {
+            "consent" => Some(Tag::new(super::Tone::Outline, "Standing consent")),
+            "break_glass" => Some(Tag::new(super::Tone::Warn, "Break-glass")),
+            _ => None,
+        },
+        may_undo: matches!(state, Some(ActionState::InProgress | ActionState::Succeeded))
+            && lasts_until_ms(action).is_some_and(|until| until > now.0),
     }
 }
 
@@ -182,6 +218,11 @@ pub fn deed_in_words(kind: &str, target: &str) -> String {
         "restore_file" => format!("Give file {target} back from quarantine"),
         other => other.to_owned(),
     }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn duration_in_words(seconds: &str) -> String {
@@ -221,6 +262,23 @@ pub struct OrderedList<'a> {
     pub back: &'a str,
 }
 
+/// The button that undoes what an action did.
+#[derive(Template, Clone, Debug)]
+#[template(path = "order_undo.html")]
+pub struct UndoForm<'a> {
+    /// The action's id.
+    pub action: &'a str,
+    /// The page to come back to.
+    pub back: &'a str,
+}
+
+impl OrderedList<'_> {
+    fn undo_form<'a>(&'a self, action: &'a ActionRow) -> UndoForm<'a> {
+        UndoForm { action: &action.id, back: self.back }
+    }
+}
+
+impl Markup for UndoForm<'_> {}
 impl Markup for IsolateForm<'_> {}
 impl Markup for ContainForm<'_> {}
 impl Markup for LiftForm<'_> {}

@@ -80,6 +80,18 @@ impl Visit {
             "reopened" => "Opened again.",
             "moved" => "Moved. What it saw before stays with the organisation that it left.",
             "organisation" => "Saved.",
+            "whereabouts" => "Saved. The limits of containment are counted by it from now on.",
+            "asked" => "Asked. It waits for approval below; nothing is sent to a device before.",
+            "approved" => "Approved.",
+            "refused" => "Refused. Whoever asked sees your reason below.",
+            "undone" => "The undoing is ordered. The device confirms below.",
+            "consent" => "Saved. It holds at once.",
+            "revoked" => "Taken back. It holds no longer.",
+            "glass" => {
+                "The glass is broken. Everybody who sees this organisation is told; your orders are marked for review."
+            }
+            "glass_ended" => "Ended. Orders need the usual agreement again.",
+            "reviewed" => "Reviewed. Your words are in the audit log.",
             "policy" => "Changed. The device confirms its new mode below.",
             _ => return None,
         };

@@ -45,6 +45,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "roles",
         sql: include_str!("../../migrations/0004_roles.sql"),
     },
+    Migration {
+        capability: "notices",
+        version: 1,
+        name: "notices",
+        sql: include_str!("../../migrations/notices_0001.sql"),
+    },
 ];
 
 impl Store {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use store::{
-    ancestors, by_ods, codes, edit, find, insert, is_within, new_id, organisation, reparent, root_of, within,
+    above, accountable, ancestors, by_ods, codes, edit, find, insert, is_within, new_id, organisation,
+    reparent, root_of, within,
 };
 
 /// What kind of organisation it is.

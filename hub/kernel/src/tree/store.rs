@@ -109,6 +109,41 @@ pub async fn ancestors(pool: &Pool, scope: &Scope, id: &str) -> Result<Vec<(Stri
     .await?)
 }
 
+/// The organisation that is accountable for what belongs to `organisation`: itself, or, for a part of one (of the kind
+/// "other"), the trust, practice or supplier that it is a part of.
+///
+/// Looks upwards, beyond what those of the organisation see: who is above them is no secret to them.
+pub async fn accountable(pool: &Pool, organisation: &OrganisationId) -> Result<OrganisationId, StoreError> {
+    let upwards: Vec<(String, String)> = sqlx::query_as(
+        "SELECT o.id, o.kind FROM organisation_below up JOIN organisation o ON o.id = up.above \
+         WHERE up.below = $1 ORDER BY up.distance",
+    )
+    .bind(organisation.as_str())
+    .fetch_all(pool.everywhere())
+    .await?;
+    let mut found = organisation.clone();
+    for (id, kind) in upwards {
+        match OrganisationKind::parse(&kind) {
+            // Nations and regions have parts, and those answer for themselves.
+            Some(OrganisationKind::Nation | OrganisationKind::Region) if id != organisation.as_str() => break,
+            Some(OrganisationKind::Other) => found = OrganisationId::stored(id),
+            _ => return Ok(OrganisationId::stored(id)),
+        }
+    }
+    Ok(found)
+}
+
+/// The organisations above one, the nearest first: id and name. They are no secret to those below.
+pub async fn above(pool: &Pool, organisation: &OrganisationId) -> Result<Vec<(String, String)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT o.id, o.name FROM organisation_below up JOIN organisation o ON o.id = up.above \
+         WHERE up.below = $1 AND up.distance > 0 ORDER BY up.distance",
+    )
+    .bind(organisation.as_str())
+    .fetch_all(pool.everywhere())
+    .await?)
+}
+
 /// The root of the tree: the organisation that runs the hub. `None` when the data folder is new.
 pub async fn root_of(pool: &Pool) -> Result<Option<(OrganisationId, String)>, StoreError> {
     let row: Option<(String, String)> = sqlx::query_as(

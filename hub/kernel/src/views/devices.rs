@@ -69,6 +69,12 @@ pub struct DeviceSummary {
     pub role: String,
     /// `workstation`, `server` or `clinical`, as policy says.
     pub class: String,
+    /// The hospital, practice or building where it stands; empty if not known.
+    pub site: String,
+    /// The ward or department; empty if not known.
+    pub ward: String,
+    /// What it is: "CT scanner", "ward PC"; empty if not known.
+    pub device_type: String,
     /// From the exercise range.
     pub simulated: bool,
     /// Whether it can be heard.
@@ -96,6 +102,9 @@ fn device(row: &DbRow, now: Timestamp) -> DeviceSummary {
         os: row.get("os"),
         role: row.get("role"),
         class: row.get("class"),
+        site: row.get("site"),
+        ward: row.get("ward"),
+        device_type: row.get("device_type"),
         simulated: row.get::<i64, _>("simulated") != 0,
         presence: Presence::judge(last_seen_ms, revoked, now),
         last_seen_ms,
@@ -184,7 +193,7 @@ pub struct DevicePage {
     pub next: Option<String>,
 }
 
-const COLUMNS: &str = "SELECT d.id, d.organisation, o.name AS organisation_name, d.hostname, d.sort_name, d.heard_ms, d.os, d.role, d.class, \
+const COLUMNS: &str = "SELECT d.id, d.organisation, o.name AS organisation_name, d.hostname, d.sort_name, d.heard_ms, d.os, d.role, d.class, d.site, d.ward, d.device_type, \
      d.simulated, d.last_seen_ms, d.revoked_ms, d.mode, d.mode_in_force, d.isolated_until_ms, d.lost \
      FROM view_device d JOIN organisation o ON o.id = d.organisation WHERE ";
 

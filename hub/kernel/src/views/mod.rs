@@ -8,6 +8,7 @@ mod devices;
 use serde::Serialize;
 use sqlx::Row;
 use utoipa::ToSchema;
+use wardline_policy::{Agreement, Need};
 
 use crate::db::{DbRow, Executor, Pool, Sql};
 use crate::scope::{Reach, Scope};
@@ -158,6 +159,15 @@ pub struct ActionSummary {
     pub updated_ms: i64,
     /// For a device of the exercise range.
     pub simulated: bool,
+    /// `role`, `consent` or `break_glass`: why it needed no more agreement than it has.
+    pub basis: String,
+    /// Whose agreement it waits for; empty if it waits for nobody's. Nothing is signed before.
+    #[schema(value_type = Vec<Object>)]
+    pub needs: Vec<Need>,
+    /// Who agreed, separated by `, `; empty if nobody had to.
+    pub approved_by: String,
+    /// What was ordered at once has one id together.
+    pub together: String,
 }
 
 fn action(row: &DbRow) -> ActionSummary {
@@ -175,10 +185,25 @@ fn action(row: &DbRow) -> ActionSummary {
         expires_ms: row.get("expires_ms"),
         updated_ms: row.get("updated_ms"),
         simulated: row.get::<i64, _>("simulated") != 0,
+        basis: row.get("basis"),
+        // Nothing but needs is written there; what cannot be read needs somebody to look.
+        needs: needs(row.get("needs")),
+        approved_by: row.get("approved_by"),
+        together: row.get("together"),
     }
 }
 
-const ACTION: &str = "SELECT a.id, a.organisation, a.device, COALESCE(d.hostname, \
+/// Needs as they were stored.
+pub fn needs(json: &str) -> Vec<Need> {
+    if json.is_empty() {
+        return Vec::new();
+    }
+    serde_json::from_str(json).unwrap_or_else(|_| {
+        vec![Need { of: Agreement::SecondPerson, because: "what was stored cannot be read".to_owned() }]
+    })
+}
+
+const ACTION: &str = "SELECT a.basis, a.needs, a.approved_by, a.together, a.id, a.organisation, a.device, COALESCE(d.hostname, \
      (SELECT p.hostname FROM view_device_place p \
      WHERE p.device = a.device AND p.organisation = a.organisation LIMIT 1), '') AS hostname, a.kind, a.target, \
      a.reason, a.requested_by, a.state, a.detail, a.created_ms, a.expires_ms, a.updated_ms, \
@@ -194,6 +219,8 @@ pub struct ActionQuery {
     pub process_key: Option<String>,
     /// Only in this state.
     pub state: Option<String>,
+    /// Only those that wait for somebody's agreement.
+    pub waiting: bool,
     /// Only those after this one in the list: the last of the page before, as (created_ms, id).
     pub after: Option<(i64, String)>,
     /// At most this many, 1 to 500.
@@ -217,6 +244,9 @@ pub async fn actions(
     }
     if let Some(state) = &query.state {
         sql.push(" AND a.state = ").push_bind(state.as_str());
+    }
+    if query.waiting {
+        sql.push(" AND a.state = 'Pending' AND a.needs <> ''");
     }
     if let Some((created_ms, id)) = &query.after {
         sql.push(" AND (a.created_ms < ").push_bind(*created_ms);
