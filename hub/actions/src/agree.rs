@@ -4,13 +4,13 @@ use serde_json::json;
 use wardline_event::ActionState;
 use wardline_kernel::audit::{self, Act};
 use wardline_kernel::{Kernel, StoreError, Topic, WriteTx, fit_reason};
-use wardline_policy::{Basis, Party, Verdict, Warrant, judge, needs_in_words, permit};
+use wardline_policy::{Basis, Party, Reach, Verdict, Warrant, judge, needs_in_words, permit};
 
 use crate::domain::{Step, expiry_ms};
 use crate::order::{Issue, OrderError, Ordered};
 use crate::person::Person;
 use crate::store::{self, agreements::Asked};
-use crate::survey;
+use crate::survey::{self, Seen};
 
 /// Agrees to an order, or refuses it; with `whole` also to what was ordered with it. Gives what each waits for now. Once
 /// nothing is missing, the command is signed and sent.
@@ -45,12 +45,22 @@ pub async fn agree(
         vec![first]
     };
     let mut after = Vec::with_capacity(all.len());
-    for asked in &all {
-        after.push(if agreed {
-            approve(kernel, &mut tx, person, asked, &reason).await?
-        } else {
-            refuse(kernel, &mut tx, person, asked, &reason).await?
-        });
+    if agreed {
+        // Measured together, as it was asked for, and by what is so now.
+        let devices: Vec<String> = all.iter().map(|asked| asked.device.clone()).collect();
+        let wish = all[0].wish.as_ref().ok_or(StoreError::Corrupt { what: "action" })?;
+        let devices = survey::see(kernel, &person.scope, &devices).await?;
+        let (answerable, now) = (&all[0].answerable, kernel.now());
+        let reaches = survey::reach(&mut tx, &person.scope, answerable, &wish.order(), &devices, now).await?;
+        for asked in &all {
+            let found = devices.iter().zip(&reaches).find(|(seen, _)| seen.summary.id == asked.device);
+            let (device, reach) = found.ok_or_else(|| OrderError::NoDevice(asked.device.clone()))?;
+            after.push(approve(kernel, &mut tx, person, asked, (device, *reach), &reason).await?);
+        }
+    } else {
+        for asked in &all {
+            after.push(refuse(kernel, &mut tx, person, asked, &reason).await?);
+        }
     }
     // Among what was ordered together some may need others; that nobody is helped is told.
     if agreed && after.iter().all(|(_, helped)| !helped) {
@@ -101,18 +111,15 @@ async fn approve(
     tx: &mut WriteTx,
     person: &Person,
     asked: &Asked,
+    (device, reach): (&Seen, Reach),
     reason: &str,
 ) -> Result<(Ordered, bool), OrderError> {
     let now = kernel.now();
     let wish = asked.wish.as_ref().ok_or(StoreError::Corrupt { what: "action" })?;
-    let (mut devices, order) =
-        (survey::see(kernel, &person.scope, std::slice::from_ref(&asked.device)).await?, wish.order());
-    let Some(device) = devices.pop() else { return Err(OrderError::NoDevice(asked.device.clone())) };
+    let order = wish.order();
     permit(&order, &asked.reason, &device.policy)?;
     let from_above = survey::is_from_above(kernel, &person.scope, &asked.organisation).await?;
     let approvals = store::agreements::parties(tx, &asked.organisation, &asked.id).await?;
-    let one = std::slice::from_ref(&device);
-    let reach = survey::reach(tx, &person.scope, &asked.answerable, &order, one, now).await?;
     // What it rested on may have been taken back meanwhile.
     let rests = asked.basis != Basis::Role
         && store::survey::still_rests(tx, &asked.organisation, &asked.rests_on, now).await?;
@@ -122,7 +129,7 @@ async fn approve(
         requester: Party { name: asked.answerable.clone(), role: asked.role, from_above: asked.from_above },
         basis,
         approvals,
-        reach: reach.into_iter().next().unwrap_or_default(),
+        reach,
     };
     let missing = |warrant: &Warrant| match judge(&order, device.policy.class, warrant) {
         Verdict::Go => Ok(Vec::new()),

@@ -182,7 +182,8 @@ async fn a_moved_device_leaves_its_past_where_it_was() {
 
     // Not while an order of the old organisation is under way.
     let order = format!(r#"{{"device": "{id}", "kind": "release", "reason": "r"}}"#);
-    let order = house.call(&bearer, "POST", "/api/v1/actions", &order).await.json();
+    let owner = house.bearer_of(&old).await;
+    let order = house.call(&owner, "POST", "/api/v1/actions", &order).await.json();
     assert_eq!(house.call(&bearer, "PUT", &path, &body).await.status, 409);
     line.hear_command().await;
     let cancel = format!("/api/v1/actions/{}/cancel", order["id"].as_str().unwrap());
