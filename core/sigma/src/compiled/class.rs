@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::FixedState;
+
 use crate::compiled::gate::Gate;
 use crate::compiled::index::TextIndex;
 use crate::language::ast::Matcher;
@@ -83,7 +85,8 @@ pub(crate) struct Class {
     /// Index into the rule set and condition, in ascending order of index.
     pub rules: Vec<(usize, Expr)>,
     pub fields: Vec<ClassField>,
-    pub field_ids: HashMap<Box<str>, u32>,
+    /// Fields by name. A layout's names are looked up in it, so it is quick; names of rules are bounded in number.
+    pub field_ids: HashMap<Box<str>, u32, FixedState>,
     pub keywords: Option<Keywords>,
     pub slow: Vec<Slow>,
     /// How many bits there are.

@@ -30,9 +30,9 @@ const BIT: usize = 4;
 /// The memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    /// For each place the hash of what lies there (never 0; 0 is nothing), and where its entry begins. Made when the
-    /// first text comes.
-    places: Vec<[u64; 2]>,
+    /// For each place a part of the hash of what lies there (never 0; 0 is nothing), and where its entry begins. Made when
+    /// the first text comes.
+    places: Vec<[u32; 2]>,
     /// The entries: [`HEAD`], bits, text.
     entries: Vec<u8>,
     /// By index: how well its texts are found again.
@@ -82,7 +82,7 @@ impl Memo {
         hasher.write(text.as_bytes());
         let hash = hasher.finish() | 1;
         let [there, at] = self.places[place(hash)];
-        if there == hash {
+        if there == hash as u32 {
             let (head, rest) = self.entries[at as usize..].split_at(HEAD);
             let length = usize::from(u16::from_le_bytes([head[0], head[1]]));
             let bits = usize::from(u16::from_le_bytes([head[2], head[3]]));
@@ -123,7 +123,7 @@ impl Memo {
             self.entries.clear();
             self.places.fill([0; 2]);
         }
-        self.places[place(hash)] = [hash, self.entries.len() as u64];
+        self.places[place(hash)] = [hash as u32, self.entries.len() as u32];
         self.entries.extend_from_slice(&(text.len() as u16).to_le_bytes());
         self.entries.extend_from_slice(&(found.len() as u16 + 1).to_le_bytes());
         for bit in std::iter::once(&index).chain(found) {

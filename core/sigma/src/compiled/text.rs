@@ -4,7 +4,7 @@ use wardline_event::Value;
 
 use crate::compiled::index::Folded;
 use crate::compiled::window::PADDING;
-use crate::language::pattern::fold_into;
+use crate::language::pattern::{Piece, fold_pieces};
 
 /// Buffers longer than this are given back after the event that needed them.
 const KEPT_BYTES: usize = 1 << 20;
@@ -13,8 +13,6 @@ const KEPT_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     bytes: Vec<u8>,
-    /// Where a text that is not ASCII is folded before it is appended.
-    folded: String,
 }
 
 /// Where a folded text lies, and what is known of it.
@@ -32,9 +30,6 @@ impl Texts {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BYTES {
             self.bytes = Vec::new();
-        }
-        if self.folded.capacity() > KEPT_BYTES {
-            self.folded = String::new();
         }
     }
 
@@ -79,14 +74,20 @@ impl Texts {
 
     /// Appends the folded text and says whether that is all ASCII.
     fn fold(&mut self, text: &str) -> bool {
-        if text.is_ascii() {
-            self.bytes.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
-            return true;
-        }
-        self.folded.clear();
-        fold_into(text, &mut self.folded);
-        self.bytes.extend_from_slice(self.folded.as_bytes());
-        self.folded.is_ascii()
+        let mut ascii = true;
+        fold_pieces(text, |piece| match piece {
+            Piece::Plain(plain) => self.lower(plain),
+            Piece::Letter(c) => {
+                ascii &= c.is_ascii();
+                self.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        });
+        ascii
+    }
+
+    /// Appends a text with the capitals of ASCII made small.
+    fn lower(&mut self, text: &str) {
+        self.bytes.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
     }
 
     fn digits(&mut self, number: i64) {

@@ -25,6 +25,22 @@ struct Entry {
     start: u32,
     len: u32,
     bit: u32,
+    /// The bytes at its other end, as a number: most texts that have the window differ there.
+    end: u32,
+}
+
+impl Entry {
+    /// Where its other end begins in a literal of [`WINDOW`] bytes or more, as seen from the window.
+    fn end_at(&self) -> usize {
+        if self.offset as usize >= WINDOW { 0 } else { (self.len as usize).saturating_sub(WINDOW) }
+    }
+
+    /// Whether the literal may stand in `text`, which is as long, as far as its other end tells.
+    fn may_be(&self, text: &[u8]) -> bool {
+        text.get(self.end_at()..)
+            .and_then(<[u8]>::first_chunk)
+            .is_none_or(|end| u32::from_le_bytes(*end) == self.end)
+    }
 }
 
 /// Literals with windows of one length.
@@ -110,12 +126,11 @@ impl WindowIndex {
                     return None;
                 }
                 let (len, bit) = (literal.len() as u32, inner.bit);
-                entries.extend(windows.zip(inner.first..).take(step).map(|(bytes, offset)| Entry {
-                    window: window(bytes),
-                    offset,
-                    start: *start,
-                    len,
-                    bit,
+                entries.extend(windows.zip(inner.first..).take(step).map(|(bytes, offset)| {
+                    let mut entry = Entry { window: window(bytes), offset, start: *start, len, bit, end: 0 };
+                    let end = literal[entry.end_at()..].first_chunk();
+                    entry.end = end.map_or(0, |end| u32::from_le_bytes(*end));
+                    entry
                 }));
             }
             let built = Group::build(length, step, &entries);
@@ -243,8 +258,8 @@ impl Group {
                 continue;
             }
             let Some(start) = at.checked_sub(entry.offset as usize) else { continue };
-            let literal = &literals[entry.start as usize..][..entry.len as usize];
-            if text.get(start..start + literal.len()) == Some(literal) {
+            let Some(held) = text.get(start..start + entry.len as usize) else { continue };
+            if entry.may_be(held) && *held == literals[entry.start as usize..][..held.len()] {
                 hit(entry.bit);
             }
         }

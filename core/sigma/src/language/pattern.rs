@@ -77,8 +77,14 @@ pub(crate) fn fold_char(c: char) -> char {
         return c.to_ascii_lowercase();
     }
     match c {
-        // The dotless i has a capital, but the folding of that capital is the dotted one: not the same letter.
-        'ı' => return c,
+        // Signs, and letters of scripts without capitals, are most of what is not ASCII. The dotless i has a capital, but
+        // the folding of that capital is the dotted one: not the same letter.
+        '\u{80}'..='\u{b4}'
+        | '\u{b6}'..='\u{bf}'
+        | '\u{2000}'..='\u{20ff}'
+        | '\u{2e80}'..='\u{a63f}'
+        | '\u{ac00}'..='\u{d7ff}'
+        | 'ı' => return c,
         // Letters that are the same and whose capitals are several characters each (CaseFolding.txt, status S).
         '\u{1fd3}' => return '\u{390}',
         '\u{1fe3}' => return '\u{3b0}',
@@ -107,20 +113,26 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Appends the folded `text` to `out`.
-pub(crate) fn fold_into(text: &str, out: &mut String) {
+/// A piece of a text that is being folded.
+pub(crate) enum Piece<'a> {
+    /// ASCII, as it stands in the text.
+    Plain(&'a str),
+    /// One other character, folded.
+    Letter(char),
+}
+
+/// Takes a text apart into pieces, in their order.
+pub(crate) fn fold_pieces<'a>(text: &'a str, mut each: impl FnMut(Piece<'a>)) {
     let mut rest = text;
     loop {
-        let ascii = ascii_length(rest.as_bytes());
-        let start = out.len();
-        out.push_str(&rest[..ascii]);
-        out[start..].make_ascii_lowercase();
+        let (plain, others) = rest.split_at(ascii_length(rest.as_bytes()));
+        each(Piece::Plain(plain));
         // Texts in other scripts come with spaces and digits: letters are folded in runs too.
-        let mut letters = rest[ascii..].chars();
+        let mut letters = others.chars();
         loop {
             let before = letters.as_str();
             match letters.next() {
-                Some(c) if !c.is_ascii() => out.push(fold_char(c)),
+                Some(c) if !c.is_ascii() => each(Piece::Letter(fold_char(c))),
                 Some(_) => {
                     rest = before;
                     break;
@@ -129,6 +141,18 @@ pub(crate) fn fold_into(text: &str, out: &mut String) {
             }
         }
     }
+}
+
+/// Appends the folded `text` to `out`.
+pub(crate) fn fold_into(text: &str, out: &mut String) {
+    fold_pieces(text, |piece| match piece {
+        Piece::Plain(plain) => {
+            let start = out.len();
+            out.push_str(plain);
+            out[start..].make_ascii_lowercase();
+        }
+        Piece::Letter(c) => out.push(c),
+    });
 }
 
 /// How many bytes come before the first that is not ASCII.
