@@ -4,6 +4,7 @@
 //! The functions serve two masters: coverage-guided fuzzing (`targets/`, see `README.md`), and the replay of the
 //! committed corpus on every test run (`tests/replay.rs`).
 
+mod backup;
 mod commands;
 mod dns;
 mod link;
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("command", commands::verify),
     ("dns", dns::message),
     ("enrolment_token", wire::token),
+    ("hub_backup", backup::whole),
     ("isolation_record", state::isolation_record),
     ("link", link::to_guard),
     ("log_evtx", logs::evtx),

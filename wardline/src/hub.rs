@@ -1,7 +1,9 @@
-//! `wardline hub`: run, link, token, organisations, keys, verify.
+//! `wardline hub`: run, link, token, organisations, keys, verify; migrate, backup, restore, doctor.
 
+mod doctor;
 mod keys;
 mod organisations;
+mod upkeep;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -21,7 +23,8 @@ use crate::logging;
 pub enum HubCommand {
     /// Serve agents, the API and the console, in the foreground
     #[command(after_help = "Example:
-  wardline hub run --data /var/lib/wardline/hub --agents 0.0.0.0:8701 --organisation \"St Aldhelm's\"")]
+  wardline hub run --data /var/lib/wardline/hub --agents 0.0.0.0:8701 --organisation \"St Aldhelm's\"
+  PGPASSFILE=/etc/wardline/pgpass wardline hub run --database \"postgres://wardline@db.example/wardline?sslmode=verify-full\"")]
     Run(RunArgs),
     /// Make a one-time sign-in link, while the hub runs or not
     Link(LinkArgs),
@@ -37,12 +40,24 @@ pub enum HubCommand {
     Keys(keys::KeysCommand),
     /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
     Verify(Folder),
+    /// Bring the database to this version before the hub starts, or tell what would be done
+    Migrate(upkeep::MigrateArgs),
+    /// Write everything a hub knows into one file, while it runs
+    #[command(after_help = upkeep::BACKUP_EXAMPLES)]
+    Backup(upkeep::BackupArgs),
+    /// Make a hub from a backup, in an empty folder or an empty database
+    #[command(after_help = upkeep::RESTORE_EXAMPLES)]
+    Restore(upkeep::RestoreArgs),
+    /// Check a hub's data: database, schema, audit log, keys, room, rights
+    Doctor(doctor::DoctorArgs),
 }
 
 #[derive(Args)]
 pub struct RunArgs {
     #[command(flatten)]
     folder: Folder,
+    #[command(flatten)]
+    database: upkeep::Database,
     /// Address of the console and the API
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
     http: SocketAddr,
@@ -206,6 +221,10 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
         }
         HubCommand::Organisations(command) => return runtime.block_on(organisations::run(command)),
         HubCommand::Keys(command) => return runtime.block_on(keys::run(command)),
+        HubCommand::Migrate(args) => return runtime.block_on(upkeep::migrate(args)),
+        HubCommand::Backup(args) => return runtime.block_on(upkeep::back_up(args)),
+        HubCommand::Restore(args) => return runtime.block_on(upkeep::restore(args)),
+        HubCommand::Doctor(args) => return runtime.block_on(doctor::run(args)),
         HubCommand::Verify(folder) => {
             return match runtime.block_on(wardline_hub::verify_audit(&folder.path("hub")?))? {
                 Ok(entries) => {
@@ -227,6 +246,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<()> {
         http: args.http,
         agents: args.agents,
         organisation: args.organisation.clone(),
+        database: args.database.url(),
         ..HubConfig::new(args.folder.path("hub")?)
     };
     let hub = wardline_hub::start(config).await?;

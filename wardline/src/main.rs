@@ -4,6 +4,7 @@ mod agent;
 mod containment;
 mod data;
 mod demo;
+mod doctor;
 mod drill;
 mod hub;
 mod logging;

@@ -250,6 +250,9 @@ pub async fn apply(
 ) -> Result<bool, StoreError> {
     let now = kernel.now();
     let scope = Scope::within(organisation.clone());
+    if update.action_id.contains('\0') {
+        return Ok(false);
+    }
     let Some(Standing { device: owner, state, .. }) = store::state(tx, &scope, &update.action_id).await?
     else {
         return Ok(false);

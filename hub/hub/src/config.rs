@@ -11,6 +11,8 @@ use wardline_kernel::{Clock, SystemClock};
 pub struct HubConfig {
     /// The data folder; made if it is not there.
     pub data_dir: PathBuf,
+    /// Address of a database server, `postgres://…`; `None`: what the folder remembers, or a file in it.
+    pub database: Option<String>,
     /// Where the console and the API listen. Port 0: any free one.
     pub http: SocketAddr,
     /// Where agents connect. Port 0: any free one.
@@ -27,6 +29,7 @@ impl HubConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            database: None,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8700)),
             agents: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8701)),
             organisation: "This organisation".into(),

@@ -12,6 +12,7 @@ mod jobs;
 mod rooms;
 mod running;
 mod stats;
+mod upkeep;
 
 pub use access::ACCESS;
 pub use beside::{
@@ -22,5 +23,7 @@ pub use config::HubConfig;
 pub use rooms::{migrations, openapi};
 pub use running::{RunningHub, StartError, start};
 pub use stats::AgentStats;
+pub use upkeep::{Look, UpkeepError, back_up, check_backup, lacking, look, migrate, restore};
 pub use wardline_devices::TokenSpec;
+pub use wardline_kernel::db::Kind;
 pub use wardline_organisations as organisations;

@@ -92,6 +92,7 @@ async fn listen(
 pub async fn start(config: HubConfig) -> Result<RunningHub, StartError> {
     let kernel = Kernel::open(KernelConfig {
         data_dir: config.data_dir,
+        database: config.database,
         organisation: config.organisation,
         clock: config.clock,
         migrations: rooms::migrations(),

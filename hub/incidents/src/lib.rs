@@ -27,6 +27,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "by id and time",
         sql: include_str!("../migrations/0002_by_id_and_time.sql"),
     },
+    Migration {
+        capability: "incidents",
+        version: 3,
+        name: "an id is taken once",
+        sql: include_str!("../migrations/0003_an_id_is_taken_once.sql"),
+    },
 ];
 
 /// This room's part of the API.

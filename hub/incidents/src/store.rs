@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::Row;
 use wardline_event::{Finding, Timestamp};
-use wardline_kernel::db::{Pool, Sql};
+use wardline_kernel::db::{Pool, Sql, storable};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, within};
 
 use crate::domain::FindingState;
@@ -55,8 +55,8 @@ pub async fn store_finding(
     let stored = sqlx::query(
         "INSERT INTO finding (organisation, id, device, time_ms, received_ms, severity, severity_id, rule_id, \
          rule_title, techniques, process_key, image, command_line, disposition, simulated, state, body) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'new', $16 \
-         WHERE NOT EXISTS (SELECT 1 FROM finding f WHERE f.id = $2)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 'new', $16) \
+         ON CONFLICT DO NOTHING",
     )
     .bind(organisation.as_str())
     .bind(finding.id.to_string())
@@ -65,12 +65,12 @@ pub async fn store_finding(
     .bind(now.0)
     .bind(finding.severity.as_str())
     .bind(i64::from(finding.severity.ocsf_id()))
-    .bind(&finding.rule.id)
-    .bind(&finding.rule.title)
-    .bind(techniques.join(" "))
+    .bind(storable(&finding.rule.id))
+    .bind(storable(&finding.rule.title))
+    .bind(storable(&techniques.join(" ")))
     .bind(process.key.to_string())
-    .bind(&process.image)
-    .bind(&process.command_line)
+    .bind(storable(&process.image))
+    .bind(storable(&process.command_line))
     .bind(disposition)
     .bind(i64::from(simulated || finding.simulated))
     .bind(body)

@@ -58,6 +58,11 @@ impl Extent for OrganisationId {
     }
 }
 
+/// A text as every database can keep it: PostgreSQL takes no NUL characters.
+pub fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// What no organisation is called: everything.
 const EVERYWHERE: &str = "*";
 
@@ -131,6 +136,17 @@ impl Pool {
 /// Connections that a restarted server has left dead are tried in turn, and one more.
 const TRIES: usize = 10;
 
+/// The server ended this connection, or it broke.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(why) => why
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || (code.len() == 5 && code.starts_with("08"))),
+        _ => false,
+    }
+}
+
 async fn begin_scoped(
     pool: &AnyPool,
     begin: &'static str,
@@ -146,7 +162,7 @@ async fn begin_scoped(
         };
         match begun.await {
             Ok(tx) => return Ok(tx),
-            Err(sqlx::Error::Io(_)) if tries < TRIES => tries += 1,
+            Err(error) if is_lost(&error) && tries < TRIES => tries += 1,
             Err(error) => return Err(error.into()),
         }
     }
@@ -176,7 +192,7 @@ impl Reader<'_> {
                 .fetch_one(&mut *connection);
             match said.await {
                 Ok(_) => return Ok(connection),
-                Err(sqlx::Error::Io(_)) if tries < TRIES => tries += 1,
+                Err(error) if is_lost(&error) && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
         }

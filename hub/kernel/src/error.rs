@@ -82,6 +82,18 @@ impl From<StoreError> for ApiError {
                 "free space in the hub's data folder, then try again",
             );
         }
+        if matches!(error, StoreError::Text) {
+            return Self::invalid(error.to_string(), "send it without that character");
+        }
+        if matches!(error, StoreError::Away(_)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the database is away");
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_away",
+                error.to_string(),
+                "try again in a minute; if it stays away, whoever runs the hub looks after its database server",
+            );
+        }
         // The chain goes to the log; a client learns only that it was not its fault.
         tracing::error!(error = &error as &dyn std::error::Error, "a request failed in the store");
         Self::new(

@@ -24,6 +24,8 @@ pub const FIRST_PERSON: &str = "administrator";
 pub struct KernelConfig {
     /// The data folder; made if it is not there.
     pub data_dir: PathBuf,
+    /// Address of a database server, `postgres://…`; `None`: what the folder remembers, or a file in it.
+    pub database: Option<String>,
     /// Name of the first organisation; used once, when the data folder is new.
     pub organisation: String,
     /// What time it is.
@@ -39,6 +41,7 @@ impl KernelConfig {
     pub fn new(data_dir: impl Into<PathBuf>, migrations: Vec<Migration>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            database: None,
             organisation: "This organisation".into(),
             clock: Arc::new(SystemClock),
             migrations,
@@ -80,7 +83,8 @@ impl Kernel {
     /// Opens the data folder, brings it to this version, and reads or makes the keys.
     pub async fn open(config: KernelConfig) -> Result<Self, OpenError> {
         let now = config.clock.now();
-        let store = Store::open(&config.data_dir, &config.migrations, now).await?;
+        let store =
+            Store::open(&config.data_dir, config.database.as_deref(), &config.migrations, now).await?;
         let known = tree::root_of(store.read()).await?;
         // The keys come before the organisation: a first start that is cut off in between begins again.
         let keys = Keys::open(&config.data_dir, known.is_none().then_some(now))?;

@@ -26,6 +26,9 @@ use crate::clock::{hex, random_bytes};
 use crate::scope::OrganisationId;
 use crate::store::{StoreError, create_private_folder};
 
+/// The files that a hub always has; the seeds have names of their own.
+pub(crate) const ALWAYS: [&str; 2] = ["authority.key", "authority.der"];
+
 /// How long a device's certificate is valid.
 pub const DEVICE_CERTIFICATE_DAYS: i64 = 30;
 const AUTHORITY_DAYS: i64 = 3653;
@@ -235,6 +238,21 @@ fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, KeyError> {
     }
     std::fs::read(path)
         .map_err(|source| StoreError::Folder { doing: "read", path: path.to_owned(), source }.into())
+}
+
+/// Puts the key files of a backup into a data folder.
+pub(crate) fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+    let folder = folder.join("keys");
+    create_private_folder(&folder)?;
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        crate::store::write_private(&path, bytes).map_err(|source| StoreError::Folder {
+            doing: "write",
+            path,
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Writes a file that only its owner may read, and waits for the disk.

@@ -95,11 +95,14 @@ impl Scope {
                 sql.push(table).push(".organisation = ").push_bind(self.id());
             }
             Reach::Many => {
-                sql.push("EXISTS (SELECT 1 FROM organisation_below within_scope WHERE within_scope.above = ")
-                    .push_bind(self.id())
-                    .push(" AND within_scope.below = ")
-                    .push(table)
-                    .push(".organisation)");
+                // IS TRUE: PostgreSQL would else make a join of it, and sort all that lies within for every page.
+                sql.push(
+                    "(EXISTS (SELECT 1 FROM organisation_below within_scope WHERE within_scope.above = ",
+                )
+                .push_bind(self.id())
+                .push(" AND within_scope.below = ")
+                .push(table)
+                .push(".organisation)) IS TRUE");
             }
         }
     }

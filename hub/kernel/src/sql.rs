@@ -109,6 +109,12 @@ impl Values<'_> {
         self.sql.push_bind(value);
         self
     }
+
+    /// Adds NULL as the next value.
+    pub fn push_null(&mut self) -> &mut Self {
+        self.sql.push(if std::mem::take(&mut self.first) { "NULL" } else { ", NULL" });
+        self
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The kernel's promises, against real databases.
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for code.
 
+#[path = "../../../tests/postgres.rs"]
+mod postgres;
+
 use std::sync::Arc;
 
 use serde_json::json;
@@ -8,6 +11,7 @@ use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 use wardline_event::Timestamp;
 use wardline_kernel::audit::{self, Act};
+use wardline_kernel::backup;
 use wardline_kernel::store::MIGRATIONS;
 use wardline_kernel::tree::{self, Facts, OrganisationKind};
 use wardline_kernel::{
@@ -16,9 +20,24 @@ use wardline_kernel::{
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
+/// These tests are built twice: `kernel_postgres.rs` is this file by another name.
+fn on_postgres() -> bool {
+    env!("CARGO_CRATE_NAME").ends_with("_postgres")
+}
+
+/// A fresh database on a server, if this is that build.
+fn database() -> Option<String> {
+    on_postgres().then(postgres::database)
+}
+
 async fn kernel() -> (Kernel, ManualClock, TempDir) {
+    kernel_on(database()).await
+}
+
+async fn kernel_on(database: Option<String>) -> (Kernel, ManualClock, TempDir) {
     let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new(NOW));
     let config = KernelConfig {
+        database,
         clock: Arc::new(clock.clone()),
         ..KernelConfig::new(folder.path(), MIGRATIONS.to_vec())
     };
@@ -35,10 +54,12 @@ async fn write(kernel: &Kernel, organisation: &OrganisationId, target: &str) {
 /// Changes the audit log as somebody would who has the database in their hands.
 async fn tamper(kernel: &Kernel, sql: &str) {
     let mut tx = kernel.store().write_everywhere().await.unwrap();
-    sqlx::raw_sql("DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_removed;")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    let open = if on_postgres() {
+        "DROP TRIGGER audit_is_never_changed ON audit"
+    } else {
+        "DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_removed;"
+    };
+    sqlx::raw_sql(open).execute(&mut *tx).await.unwrap();
     let changed = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *tx).await.unwrap();
     assert!(changed.rows_affected() > 0, "{sql} changed nothing");
     tx.commit().await.unwrap();
@@ -269,24 +290,25 @@ async fn a_step_that_fails_or_differs_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let step = |version, sql| Migration { capability: "test", version, name: "t", sql };
     let one = [step(1, "CREATE TABLE t (a TEXT)")];
-    Store::open(folder.path(), &one, NOW).await.unwrap().close().await;
+    Store::open(folder.path(), database().as_deref(), &one, NOW).await.unwrap().close().await;
 
     let broken = [one[0], step(2, "CREATE TABLE u (a TEXT); INSERT INTO nowhere VALUES (1)")];
-    let error = Store::open(folder.path(), &broken, NOW).await.unwrap_err();
+    let error = Store::open(folder.path(), None, &broken, NOW).await.unwrap_err();
     assert!(matches!(error, StoreError::Migrate { capability: "test", version: 2, .. }), "{error}");
-    let differs = Store::open(folder.path(), &[step(1, "CREATE TABLE t (b TEXT)")], NOW).await.unwrap_err();
+    let differs =
+        Store::open(folder.path(), None, &[step(1, "CREATE TABLE t (b TEXT)")], NOW).await.unwrap_err();
     assert!(matches!(differs, StoreError::Differs { version: 1, .. }), "{differs}");
 
     let two = [one[0], step(2, "CREATE TABLE u (a TEXT)")];
-    let store = Store::open(folder.path(), &two, NOW).await.unwrap();
-    let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('t', 'u')")
+    let store = Store::open(folder.path(), None, &two, NOW).await.unwrap();
+    let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t CROSS JOIN u")
         .fetch_one(store.read().everywhere())
         .await
         .unwrap();
-    assert_eq!(tables, 2);
+    assert_eq!(rows, 0);
     // This build knows one step: the folder is newer.
     store.close().await;
-    let newer = Store::open(folder.path(), &one, NOW).await.unwrap_err();
+    let newer = Store::open(folder.path(), None, &one, NOW).await.unwrap_err();
     assert!(matches!(newer, StoreError::Newer { found: 2, known: 1, .. }), "{newer}");
 }
 
@@ -299,17 +321,161 @@ async fn the_data_is_for_its_owner_only_even_in_a_folder_that_others_may_enter()
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     set(folder.path(), 0o755);
-    let names = ["hub.db", "hub.db-wal", "hub.db-shm", "hub.lock"];
+    let names: &[&str] = if on_postgres() {
+        &["database", "hub.lock"]
+    } else {
+        &["hub.db", "hub.db-wal", "hub.db-shm", "hub.lock"]
+    };
+    let url = database();
     // New files; and then files that an earlier version, or a backup, left open.
     for round in 0..2 {
-        let store = Store::open(folder.path(), MIGRATIONS, NOW).await.unwrap();
+        let store = Store::open(folder.path(), url.as_deref(), MIGRATIONS, NOW).await.unwrap();
         for name in names {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{name} in round {round} has mode {mode:o}");
         }
         store.close().await;
-        for path in names.map(|name| folder.path().join(name)).iter().filter(|path| path.exists()) {
-            set(path, 0o644);
+        for path in names.iter().map(|name| folder.path().join(name)).filter(|path| path.exists()) {
+            set(&path, 0o644);
         }
     }
+}
+
+async fn count(kernel: &Kernel, extent: Option<&OrganisationId>, table: &str) -> i64 {
+    let pool = kernel.store().read();
+    let reader = extent.map_or_else(|| pool.everywhere(), |extent| pool.within(extent));
+    // On purpose without an organisation: what the database shows of itself.
+    let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(reader).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_statement_that_forgets_the_organisation_is_fenced_in() {
+    if !on_postgres() {
+        return;
+    }
+    let url = postgres::database();
+    let (kernel, _, _folder) = kernel_on(Some(url.clone())).await;
+    let home = kernel.home().root().clone();
+    let (north, south) = (add(&kernel, &home, "North").await, add(&kernel, &home, "South").await);
+    let trust = add(&kernel, &north, "Trust").await;
+    for organisation in [&home, &north, &south, &trust] {
+        write(&kernel, organisation, "x").await;
+    }
+    for (extent, seen) in
+        [(None, 4), (Some(&home), 4), (Some(&north), 2), (Some(&trust), 1), (Some(&south), 1)]
+    {
+        assert_eq!(count(&kernel, extent, "audit").await, seen);
+        assert_eq!(count(&kernel, extent, "audit_head").await, seen);
+    }
+    // Nothing is written outside, whatever the statement says; and what is not seen is not changed.
+    let mut tx = kernel.store().write(&south).await.unwrap();
+    let act = Act { actor: "eve".into(), act: "test.done", target: String::new(), detail: json!({}) };
+    let refused = audit::append(&mut tx, &trust, NOW, act).await.unwrap_err();
+    let told = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(told.contains("row-level security"), "{told}");
+    drop(tx);
+    let mut tx = kernel.store().write(&south).await.unwrap();
+    let changed = sqlx::query("UPDATE audit_head SET number = 9").execute(&mut *tx).await.unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    drop(tx);
+
+    // Before anybody has said anything, a connection of the tables' owner sees nothing at all.
+    let mut bare = <wardline_kernel::db::DbConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    for table in ["audit", "audit_head", "session", "sign_in_link", "api_token", "event"] {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        let seen: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut bare).await.unwrap();
+        assert_eq!(seen, 0, "{table}");
+    }
+    let refused = sqlx::raw_sql("TRUNCATE audit").execute(&mut bare).await.unwrap_err().to_string();
+    assert!(refused.contains("append-only"), "{refused}");
+    assert_eq!(kernel.store().unfenced().await.unwrap(), Vec::<String>::new());
+    kernel.store().close().await;
+
+    // Whom the fence does not hold is told so.
+    let superuser = postgres::as_role(&url, "postgres");
+    let folder = tempfile::tempdir().unwrap();
+    let text = Store::open(folder.path(), Some(&superuser), MIGRATIONS, NOW).await.unwrap_err().to_string();
+    assert!(text.contains("superuser") && text.contains("createuser"), "{text}");
+}
+
+#[tokio::test]
+async fn two_hubs_on_one_database_keep_one_chain_and_outlive_lost_connections() {
+    if !on_postgres() {
+        return;
+    }
+    let url = postgres::database();
+    let (one, _, folder) = kernel_on(Some(url.clone())).await;
+    let beside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(beside.path().join("keys")).unwrap();
+    for file in std::fs::read_dir(folder.path().join("keys")).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), beside.path().join("keys").join(file.file_name())).unwrap();
+    }
+    let config = KernelConfig {
+        database: Some(url.clone()),
+        clock: Arc::new(ManualClock::new(NOW)),
+        ..KernelConfig::new(beside.path(), MIGRATIONS.to_vec())
+    };
+    let two = Kernel::open(config).await.unwrap();
+    assert_eq!(one.home(), two.home());
+    for round in 1..=2_i64 {
+        let writers: Vec<_> = (0..30)
+            .map(|n| {
+                let kernel = if n % 2 == 0 { one.clone() } else { two.clone() };
+                tokio::spawn(async move { write(&kernel, kernel.home().root(), &n.to_string()).await })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert_eq!(audit::verify(two.store().read(), two.home()).await.unwrap(), Ok(30 * round));
+        // The server restarts, or somebody pulls a cable: every connection is gone.
+        let superuser = postgres::as_role(&url, "postgres");
+        let mut other =
+            <wardline_kernel::db::DbConnection as sqlx::Connection>::connect(&superuser).await.unwrap();
+        let ended: i64 = sqlx::query_scalar(
+            "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+        assert!(ended >= 2, "{ended}");
+    }
+    assert_eq!(audit::verify(one.store().read(), one.home()).await.unwrap(), Ok(60));
+}
+
+#[tokio::test]
+async fn a_backup_of_an_older_version_becomes_one_of_this() {
+    let clock = ManualClock::new(NOW);
+    let folder = tempfile::tempdir().unwrap();
+    // Before there were roles.
+    let older = MIGRATIONS[..3].to_vec();
+    let config = KernelConfig {
+        database: database(),
+        clock: Arc::new(clock.clone()),
+        ..KernelConfig::new(folder.path(), older.clone())
+    };
+    let kernel = Kernel::open(config).await.unwrap();
+    let trust = add(&kernel, kernel.home().root(), "Trust").await;
+    write(&kernel, &trust, "x").await;
+    let passphrase = "a passphrase for a test";
+    let (bytes, made) =
+        backup::write(kernel.store(), Some(passphrase), NOW, Vec::new(), |_| {}).await.unwrap();
+    assert_eq!((made.tables["organisation"], made.tables["audit"]), (2, 1));
+
+    let (folder, url) = (tempfile::tempdir().unwrap(), database());
+    let target = |migrations| backup::Target { folder: folder.path(), database: url.as_deref(), migrations };
+    // A build that knows less leaves it alone.
+    let file = || std::io::Cursor::new(bytes.clone());
+    let error = backup::restore(file(), Some(passphrase), target(&older[..2]), NOW).await.unwrap_err();
+    assert!(error.to_string().contains("newer version"), "{error}");
+    let found = backup::restore(file(), Some(passphrase), target(MIGRATIONS), NOW).await.unwrap();
+    assert_eq!(found, made);
+    let config =
+        KernelConfig { clock: Arc::new(clock), ..KernelConfig::new(folder.path(), MIGRATIONS.to_vec()) };
+    let kernel = Kernel::open(config).await.unwrap();
+    assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(1));
+    // And the step that it lacked was taken.
+    kernel.make_link().await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use wardline_event::Timestamp;
 use wardline_kernel::clock::hex;
+use wardline_kernel::db::storable;
 use wardline_kernel::{OrganisationId, StoreError, WriteTx};
 use wardline_wire::proto::Record;
 
@@ -83,7 +84,7 @@ pub(crate) async fn set_aside(
     .bind(count(seq))
     .bind(now.0)
     .bind(i64::from(record.kind))
-    .bind(reason)
+    .bind(storable(reason))
     .bind(hex(&record.body))
     .bind(KEPT_UNREADABLE)
     .execute(&mut **tx)

@@ -9,7 +9,7 @@ use wardline_wire::proto::agent_message::Body as FromAgent;
 use wardline_wire::proto::hub_message::Body as FromHub;
 use wardline_wire::proto::{Record, RecordKind};
 
-use crate::house::{House, enrol, event, event_record, events, finding, record};
+use crate::house::{House, enrol, event, event_record, events, finding, on_postgres, record};
 
 const EVENTS: &str = "SELECT COUNT(*) FROM event";
 
@@ -95,14 +95,19 @@ async fn a_full_disk_puts_the_device_off_and_loses_nothing() {
     let device = house.device().await;
     let mut line = device.connect(&house.hub).await;
     assert_eq!(line.store(events(1, 20)).await, 20);
-    // A database that may not grow behaves as a disk that is full: SQLITE_FULL.
+    // A database that may not grow behaves as a disk that is full: SQLITE_FULL. A server says 53100 (disk_full).
     let mut tx = house.hub.kernel().store().write_everywhere().await.unwrap();
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *tx).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-    drop(tx);
+    if on_postgres() {
+        let full = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ \
+             BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; \
+             CREATE TRIGGER full_disk AFTER INSERT ON event FOR EACH STATEMENT EXECUTE FUNCTION full_disk()";
+        sqlx::raw_sql(full).execute(&mut *tx).await.unwrap();
+    } else {
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *tx).await.unwrap();
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
     line.say(FromAgent::Batch(events(21, 900))).await;
     let FromHub::RetryAfter(retry) = line.hear().await.unwrap() else { panic!("no RetryAfter") };
     assert!(retry.after_ms >= 1000 && retry.reason.contains("disk is full"), "{retry:?}");
@@ -110,8 +115,10 @@ async fn a_full_disk_puts_the_device_off_and_loses_nothing() {
     assert_eq!(house.hub.agent_stats().put_off_batches, 1);
 
     let mut tx = house.hub.kernel().store().write_everywhere().await.unwrap();
-    sqlx::query("PRAGMA max_page_count = 1000000").execute(&mut *tx).await.unwrap();
-    drop(tx);
+    let room =
+        if on_postgres() { "DROP TRIGGER full_disk ON event" } else { "PRAGMA max_page_count = 1000000" };
+    sqlx::raw_sql(room).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
     assert_eq!(line.store(events(21, 900)).await, 920);
     assert_eq!(house.count(EVENTS).await, 920);
 }
@@ -202,4 +209,23 @@ async fn everything_of_a_simulated_device_is_marked_as_simulated() {
     let kernel = house.hub.kernel();
     let query = EventQuery { device: device.id.to_string(), limit: 10, ..EventQuery::default() };
     assert!(kernel.events().query(kernel.home(), &query).await.unwrap()[0].simulated);
+}
+
+#[tokio::test]
+async fn characters_that_not_every_database_keeps_block_nothing() {
+    let house = House::open().await;
+    let mut line = house.device().await.connect(&house.hub).await;
+    let mut odd = finding(8, 13);
+    odd.rule.title = "a\0b".into();
+    let update = r#"{"action_id": "\u0000", "state": "Succeeded", "at": 1, "detail": "\u0000"}"#;
+    let records = vec![
+        record(RecordKind::Finding, ocsf::finding_to_json(&odd).to_string()),
+        record(RecordKind::ActionUpdate, update),
+        record(RecordKind::Event, "\0"),
+    ];
+    assert_eq!(line.store(make_batch([9; 16], 1, records)).await, 3);
+    assert_eq!(house.count("SELECT COUNT(*) FROM finding WHERE rule_title LIKE 'a_b'").await, 1);
+    let bearer = house.bearer().await;
+    let asked = house.call(&bearer, "GET", "/api/v1/devices?name=%00", "").await;
+    assert!(asked.status == 200 || asked.status == 400, "{}", asked.body);
 }

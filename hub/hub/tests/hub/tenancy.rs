@@ -10,7 +10,7 @@ use wardline_kernel::tree::{self, Facts, OrganisationKind};
 use wardline_kernel::{Kernel, ManualClock, OrganisationId, Scope, Store};
 use wardline_wire::proto::RecordKind;
 
-use crate::house::{Device, House, config, enrol, events, finding, http, record};
+use crate::house::{Device, House, config, enrol, events, finding, http, on_postgres, record};
 
 pub async fn add(kernel: &Kernel, parent: &OrganisationId, name: &str, ods: &str) -> OrganisationId {
     let facts = Facts {
@@ -44,6 +44,10 @@ fn ids(list: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn an_older_hub_becomes_the_root_of_a_tree_and_keeps_everything() {
+    if on_postgres() {
+        // The sample is of SQLite; backup.rs brings it here.
+        return;
+    }
     let sql = include_str!("../samples/hub_before_the_tree.sql");
     let folder = tempfile::tempdir().unwrap();
     let created = Timestamp(1_795_487_000_000);
@@ -53,7 +57,7 @@ async fn an_older_hub_becomes_the_root_of_a_tree_and_keeps_everything() {
     for file in ["hub.db", "hub.db-wal", "hub.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(file));
     }
-    let older = Store::open(folder.path(), &[], created).await.unwrap();
+    let older = Store::open(folder.path(), None, &[], created).await.unwrap();
     let mut tx = older.write_everywhere().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
     let created: i64 =
@@ -268,7 +272,20 @@ async fn lists_of_a_hundred_thousand_stay_quick() {
          'pc-' || (i * 7919 % 100003), 'x', 'x', 'x', 'x', 0, 1, (SELECT id FROM enrolment_token), 1, 'workstation', \
          'monitor', '{}', hex(zeroblob(400)), '', '', i, i FROM n WHERE $1 = $1",
     ] {
-        sqlx::query(sql).bind(&root).execute(&mut *tx).await.unwrap();
+        let mut sql = sql.to_owned();
+        if on_postgres() {
+            for (i, exact) in
+                ["i", "i + 1000000", "1 + i % 1000"].map(|i| (i, format!("lpad(to_hex({i}), 32, '0')")))
+            {
+                sql = sql.replace(&format!("printf('%032x', {i})"), &exact);
+            }
+            sql = sql.replace("hex(zeroblob(400))", "repeat('00', 400)");
+        }
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&root).execute(&mut *tx).await.unwrap();
+    }
+    if on_postgres() {
+        // A server does this by itself in the minutes after; here it does not.
+        sqlx::raw_sql("ANALYZE").execute(&mut *tx).await.unwrap();
     }
     tx.commit().await.unwrap();
     let bearer = house.bearer().await;
@@ -297,11 +314,14 @@ async fn lists_of_a_hundred_thousand_stay_quick() {
     let csv =
         http(house.hub.http_addr(), "GET", "/devices.csv", &[("authorization", bearer.as_str())], "").await;
     assert_eq!(csv.body.lines().filter(|line| line.contains("PC-")).count(), 100);
+    if on_postgres() {
+        return;
+    }
     // No list sorts: the database says how it would go about it.
     for (sql, index) in [
         (
-            "SELECT d.id FROM view_device d WHERE EXISTS (SELECT 1 FROM organisation_below b WHERE b.above = 'x' \
-          AND b.below = d.organisation) ORDER BY d.sort_name, d.id LIMIT 50",
+            "SELECT d.id FROM view_device d WHERE (EXISTS (SELECT 1 FROM organisation_below b WHERE b.above = 'x' \
+          AND b.below = d.organisation)) IS TRUE ORDER BY d.sort_name, d.id LIMIT 50",
             "device_by_name",
         ),
         (
@@ -309,8 +329,8 @@ async fn lists_of_a_hundred_thousand_stay_quick() {
             "device_by_organisation",
         ),
         (
-            "SELECT d.id FROM view_device d WHERE EXISTS (SELECT 1 FROM organisation_below b WHERE b.above = 'x' \
-          AND b.below = d.organisation) ORDER BY d.heard_ms, d.id LIMIT 50",
+            "SELECT d.id FROM view_device d WHERE (EXISTS (SELECT 1 FROM organisation_below b WHERE b.above = 'x' \
+          AND b.below = d.organisation)) IS TRUE ORDER BY d.heard_ms, d.id LIMIT 50",
             "device_by_silence",
         ),
     ] {

@@ -10,6 +10,14 @@ pub enum StoreError {
     /// The disk, or the database's allowance, is full. Nothing of the transaction was stored.
     #[error("the hub's disk is full; free space in its data folder, what was not stored will be sent again")]
     Full,
+    /// The database server is gone, is starting, or is too busy to answer in time.
+    #[error(
+        "the hub's database cannot be reached now; check that the server runs. What was not stored will be sent again"
+    )]
+    Away(#[source] sqlx::Error),
+    /// A text that the database cannot keep or look for.
+    #[error("a text with a NUL character in it can be neither kept nor found")]
+    Text,
     /// A question to the database failed.
     #[error("the hub's database could not answer")]
     Query(#[source] sqlx::Error),
@@ -48,6 +56,38 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: sqlx::Error,
+    },
+    /// The database server cannot be reached, or lets nobody in.
+    #[error(
+        "cannot open the database {place}; check its address, the role's password (PGPASSWORD or PGPASSFILE) and that the server runs. Nothing was changed"
+    )]
+    Connect {
+        /// Where it is.
+        place: String,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database is not one that a hub can work with.
+    #[error("the database {place} cannot be used: {why}. Nothing was changed")]
+    Unfit {
+        /// Where it is.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The address is not one of a database.
+    #[error(
+        "the address of the database must begin with `postgres://`, as in `postgres://wardline@db.example/wardline`"
+    )]
+    Address,
+    /// The folder has an SQLite database, and another database was named.
+    #[error(
+        "{path} holds a hub on SQLite; to move it to a server make a backup (`wardline hub backup FILE`) and restore that into an empty folder with --database. Nothing was changed"
+    )]
+    OnSqlite {
+        /// The data folder.
+        path: PathBuf,
     },
     /// A newer build has worked on the folder.
     #[error(
@@ -99,7 +139,16 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         // 13 is SQLITE_FULL: the disk is full, or `max_page_count` is reached. https://www.sqlite.org/rescode.html
-        let full = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "13");
-        if full { Self::Full } else { Self::Query(error) }
+        // Five characters are PostgreSQL's. https://www.postgresql.org/docs/current/errcodes-appendix.html
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        match code.as_deref() {
+            Some("13" | "53100") => Self::Full,
+            Some("22021") => Self::Text,
+            // It shuts down or starts; it is full of connections; a lock was not given in time.
+            Some("57P01" | "57P02" | "57P03" | "53300" | "55P03") => Self::Away(error),
+            Some(code) if code.len() == 5 && code.starts_with("08") => Self::Away(error),
+            None if matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => Self::Away(error),
+            _ => Self::Query(error),
+        }
     }
 }

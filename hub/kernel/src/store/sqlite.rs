@@ -12,7 +12,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::StoreError;
+use super::{REMEMBERED, StoreError};
 use crate::db::{DbConnection, Kind, Pool};
 
 /// Name of the database within the data folder.
@@ -67,14 +67,15 @@ pub(crate) fn create_private_folder(folder: &Path) -> Result<(), StoreError> {
 
 /// Makes the database readable for its owner only, whatever the folder and the umask allow. SQLite gives the files
 /// that it makes beside the database the database's own mode.
-pub(super) fn keep_private(folder: &Path) -> Result<(), StoreError> {
-    let names = [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")];
+pub(super) fn keep_private(folder: &Path, make: bool) -> Result<(), StoreError> {
+    let names =
+        [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm"), REMEMBERED.to_owned()];
     for (i, path) in names.iter().map(|name| folder.join(name)).enumerate() {
         let failed = |source| StoreError::Folder { doing: "protect", path: path.clone(), source };
         // An empty file is an empty database.
-        match private_file(i == 0, &path) {
+        match private_file(make && i == 0, &path) {
             Ok(_) => {}
-            Err(error) if i > 0 && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if !(make && i == 0) && error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
     }
@@ -107,4 +108,15 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let fresh = path.with_extension("new");
+    let mut file = private_file(true, &fresh)?;
+    file.set_len(0)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(fresh, path)
 }
