@@ -4,6 +4,7 @@
 //! The functions serve two masters: coverage-guided fuzzing (`targets/`, see `README.md`), and the replay of the
 //! committed corpus on every test run (`tests/replay.rs`).
 
+mod audit;
 mod backup;
 mod commands;
 mod dns;
@@ -28,6 +29,7 @@ pub type Target = fn(&[u8]);
 /// Every target under the name of its corpus folder and its fuzzing binary.
 pub const TARGETS: &[(&str, Target)] = &[
     ("action_update", ocsf::action_update),
+    ("audit_copy", audit::copy),
     ("command", commands::verify),
     ("dns", dns::message),
     ("enrolment_token", wire::token),

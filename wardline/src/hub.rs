@@ -1,5 +1,6 @@
-//! `wardline hub`: run, link, token, organisations, keys, verify; migrate, backup, restore, doctor.
+//! `wardline hub`: run, link, token, organisations, keys, audit; migrate, backup, restore, doctor.
 
+mod audit;
 mod doctor;
 mod keys;
 mod organisations;
@@ -38,8 +39,9 @@ pub enum HubCommand {
     /// Replace the key that signs commands
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Check the audit log's chain: exit code 1 if an entry was changed, removed or moved
-    Verify(Folder),
+    /// Take a signed copy of the audit log, or show the key that signs it
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Bring the database to this version before the hub starts, or tell what would be done
     Migrate(upkeep::MigrateArgs),
     /// Write everything a hub knows into one file, while it runs
@@ -221,22 +223,11 @@ pub fn run(command: &HubCommand) -> anyhow::Result<ExitCode> {
         }
         HubCommand::Organisations(command) => return runtime.block_on(organisations::run(command)),
         HubCommand::Keys(command) => return runtime.block_on(keys::run(command)),
+        HubCommand::Audit(command) => return runtime.block_on(audit::run(command)),
         HubCommand::Migrate(args) => return runtime.block_on(upkeep::migrate(args)),
         HubCommand::Backup(args) => return runtime.block_on(upkeep::back_up(args)),
         HubCommand::Restore(args) => return runtime.block_on(upkeep::restore(args)),
         HubCommand::Doctor(args) => return runtime.block_on(doctor::run(args)),
-        HubCommand::Verify(folder) => {
-            return match runtime.block_on(wardline_hub::verify_audit(&folder.path("hub")?))? {
-                Ok(entries) => {
-                    println!("the audit log is whole: {entries} entries");
-                    Ok(ExitCode::SUCCESS)
-                }
-                Err(broken) => {
-                    println!("the audit log was tampered with: {broken}");
-                    Ok(ExitCode::FAILURE)
-                }
-            };
-        }
     }
     Ok(ExitCode::SUCCESS)
 }

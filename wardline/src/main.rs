@@ -14,6 +14,7 @@ mod ransomware;
 mod rules;
 mod scan;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,9 @@ enum Command {
     /// A hub: run, sign-in links, enrolment tokens, audit
     #[command(subcommand)]
     Hub(hub::HubCommand),
+    /// Check what proves itself: an audit log
+    #[command(subcommand)]
+    Verify(verify::VerifyCommand),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Agent(command) => agent::run(&command),
         Command::Hub(command) => hub::run(&command),
+        Command::Verify(command) => verify::run(&command),
     };
     match result {
         Ok(code) => code,

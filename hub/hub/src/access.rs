@@ -95,6 +95,7 @@ pub const ACCESS: &[Access] = &[
     ("PUT", "/api/v1/organisations/{id}/parent", ManageOrganisations),
     ("GET", "/api/v1/audit", ReadAudit),
     ("GET", "/api/v1/audit/verify", ReadAudit),
+    ("GET", "/api/v1/audit/export", ReadAudit),
     ("GET", "/api/v1/tokens/enrolment", EnrolDevices),
     ("POST", "/api/v1/tokens/enrolment", EnrolDevices),
     ("DELETE", "/api/v1/tokens/enrolment/{id}", EnrolDevices),

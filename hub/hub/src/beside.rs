@@ -33,6 +33,9 @@ pub enum BesideError {
     /// The import stopped half way.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// What was asked for could not be written down.
+    #[error("the copy could not be written; what there is of it is no whole copy")]
+    Write(#[source] std::io::Error),
     /// A name that cannot be kept.
     #[error("a person's name has 1 to 80 printable characters")]
     Person,
@@ -140,7 +143,8 @@ async fn import(
 /// Checks the audit log; gives the number of its entries, or where its chain is broken.
 pub async fn verify_audit(data_dir: &Path) -> Result<Result<i64, Broken>, BesideError> {
     let kernel = open(data_dir).await?;
-    let verdict = audit::verify(kernel.store().read(), kernel.home()).await;
+    let key = kernel.keys().audit().key();
+    let verdict = audit::verify(kernel.store().read(), kernel.home(), Some(&key)).await;
     kernel.store().close().await;
     Ok(verdict?)
 }
@@ -166,6 +170,37 @@ async fn rotate(kernel: &Kernel, data_dir: &Path, overlap_ms: i64) -> Result<Rot
     audit::append(&mut tx, kernel.home().root(), now, act).await?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(rotated)
+}
+
+/// The key that signs the audit log's checkpoints and copies, 64 hexadecimal digits.
+pub async fn audit_key(data_dir: &Path) -> Result<String, BesideError> {
+    let kernel = open(data_dir).await?;
+    let key = kernel.keys().audit().key();
+    kernel.store().close().await;
+    Ok(key)
+}
+
+/// Writes a signed copy of the whole audit log, piece by piece; gives the number of entries.
+pub async fn export_audit(
+    data_dir: &Path,
+    mut write: impl FnMut(&str) -> std::io::Result<()>,
+) -> Result<i64, BesideError> {
+    let kernel = open(data_dir).await?;
+    let mut failed = None;
+    let done = async {
+        audit::api::taken(&kernel, kernel.home(), FIRST_PERSON).await?;
+        audit::api::write_copy(&kernel, kernel.home(), kernel.organisation(), |piece| {
+            failed = failed.take().or_else(|| write(&piece).err());
+            std::future::ready(failed.is_none())
+        })
+        .await
+    }
+    .await;
+    kernel.store().close().await;
+    match failed {
+        Some(error) => Err(BesideError::Write(error)),
+        None => Ok(done?),
+    }
 }
 
 /// Lists organisations, page by page.

@@ -16,8 +16,8 @@ mod upkeep;
 
 pub use access::ACCESS;
 pub use beside::{
-    BesideError, Invited, import_organisations, list_organisations, make_enrolment_token, make_link,
-    rotate_command_key, verify_audit,
+    BesideError, Invited, audit_key, export_audit, import_organisations, list_organisations,
+    make_enrolment_token, make_link, rotate_command_key, verify_audit,
 };
 pub use config::HubConfig;
 pub use rooms::{migrations, openapi};
@@ -25,5 +25,6 @@ pub use running::{RunningHub, StartError, start};
 pub use stats::AgentStats;
 pub use upkeep::{Look, UpkeepError, back_up, check_backup, lacking, look, migrate, restore};
 pub use wardline_devices::TokenSpec;
+pub use wardline_kernel::audit::copy as audit_copy;
 pub use wardline_kernel::db::Kind;
 pub use wardline_organisations as organisations;

@@ -125,14 +125,17 @@ pub async fn restore(
     let target = Target { folder: data_dir, database, migrations: &migrations };
     let summary = backup::restore(BufReader::new(opened), passphrase, target, now).await?;
     let store = Store::open(data_dir, database, &migrations, now).await?;
-    let verdict = follow(&store).await;
+    // A backup without a passphrase holds no keys.
+    let keys = Keys::open(data_dir, None).ok();
+    let verdict = follow(&store, keys.as_ref()).await;
     store.close().await;
     Ok((summary, verdict?))
 }
 
-async fn follow(store: &Store) -> Result<Result<i64, Broken>, StoreError> {
+async fn follow(store: &Store, keys: Option<&Keys>) -> Result<Result<i64, Broken>, StoreError> {
     let Some((root, _)) = tree::root_of(store.read()).await? else { return Ok(Ok(0)) };
-    audit::verify(store.read(), &Scope::within(root)).await
+    let key = keys.map(|keys| keys.audit().key());
+    audit::verify(store.read(), &Scope::within(root), key.as_deref()).await
 }
 
 /// How a hub's data is.
@@ -157,14 +160,15 @@ pub struct Look {
 /// Examines a hub's data, while it runs or not. Changes nothing.
 pub async fn look(data_dir: &Path) -> Result<Look, StoreError> {
     let store = Store::open_as_is(data_dir).await?;
+    let keys = Keys::open(data_dir, None);
     let look = Look {
         place: store.place(),
         kind: store.read().kind(),
         database: store.examine().await,
         lacking: store.missing(&rooms::migrations()).await,
         unfenced: store.unfenced().await,
-        audit: follow(&store).await,
-        keys: Keys::open(data_dir, None).map(drop),
+        audit: follow(&store, keys.as_ref().ok()).await,
+        keys: keys.map(drop),
     };
     store.close().await;
     Ok(look)

@@ -3,12 +3,12 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::audit::{self, Broken, Entry, Place};
+use crate::audit;
 use crate::auth::{self, Session};
 use crate::error::{ApiError, Problem};
 use crate::events::{EventQuery, StoredEvent};
@@ -19,61 +19,10 @@ use crate::views;
 /// The kernel's routes under `/api/v1`.
 pub fn api() -> OpenApiRouter<Kernel> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(verify))
         .routes(routes!(events))
+        .merge(audit::api::api())
         .merge(auth::api())
         .merge(live::api())
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-struct Page {
-    /// The place of the last entry of the page before: `TIME_MS-ORGANISATION-NUMBER`.
-    after: Option<String>,
-    /// At most this many, 1 to 500; 100 if not said.
-    limit: Option<i64>,
-}
-
-/// The audit log, newest first.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "hub", params(Page),
-    responses((status = 200, body = Vec<Entry>), (status = 400, body = Problem), (status = 401, body = Problem)))]
-async fn list(
-    State(kernel): State<Kernel>,
-    session: Session,
-    Query(page): Query<Page>,
-) -> Result<Json<Vec<Entry>>, ApiError> {
-    let limit = page.limit.unwrap_or(100).clamp(1, 500);
-    let after = page.after.map(|text| {
-        Place::parse(&text).ok_or_else(|| {
-            ApiError::invalid(
-                format!("`{}` is no place in the audit log", text.escape_debug()),
-                "use TIME_MS-ORGANISATION-NUMBER of the last entry of the page before",
-            )
-        })
-    });
-    let after = after.transpose()?;
-    Ok(Json(audit::list(kernel.store().read(), &session.scope, after.as_ref(), limit).await?))
-}
-
-/// Whether the audit log is as it was written.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Verification {
-    /// True if every entry fits.
-    pub whole: bool,
-    /// How many entries were followed, if all fit.
-    pub entries: Option<i64>,
-    /// Where it is broken, if it is.
-    pub broken: Option<Broken>,
-}
-
-/// Follows the audit log's chain from its first entry to its last.
-#[utoipa::path(get, path = "/api/v1/audit/verify", tag = "hub",
-    responses((status = 200, body = Verification), (status = 401, body = Problem)))]
-async fn verify(State(kernel): State<Kernel>, session: Session) -> Result<Json<Verification>, ApiError> {
-    Ok(Json(match audit::verify(kernel.store().read(), &session.scope).await? {
-        Ok(entries) => Verification { whole: true, entries: Some(entries), broken: None },
-        Err(broken) => Verification { whole: false, entries: None, broken: Some(broken) },
-    }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -87,6 +87,9 @@ impl Kernel {
             Store::open(&config.data_dir, config.database.as_deref(), &config.migrations, now).await?;
         let known = tree::root_of(store.read()).await?;
         // The keys come before the organisation: a first start that is cut off in between begins again.
+        if known.is_some() {
+            Keys::complete(&config.data_dir)?;
+        }
         let keys = Keys::open(&config.data_dir, known.is_none().then_some(now))?;
         let (home, organisation) = match known {
             Some(known) => known,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `authority.key`, `authority.der` | the certificate authority of this hub's devices (ECDSA P-256, ten years) |
 //! | `command.seed`, … | the Ed25519 keys that sign commands: see [`command`] |
+//! | `audit.seed` | the seed of the Ed25519 key that signs the audit log's checkpoints and copies |
 
 pub(crate) mod command;
 
@@ -22,6 +23,7 @@ use wardline_wire::{CommandSigner, HUB_TLS_NAME};
 
 use self::command::CommandKeys;
 pub use self::command::Rotated;
+use crate::audit::seal::Signer;
 use crate::clock::{hex, random_bytes};
 use crate::scope::OrganisationId;
 use crate::store::{StoreError, create_private_folder};
@@ -75,6 +77,7 @@ pub struct Keys {
     issuer: Issuer<'static, KeyPair>,
     authority: Vec<u8>,
     commands: CommandKeys,
+    audit: Signer,
 }
 
 impl std::fmt::Debug for Keys {
@@ -115,11 +118,28 @@ impl Keys {
         let issuer = Issuer::from_ca_cert_der(&authority.as_slice().into(), key)
             .map_err(|_| KeyError::Damaged { path: cert_path, what: "a certificate authority" })?;
 
-        let seed_path = folder.join("command.seed");
-        if first_start.is_some() && !seed_path.exists() {
-            write_private(&seed_path, &random_bytes::<32>())?;
+        let command = folder.join("command.seed");
+        if first_start.is_some() && !command.exists() {
+            write_private(&command, &random_bytes::<32>())?;
         }
-        Ok(Self { issuer, authority, commands: CommandKeys::open(&folder)? })
+        let audit = folder.join("audit.seed");
+        if first_start.is_some() && !audit.exists() {
+            write_private(&audit, &random_bytes::<32>())?;
+        }
+        let what = "a seed of 32 bytes";
+        let seed = read(&audit, what)?.try_into().map_err(|_| KeyError::Damaged { path: audit, what })?;
+        Ok(Self { issuer, authority, commands: CommandKeys::open(&folder)?, audit: Signer::from_seed(&seed) })
+    }
+
+    /// Signs the audit log's checkpoints and copies.
+    pub fn audit(&self) -> &Signer {
+        &self.audit
+    }
+
+    /// Makes the key of the audit log for a hub of a version that had none, before the hub opens its keys.
+    pub fn complete(folder: &Path) -> Result<(), KeyError> {
+        let audit = folder.join("keys/audit.seed");
+        if audit.exists() { Ok(()) } else { write_private(&audit, &random_bytes::<32>()) }
     }
 
     /// The authority's certificate, DER.

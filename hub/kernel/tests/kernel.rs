@@ -100,11 +100,72 @@ async fn tampering_with_the_audit_log_is_found_where_it_begins() {
         for n in 0..5 {
             write(&kernel, kernel.home().root(), &n.to_string()).await;
         }
-        assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(5));
+        assert_eq!(
+            audit::verify(kernel.store().read(), kernel.home(), Some(&kernel.keys().audit().key()))
+                .await
+                .unwrap(),
+            Ok(5)
+        );
         tamper(&kernel, sql).await;
-        let broken = audit::verify(kernel.store().read(), kernel.home()).await.unwrap().unwrap_err();
+        let broken = audit::verify(kernel.store().read(), kernel.home(), Some(&kernel.keys().audit().key()))
+            .await
+            .unwrap()
+            .unwrap_err();
         assert_eq!(broken.at, at, "{sql}: {broken:?}");
         assert!(broken.because.contains(because), "{sql}: {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_fits_in_itself_is_held_against_what_was_signed() {
+    for (sql, at, because) in [
+        // The newest entries are cut off, and the head with them.
+        (
+            "DELETE FROM audit WHERE number > 3; \
+             UPDATE audit_head SET number = 3, hash = (SELECT hash FROM audit WHERE number = 3);",
+            4,
+            "the newest entries were removed",
+        ),
+        ("UPDATE audit_checkpoint SET hash = previous FROM audit WHERE audit.number = 5", 5, "not signed by"),
+        ("UPDATE audit_checkpoint SET signed_by = signature", 5, "not signed by"),
+        ("UPDATE audit_checkpoint SET number = 4", 4, "not signed by"),
+    ] {
+        let (kernel, _, _folder) = kernel().await;
+        let (store, home, signer) = (kernel.store(), kernel.home(), kernel.keys().audit());
+        for n in 0..5 {
+            write(&kernel, home.root(), &n.to_string()).await;
+        }
+        assert_eq!(audit::seal(store, home, signer, NOW).await.unwrap(), 1);
+        assert_eq!(audit::seal(store, home, signer, NOW).await.unwrap(), 0, "nothing has grown");
+        assert_eq!(audit::verify(store.read(), home, Some(&signer.key())).await.unwrap(), Ok(5));
+        tamper(&kernel, sql).await;
+        let broken = audit::verify(store.read(), home, Some(&signer.key())).await.unwrap().unwrap_err();
+        assert_eq!(broken.at, at, "{sql}: {broken:?}");
+        assert!(broken.because.contains(because), "{sql}: {broken:?}");
+    }
+}
+
+#[tokio::test]
+async fn entries_are_found_by_who_did_what_to_what_and_when() {
+    let (kernel, clock, _folder) = kernel().await;
+    for target in ["100%", "100_", "x"] {
+        write(&kernel, kernel.home().root(), target).await;
+        clock.advance(1000);
+    }
+    let search = audit::Search::default;
+    let text = str::to_owned;
+    for (search, expected) in [
+        (audit::Search { actor: text("AN"), ..search() }, vec!["x", "100_", "100%"]),
+        (audit::Search { actor: text("a%"), ..search() }, vec![]),
+        (audit::Search { actor: text("a_n"), ..search() }, vec![]),
+        (audit::Search { act: text("test."), target: text("100%"), ..search() }, vec!["100%"]),
+        (audit::Search { act: text("done"), ..search() }, vec![]),
+        (audit::Search { from_ms: Some(NOW.0 + 1000), ..search() }, vec!["x", "100_"]),
+        (audit::Search { until_ms: Some(NOW.0 + 1000), ..search() }, vec!["100%"]),
+    ] {
+        let found = audit::list(kernel.store().read(), kernel.home(), &search, 10).await.unwrap();
+        let targets: Vec<_> = found.iter().map(|entry| entry.target.as_str()).collect();
+        assert_eq!(targets, expected, "{search:?}");
     }
 }
 
@@ -127,7 +188,8 @@ async fn an_entry_and_its_act_are_stored_together_or_not_at_all() {
     audit::append(&mut tx, kernel.home().root(), NOW, act).await.unwrap();
     drop(tx);
     write(&kernel, kernel.home().root(), "kept").await;
-    let entries = audit::list(kernel.store().read(), kernel.home(), None, 10).await.unwrap();
+    let entries =
+        audit::list(kernel.store().read(), kernel.home(), &audit::Search::default(), 10).await.unwrap();
     assert_eq!(entries.iter().map(|e| (e.number, e.target.as_str())).collect::<Vec<_>>(), [(1, "kept")]);
 }
 
@@ -170,7 +232,14 @@ async fn organisations_have_chains_of_their_own_and_see_what_is_below_them_only(
         // Page by page, one entry each: nothing twice, nothing left out, newest first.
         let (mut seen, mut place) = (Vec::new(), None);
         loop {
-            let page = audit::list(pool, &scope, place.as_ref(), 1).await.unwrap();
+            let page = audit::list(
+                pool,
+                &scope,
+                &audit::Search { after: place.clone(), ..audit::Search::default() },
+                1,
+            )
+            .await
+            .unwrap();
             let Some(entry) = page.into_iter().next() else { break };
             place = audit::Place::parse(&audit::Place::of(&entry).to_string());
             assert!(place.is_some());
@@ -181,13 +250,17 @@ async fn organisations_have_chains_of_their_own_and_see_what_is_below_them_only(
         targets.sort_unstable();
         targets.dedup();
         assert_eq!(targets, sees);
-        assert_eq!(audit::verify(pool, &scope).await.unwrap(), Ok(2 * sees.len() as i64));
+        assert_eq!(
+            audit::verify(pool, &scope, Some(&kernel.keys().audit().key())).await.unwrap(),
+            Ok(2 * sees.len() as i64)
+        );
     }
     // A fault is found by everybody above it and by nobody beside it.
     tamper(&kernel, "UPDATE audit SET actor = 'eve' WHERE target = 'trust' AND number = 2").await;
     for (organisation, whole) in [(&home, false), (&north, false), (&trust, false), (&south, true)] {
         let scope = Scope::within(organisation.clone());
-        let verdict = audit::verify(kernel.store().read(), &scope).await.unwrap();
+        let verdict =
+            audit::verify(kernel.store().read(), &scope, Some(&kernel.keys().audit().key())).await.unwrap();
         assert_eq!(verdict.is_ok(), whole);
         if let Err(broken) = verdict {
             assert_eq!((broken.organisation.as_str(), broken.at), (trust.as_str(), 2));
@@ -275,10 +348,18 @@ async fn writers_wait_for_each_other_and_readers_for_nobody() {
     for writer in writers {
         writer.await.unwrap();
     }
-    assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(20));
+    assert_eq!(
+        audit::verify(kernel.store().read(), kernel.home(), Some(&kernel.keys().audit().key()))
+            .await
+            .unwrap(),
+        Ok(20)
+    );
     // While one transaction is open, reads answer from before it.
     let open = kernel.store().write_everywhere().await.unwrap();
-    assert_eq!(audit::list(kernel.store().read(), kernel.home(), None, 50).await.unwrap().len(), 20);
+    assert_eq!(
+        audit::list(kernel.store().read(), kernel.home(), &audit::Search::default(), 50).await.unwrap().len(),
+        20
+    );
     drop(open);
     // And what reads cannot write.
     let refused = sqlx::query("DELETE FROM session").execute(kernel.store().read().everywhere()).await;
@@ -428,7 +509,7 @@ async fn two_hubs_on_one_database_keep_one_chain_and_outlive_lost_connections() 
         for writer in writers {
             writer.await.unwrap();
         }
-        assert_eq!(audit::verify(two.store().read(), two.home()).await.unwrap(), Ok(30 * round));
+        assert_eq!(audit::verify(two.store().read(), two.home(), None).await.unwrap(), Ok(30 * round));
         // The server restarts, or somebody pulls a cable: every connection is gone.
         let superuser = postgres::as_role(&url, "postgres");
         let mut other =
@@ -442,7 +523,7 @@ async fn two_hubs_on_one_database_keep_one_chain_and_outlive_lost_connections() 
         .unwrap();
         assert!(ended >= 2, "{ended}");
     }
-    assert_eq!(audit::verify(one.store().read(), one.home()).await.unwrap(), Ok(60));
+    assert_eq!(audit::verify(one.store().read(), one.home(), None).await.unwrap(), Ok(60));
 }
 
 #[tokio::test]
@@ -475,7 +556,7 @@ async fn a_backup_of_an_older_version_becomes_one_of_this() {
     let config =
         KernelConfig { clock: Arc::new(clock), ..KernelConfig::new(folder.path(), MIGRATIONS.to_vec()) };
     let kernel = Kernel::open(config).await.unwrap();
-    assert_eq!(audit::verify(kernel.store().read(), kernel.home()).await.unwrap(), Ok(1));
+    assert_eq!(audit::verify(kernel.store().read(), kernel.home(), None).await.unwrap(), Ok(1));
     // And the step that it lacked was taken.
     kernel.make_link().await.unwrap();
 }

@@ -106,6 +106,7 @@ const WHO: &[(&str, &str, &[Role])] = &[
     ("PUT", "/api/v1/organisations/{id}/parent", RUNNERS),
     ("GET", "/api/v1/audit", READERS_OF_THE_LOG),
     ("GET", "/api/v1/audit/verify", READERS_OF_THE_LOG),
+    ("GET", "/api/v1/audit/export", READERS_OF_THE_LOG),
     ("GET", "/api/v1/tokens/enrolment", LEADS),
     ("POST", "/api/v1/tokens/enrolment", LEADS),
     ("DELETE", "/api/v1/tokens/enrolment/{id}", LEADS),

@@ -1,18 +1,23 @@
 //! The audit log: append-only, each entry chained to the one before it by its hash.
 //!
 //! The chain proves that no entry was changed, removed or moved by somebody who does not also rewrite every
-//! later entry and the head.
+//! later entry and the head. Against that stand signed [checkpoints](seal), and [copies](copy) that are kept elsewhere.
 
+pub mod api;
+mod chains;
+pub mod copy;
+pub mod seal;
 mod store;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use wardline_event::Timestamp;
 
 use crate::clock::sha256_hex;
 
-pub use store::{Place, append, list, verify};
+pub use chains::{copy, seal, verify};
+pub use store::{Place, Search, append, list};
 
 /// Something worth remembering: who did what to what.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +33,8 @@ pub struct Act {
 }
 
 /// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The organisation in whose chain it stands: that of what was acted on.
     pub organisation: String,

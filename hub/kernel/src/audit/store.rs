@@ -1,10 +1,10 @@
-//! The audit log's tables: one chain for each organisation.
+//! The audit log's tables: one chain for each organisation. Entries are appended and looked for here.
 
 use sqlx::Row;
 use wardline_event::Timestamp;
 
-use super::{Act, Broken, Entry, GENESIS, follow, link};
-use crate::db::{DbConnection, DbRow, Pool, Sql, WriteTx};
+use super::{Act, Entry, GENESIS, link};
+use crate::db::{DbRow, Pool, Sql, WriteTx};
 use crate::scope::{OrganisationId, Reach, Scope};
 use crate::store::StoreError;
 
@@ -51,7 +51,14 @@ pub async fn append(
     Ok(entry)
 }
 
-fn entry(row: &DbRow) -> Entry {
+macro_rules! columns {
+    () => {
+        "organisation, number, time_ms, actor, act, target, detail, previous, hash"
+    };
+}
+pub(super) use columns;
+
+pub(super) fn entry(row: &DbRow) -> Entry {
     Entry {
         organisation: row.get("organisation"),
         number: row.get("number"),
@@ -98,19 +105,50 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The newest entries after a place, newest first, at most `limit`.
-pub async fn list(
-    pool: &Pool,
-    scope: &Scope,
-    after: Option<&Place>,
-    limit: i64,
-) -> Result<Vec<Entry>, StoreError> {
+/// What is looked for in the log. Each part that is not empty narrows it down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Who: a part of the name.
+    pub actor: String,
+    /// What was done: the dotted name or its beginning, `device` or `device.revoked`.
+    pub act: String,
+    /// To what: the id.
+    pub target: String,
+    /// Not before this time, in milliseconds since 1970 (UTC).
+    pub from_ms: Option<i64>,
+    /// Before this time.
+    pub until_ms: Option<i64>,
+    /// Only entries after this place.
+    pub after: Option<Place>,
+}
+
+/// A pattern for LIKE that takes the text as it is, in small letters.
+fn like(before: &str, text: &str) -> String {
+    let text = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("{before}{text}%")
+}
+
+/// The newest entries that fit, newest first, at most `limit`.
+pub async fn list(pool: &Pool, scope: &Scope, search: &Search, limit: i64) -> Result<Vec<Entry>, StoreError> {
     let reach = scope.reach(pool).await?;
-    let mut sql = Sql::new(
-        "SELECT organisation, number, time_ms, actor, act, target, detail, previous, hash FROM audit WHERE ",
-    );
+    let mut sql = Sql::new(concat!("SELECT ", columns!(), " FROM audit WHERE "));
     scope.filter(&mut sql, "audit", reach);
-    match (reach, after) {
+    for (column, before, text) in [("actor", "%", &search.actor), ("act", "", &search.act)] {
+        if !text.is_empty() {
+            sql.push(" AND lower(").push(column).push(") LIKE ").push_bind(like(before, text));
+            sql.push(" ESCAPE '\\'");
+        }
+    }
+    if !search.target.is_empty() {
+        sql.push(" AND target = ").push_bind(search.target.as_str());
+    }
+    if let Some(from) = search.from_ms {
+        sql.push(" AND time_ms >= ").push_bind(from);
+    }
+    if let Some(until) = search.until_ms {
+        sql.push(" AND time_ms < ").push_bind(until);
+    }
+    match (reach, &search.after) {
         (_, None) => {}
         (Reach::One, Some(place)) => {
             sql.push(" AND number < ").push_bind(place.number);
@@ -127,63 +165,4 @@ pub async fn list(
     });
     sql.push_bind(limit);
     Ok(sql.build().fetch_all(pool.within(scope)).await?.iter().map(entry).collect())
-}
-
-/// Follows every chain within a scope. `Ok(Ok(n))`: all `n` entries are as they were written.
-pub async fn verify(pool: &Pool, scope: &Scope) -> Result<Result<i64, Broken>, StoreError> {
-    // Heads and entries must be of one moment, or an entry appended in between would look like a fault.
-    let mut snapshot = pool.snapshot(scope).await?;
-    let chains: Vec<String> = sqlx::query_scalar(
-        "SELECT b.below FROM organisation_below b WHERE b.above = $1 \
-         AND (EXISTS (SELECT 1 FROM audit_head h WHERE h.organisation = b.below) \
-              OR EXISTS (SELECT 1 FROM audit a WHERE a.organisation = b.below)) ORDER BY b.below",
-    )
-    .bind(scope.id())
-    .fetch_all(&mut *snapshot)
-    .await?;
-    let mut entries = 0;
-    for organisation in chains {
-        match verify_chain(&mut snapshot, &organisation).await? {
-            Ok(count) => entries += count,
-            Err(broken) => return Ok(Err(broken)),
-        }
-    }
-    Ok(Ok(entries))
-}
-
-async fn verify_chain(
-    snapshot: &mut DbConnection,
-    organisation: &str,
-) -> Result<Result<i64, Broken>, StoreError> {
-    let head: Option<(i64, String)> =
-        sqlx::query_as("SELECT number, hash FROM audit_head WHERE organisation = $1")
-            .bind(organisation)
-            .fetch_optional(&mut *snapshot)
-            .await?;
-    let (mut number, mut previous) = (0, GENESIS.to_owned());
-    loop {
-        let rows = sqlx::query(
-            "SELECT organisation, number, time_ms, actor, act, target, detail, previous, hash FROM audit \
-             WHERE organisation = $1 AND number > $2 ORDER BY number LIMIT 1000",
-        )
-        .bind(organisation)
-        .bind(number)
-        .fetch_all(&mut *snapshot)
-        .await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in &rows {
-            match follow(number + 1, &previous, &entry(row)) {
-                Ok(hash) => previous = hash,
-                Err(broken) => return Ok(Err(broken)),
-            }
-            number += 1;
-        }
-    }
-    if head.unwrap_or((0, GENESIS.to_owned())) == (number, previous) {
-        return Ok(Ok(number));
-    }
-    let because = "the newest entries were removed".to_owned();
-    Ok(Err(Broken { organisation: organisation.to_owned(), at: number + 1, because }))
 }

@@ -7,17 +7,76 @@ use serde::Deserialize;
 use serde_json::Value;
 use wardline_event::Timestamp;
 
-use super::{Exact, Section, Visit, deed_in_words, filters};
-use crate::audit::{self, Broken, Entry, Place};
+use super::{Exact, Section, Visit, address, deed_in_words, filters};
+use crate::audit::{self, Broken, Entry, Place, Search};
 use crate::error::ApiError;
 
 /// Entries on one page.
 const PER_PAGE: i64 = 100;
 
+/// What was asked for: every field as it was typed.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Asked {
-    after: Option<String>,
-    check: Option<String>,
+    actor: String,
+    act: String,
+    target: String,
+    /// Days, `2026-12-01`, both included, in UTC.
+    from: String,
+    until: String,
+    after: String,
+    check: String,
+}
+
+/// Kinds of acts that can be asked for by name: the beginning of the dotted name, and in words.
+const KINDS: &[(&str, &str)] = &[
+    ("session", "Signing in and out"),
+    ("action", "Orders"),
+    ("device", "Devices"),
+    ("finding", "Findings"),
+    ("organisation", "Organisations"),
+    ("enrolment_token", "Enrolment tokens"),
+    ("api_token", "API tokens"),
+    ("audit", "Exports of the audit log"),
+];
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Midnight (UTC) at the beginning of a day as `2026-12-01`.
+fn day_ms(text: &str) -> Option<i64> {
+    Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")).map(|at| at.0)
+}
+
+impl Asked {
+    fn search(&self) -> Search {
+        Search {
+            actor: self.actor.trim().to_owned(),
+            act: self.act.trim().to_owned(),
+            target: self.target.trim().to_owned(),
+            from_ms: day_ms(&self.from),
+            until_ms: day_ms(&self.until).map(|day| day + DAY_MS),
+            after: Place::parse(&self.after),
+        }
+    }
+
+    fn narrows(&self) -> bool {
+        [&self.actor, &self.act, &self.target, &self.from, &self.until].iter().any(|t| !t.trim().is_empty())
+    }
+
+    /// The address of the page after a place, with the same search.
+    fn older(&self, place: &Place) -> String {
+        address(
+            "/audit",
+            &[
+                ("actor", &self.actor),
+                ("act", &self.act),
+                ("target", &self.target),
+                ("from", &self.from),
+                ("until", &self.until),
+                ("after", &place.to_string()),
+            ],
+        )
+    }
 }
 
 /// One entry as it is shown.
@@ -35,17 +94,25 @@ pub(super) struct Row {
 #[derive(Template)]
 #[template(path = "audit.html")]
 pub(super) struct AuditPage {
+    asked: Asked,
+    kinds: &'static [(&'static str, &'static str)],
     entries: Vec<Row>,
     older: Option<String>,
-    paged: bool,
     chain: Option<Result<u64, Broken>>,
+    key: String,
 }
 
 impl AuditPage {
-    pub(super) fn of(entries: Vec<Entry>, paged: bool, chain: Option<Result<u64, Broken>>) -> Self {
+    pub(super) fn of(
+        asked: Asked,
+        entries: Vec<Entry>,
+        chain: Option<Result<u64, Broken>>,
+        key: String,
+    ) -> Self {
         let full = entries.len() as i64 == PER_PAGE;
-        let older = entries.last().filter(|_| full).map(|last| Place::of(last).to_string());
-        Self { entries: entries.into_iter().map(row).collect(), older, paged, chain }
+        let older = entries.last().filter(|_| full).map(|last| asked.older(&Place::of(last)));
+        let entries = entries.into_iter().map(row).collect();
+        Self { asked, kinds: KINDS, entries, older, chain, key }
     }
 }
 
@@ -88,6 +155,7 @@ fn deed(entry: &Entry) -> String {
         "action.cancelled" => "Took back an action",
         "action.ended" => "A device answered an order",
         "action.timed_out" => "Gave up waiting for a device",
+        "audit.exported" => "Took a copy of the audit log away",
         "finding.state_changed" => "Changed a finding's state",
         other => other,
     };
@@ -138,19 +206,20 @@ fn details(json: &str) -> Vec<(String, String)> {
 
 /// `GET /audit`.
 pub(super) async fn page(visit: Visit, Query(asked): Query<Asked>) -> Response {
-    let result = read(&visit, &asked).await.map(|body| visit.page(Section::Audit, "Audit", &body));
+    let result = read(&visit, asked).await.map(|body| visit.page(Section::Audit, "Audit", &body));
     visit.answer(Section::Audit, result)
 }
 
-async fn read(visit: &Visit, asked: &Asked) -> Result<AuditPage, ApiError> {
+async fn read(visit: &Visit, asked: Asked) -> Result<AuditPage, ApiError> {
     let (pool, scope) = (visit.kernel.store().read(), &visit.session.scope);
-    let after = asked.after.as_deref().and_then(Place::parse);
-    let entries = audit::list(pool, scope, after.as_ref(), PER_PAGE).await?;
-    let chain = match &asked.check {
-        Some(_) => Some(audit::verify(pool, scope).await?.map(|n| u64::try_from(n).unwrap_or(0))),
-        None => None,
+    let key = visit.kernel.keys().audit().key();
+    let entries = audit::list(pool, scope, &asked.search(), PER_PAGE).await?;
+    let chain = if asked.check.is_empty() {
+        None
+    } else {
+        Some(audit::verify(pool, scope, Some(&key)).await?.map(|n| u64::try_from(n).unwrap_or(0)))
     };
-    Ok(AuditPage::of(entries, after.is_some(), chain))
+    Ok(AuditPage::of(asked, entries, chain, key))
 }
 
 #[cfg(test)]
@@ -198,7 +267,8 @@ mod tests {
             entry(2, "session.begun", r#"{"by":"link"}"#),
             entry(1, "sign_in_link.made", r#"{"expires_ms":1795450800000}"#),
         ];
-        let html = framed("audit", &AuditPage::of(entries, false, Some(Ok(1234))));
+        let html =
+            framed("audit", &AuditPage::of(Asked::default(), entries, Some(Ok(1234)), "ab".repeat(32)));
         for part in ["Ordered: Isolate for 1 hour", "Made a sign-in link", "All 1,234 entries", "spread"] {
             assert!(html.contains(part), "the page lacks: {part}");
         }
@@ -208,7 +278,10 @@ mod tests {
             at: 2,
             because: "its content was changed after it was written".into(),
         };
-        let html = framed("audit-broken", &AuditPage::of(vec![], true, Some(Err(broken))));
+        let html = framed(
+            "audit-broken",
+            &AuditPage::of(Asked::default(), vec![], Some(Err(broken)), String::new()),
+        );
         assert!(
             html.contains("tampered with or damaged. Entry 2 of organisation o1: its content was changed")
         );
@@ -220,7 +293,10 @@ mod tests {
         let mut hostile = entry(1, &evil, &serde_json::json!({ evil.as_str(): evil.as_str() }).to_string());
         (hostile.actor, hostile.target) = (evil.clone(), evil.clone());
         let broken = entry(2, "x", &evil);
-        let html = framed("audit-hostile", &AuditPage::of(vec![broken, hostile], false, None));
+        let html = framed(
+            "audit-hostile",
+            &AuditPage::of(Asked::default(), vec![broken, hostile], None, String::new()),
+        );
         assert!(!html.contains("<script>alert") && !html.contains('\u{202e}'));
     }
 }

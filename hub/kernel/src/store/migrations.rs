@@ -47,6 +47,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/0004_roles.sql"),
     },
     Migration {
+        capability: "kernel",
+        version: 5,
+        name: "signed checkpoints of the audit log",
+        sql: include_str!("../../migrations/0005_audit_checkpoint.sql"),
+    },
+    Migration {
         capability: "notices",
         version: 1,
         name: "notices",
