@@ -27,19 +27,26 @@ pub(crate) struct Texture {
 
 /// The file of a piece of evidence, if it is still where it was.
 pub(crate) fn find(evidence: &Evidence, mounts: &str) -> Option<PathBuf> {
-    let device = format!("{}:{}", evidence.dev >> 20, evidence.dev & 0xf_ffff);
+    let is_it =
+        |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.ino() == evidence.ino);
+    places(evidence.dev, Path::new(&evidence.path), mounts).into_iter().find(is_it)
+}
+
+/// Where a path within a file system may be seen here: it may be mounted more than once.
+pub(crate) fn places(dev: u32, within: &Path, mounts: &str) -> Vec<PathBuf> {
+    let device = format!("{}:{}", dev >> 20, dev & 0xf_ffff);
     let points = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(2);
         let (dev, root, point) = (fields.next()?, fields.next()?, fields.next()?);
         (dev == device).then_some((root, point))
     });
-    let candidates = points.filter_map(|(root, point)| {
-        let below = if root == "/" { Some(evidence.path.as_str()) } else { evidence.path.strip_prefix(root) };
-        Some(Path::new(&unescape(point)).join(below?.trim_start_matches('/')))
-    });
-    let is_it =
-        |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|m| m.is_file() && m.ino() == evidence.ino);
-    candidates.into_iter().find(is_it)
+    let place = |(root, point): (&str, &str)| {
+        let root = unescape(root);
+        // No component may lead upwards: the path is the kernel's, but what is in it was somebody's choice.
+        let below = within.strip_prefix(&root).ok()?;
+        Some(Path::new(&unescape(point)).join(below.strip_prefix("/").unwrap_or(below)))
+    };
+    points.filter_map(place).collect()
 }
 
 /// Spaces and backslashes are written as octal numbers (proc_pid_mountinfo(5)).

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
+use wardline_event::Timestamp;
 use wardline_respond::linux::procfs::Stat;
 
+use crate::intake::{Intake, Kept};
 use crate::record::{Evidence, ProcessId, Record, What, decode};
 
 /// The compiled programs; libbpf wants the ELF file's numbers aligned.
@@ -77,7 +80,9 @@ pub struct Guard {
     families: MapHandle,
     control: MapHandle,
     canaries: MapHandle,
-    _object: Object,
+    /// Copies for undo, if they are wanted and can be made.
+    intake: Option<Intake>,
+    object: Object,
     heard: Arc<Mutex<Heard>>,
     evidence: VecDeque<(u64, Evidence)>,
     /// Who of each family stands still.
@@ -133,6 +138,10 @@ impl Guard {
         let mut links = Vec::new();
         for program in object.progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
+            // Run once, by name.
+            if name == "find_memory" {
+                continue;
+            }
             links.push(program.attach().map_err(|e| refuse(&format!("attaching {name}"), &e))?);
         }
         let heard = Arc::new(Mutex::new(Heard::default()));
@@ -159,7 +168,8 @@ impl Guard {
             families,
             control,
             canaries,
-            _object: object,
+            intake: None,
+            object,
             heard,
             evidence: VecDeque::new(),
             stopped: HashMap::new(),
@@ -170,6 +180,22 @@ impl Guard {
     /// From now on families at their limit are stopped, or only told of: in a policy that acts, or in one that watches.
     pub fn stop_families(&self, stop: bool) -> Result<(), Refused> {
         self.set(STOPS, u32::from(stop))
+    }
+
+    /// Copies what families destroy, from now on, so that it can be given back: below `state_dir`, which must be root's
+    /// alone. Where that cannot be done the guard goes on without.
+    pub fn keep_copies(&mut self, state_dir: &Path) -> Result<(), Refused> {
+        self.intake = Some(Intake::begin(&self.object, state_dir)?);
+        Ok(())
+    }
+
+    /// Keeps for good what a stopped family has destroyed, under the id of the finding. `program` is for people. To be
+    /// called once the family is dead, and before [`Guard::killed`] or [`Guard::release`].
+    pub fn keep(&mut self, family: u64, id: &str, program: &str, now: Timestamp) -> Result<Kept, Refused> {
+        let Some(mut intake) = self.intake.take() else { return Ok(Kept::default()) };
+        let kept = intake.keep(|id| self.descends(id, family), id, program, now);
+        self.intake = Some(intake);
+        kept
     }
 
     fn set(&self, index: u32, value: u32) -> Result<(), Refused> {
@@ -204,6 +230,9 @@ impl Guard {
 
     fn hear(&mut self) -> Result<Vec<Alarm>, Refused> {
         self.ring.consume().map_err(|e| refuse("reading the ring buffer", &e))?;
+        if let Some(intake) = &mut self.intake {
+            intake.drain();
+        }
         let records = std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner).records);
         let mut alarms = Vec::new();
         for Record { family, root, process, time_ns, what } in records {
@@ -229,23 +258,25 @@ impl Guard {
 
     /// What this family and those below it have done.
     fn evidence_against(&self, family: u64) -> Vec<Evidence> {
-        let descends = |mut id: u64| {
-            for _ in 0..GENERATIONS {
-                if id == family {
-                    return true;
-                }
-                // Its first number is the parent.
-                match self.families.lookup(&id.to_ne_bytes(), MapFlags::ANY) {
-                    Ok(Some(value)) => match value.first_chunk::<8>() {
-                        Some(parent) => id = u64::from_ne_bytes(*parent),
-                        None => return false,
-                    },
-                    _ => return false,
-                }
+        self.evidence.iter().filter(|(id, _)| self.descends(*id, family)).map(|(_, e)| e.clone()).collect()
+    }
+
+    /// True if a family is another one or below it.
+    fn descends(&self, mut id: u64, family: u64) -> bool {
+        for _ in 0..GENERATIONS {
+            if id == family {
+                return true;
             }
-            false
-        };
-        self.evidence.iter().filter(|(id, _)| descends(*id)).map(|(_, e)| e.clone()).collect()
+            // Its first number is the parent.
+            match self.families.lookup(&id.to_ne_bytes(), MapFlags::ANY) {
+                Ok(Some(value)) => match value.first_chunk::<8>() {
+                    Some(parent) => id = u64::from_ne_bytes(*parent),
+                    None => return false,
+                },
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The processes of a family that stand still, as far as was heard.
@@ -284,10 +315,14 @@ impl Guard {
 
     fn forget(&mut self, family: u64, again: bool) -> Result<(), Refused> {
         self.evidence.retain(|(id, _)| *id != family);
+        if let Some(mut intake) = self.intake.take() {
+            intake.forget(|id| self.descends(id, family));
+            self.intake = Some(intake);
+        }
         let key = family.to_ne_bytes();
         // `struct family`: own and below at 24, their beginnings at 32, stopped at 48, grace at 52.
         if let Ok(Some(mut value)) = self.families.lookup(&key, MapFlags::ANY)
-            && value.len() == 56
+            && value.len() == 72
         {
             let was_stopped = value[48..52] != [0; 4];
             value[24..32].fill(0);

@@ -8,11 +8,15 @@
 //! - A stopped family is always settled: killed, or set free by [`Guard::release`]; also when the guard is dropped.
 //! - Nobody is set free but through a pidfd that was proven to be the process that was stopped.
 
+mod bearings;
 mod files;
 mod guard;
+mod intake;
 mod judge;
 mod record;
+mod slots;
 
 pub use guard::{Alarm, Guard, Limits, Refused};
+pub use intake::Kept;
 pub use judge::{Look, Verdict, judge};
 pub use record::{Evidence, How, ProcessId};

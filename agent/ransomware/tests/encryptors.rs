@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
@@ -12,8 +13,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Culprit, alarm, documents, kill, lost, watch};
+use common::{Culprit, Watch, alarm, damage, documents, kill, lost, watch};
+use wardline_event::Timestamp;
 use wardline_ransomware::{Verdict, judge};
+use wardline_respond::copies::Step;
+use wardline_respond::linux::copies::Copies;
 
 /// Nobody is to lose more.
 const MOST_LOST: usize = 10;
@@ -35,7 +39,24 @@ fn attack(name: &str, command: impl FnOnce(&Path) -> Command) -> Option<usize> {
     let lost = lost(&before);
     println!("{name}: {lost} lost, {} pieces of evidence, {verdict:?}", alarm.evidence.len());
     assert!((1..=MOST_LOST).contains(&lost), "{name}: {lost} of {DOCUMENTS} lost, {alarm:?}");
+    give_back(name, &watch, &before);
     Some(lost)
+}
+
+/// Gives back what was lost, as `wardline agent undo` does.
+fn give_back(name: &str, watch: &Watch, before: &BTreeMap<PathBuf, Vec<u8>>) {
+    let lost = damage(before);
+    let store = Copies::open(watch.state.path()).unwrap();
+    let mut set = store.show("finding").unwrap();
+    let done = store.undo(&mut set, "the test", Timestamp(1)).unwrap();
+    let still = damage(before);
+    let (lost, still): (usize, usize) = (lost.values().sum(), still.values().sum());
+    println!("{name}: {} of {lost} bytes given back", lost - still);
+    assert_eq!(still, 0, "{name}: {done:#?} {set:#?}");
+    // A second time there is nothing to do, and it does no harm.
+    let again = store.undo(&mut set, "the test", Timestamp(2)).unwrap();
+    assert!(again.iter().all(|done| matches!(done.step, Step::Leave(_))), "{again:#?}");
+    assert!(damage(before).is_empty());
 }
 
 /// This test's binary as an encryptor.

@@ -11,6 +11,7 @@
 //!   one transaction.
 //! - Every containment expires, and [`Responder::release`] undoes it, however often it is called.
 
+pub mod copies;
 pub mod keeper;
 pub mod kill;
 #[cfg(target_os = "linux")]

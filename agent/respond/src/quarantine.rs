@@ -97,7 +97,7 @@ impl Manifest {
 }
 
 /// Bytes as hexadecimal digits.
-mod bytes {
+pub(crate) mod bytes {
     use super::{hex, unhex};
     use serde::{Deserialize, Deserializer, Serializer, de};
 

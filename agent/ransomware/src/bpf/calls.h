@@ -4,7 +4,7 @@
  */
 #pragma once
 #include "judge.h"
-#include "files.h"
+#include "copies.h"
 
 static __always_inline void on_open(struct task_struct *task, long fd)
 {
@@ -42,7 +42,9 @@ static __always_inline void on_read(struct task_struct *task, __u32 fd, const vo
 		name_it(file, &key, 0);
 }
 
-static __always_inline void on_write(struct task_struct *task, __u32 fd, const void *data, __u64 len, __s64 pos)
+/* `reach` is how many bytes the call may write; `len` how many of them lie at `data`. */
+static __always_inline void on_write(struct task_struct *task, __u32 fd, const void *data, __u64 len, __s64 pos,
+				     __u64 reach)
 {
 	struct file *file = file_of(task, fd);
 	struct scratch *s = slot();
@@ -64,10 +66,15 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 	__u8 *is_canary = bpf_map_lookup_elem(&canaries, &canary);
 
 	/* The common case: a file of which all is known, or one that was there and was never looked at. */
-	if (flags & (EVIDENT | WROTE_RANDOM | HEAD_KNOWN) || (!flags && !is_canary))
+	if (flags & (WROTE_RANDOM | HEAD_KNOWN) || (flags & EVIDENT && flags & CREATED) || (!flags && !is_canary))
 		return;
 	if (pos < 0)
 		pos = BPF_CORE_READ(file, f_pos);
+	if (flags & EVIDENT) {
+		/* The rest of a file that is being destroyed. */
+		keep_region(&key, file, pos, reach);
+		return;
+	}
 	size = BPF_CORE_READ(file, f_inode, i_size);
 	if (BPF_CORE_READ(file, f_flags) & O_APPEND)
 		pos = size;
@@ -76,8 +83,11 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 	if (!is_canary && !is_head && (pos >= size || !(flags & READ_PLAIN) || flags & CREATED))
 		return;
 	class = judge(s, data, len, pos == 0);
-	if (class == UNKNOWN && pos == 0)
+	if (class == UNKNOWN && pos == 0) {
 		set_flags(&key, flags | HEAD_SHORT);
+		if (flags & READ_PLAIN && !(flags & CREATED))
+			keep_region(&key, file, pos, reach);
+	}
 	if (class == KNOWN)
 		set_flags(&key, flags | HEAD_KNOWN);
 	dentry = BPF_CORE_READ(file, f_path.dentry);
@@ -93,6 +103,7 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 		made_random(key.family, file, &key);
 	} else if (flags & (READ_PLAIN | MAPPED) && !(flags & READ_RANDOM)) {
 		set_flags(&key, flags | EVIDENT);
+		keep_region(&key, file, pos, reach);
 		accuse(key.family, is_head ? HOW_OVERWRITTEN : HOW_PATCHED, 1, &key, dentry);
 	}
 }
@@ -112,6 +123,7 @@ static __always_inline void on_copy(struct task_struct *task, __u32 from, __u32 
 	    flags & (EVIDENT | CREATED | READ_RANDOM))
 		return;
 	set_flags(&key, flags | EVIDENT);
+	keep_region(&key, file, 0, ~0ULL);
 	accuse(key.family, HOW_OVERWRITTEN, 1, &key, BPF_CORE_READ(file, f_path.dentry));
 }
 
@@ -138,7 +150,7 @@ static __always_inline void on_vector(struct task_struct *task, __u32 fd, const 
 			pos = BPF_CORE_READ(file_of(task, fd), f_pos) - read;
 		on_read(task, fd, data, len, pos);
 	} else {
-		on_write(task, fd, data, len, pos);
+		on_write(task, fd, data, len, pos, count > 2 ? ~0ULL >> 1 : pieces[0].len + pieces[1].len);
 	}
 }
 
@@ -158,6 +170,31 @@ static __always_inline struct named *find(__u64 *family, const void *path)
 		return named;
 	name.family = *family = parent_of(*family);
 	return name.family ? bpf_map_lookup_elem(&names, &name) : NULL;
+}
+
+/* A file that is emptied before it is written anew, by its name. */
+static __always_inline void on_emptying(struct task_struct *task, const void *path)
+{
+	__u64 id = family_of(task), scope = id;
+	struct named *named = find(&scope, path);
+
+	if (named && !named->random)
+		keep_named(id, named);
+}
+
+/* The same, by its descriptor. */
+static __always_inline void on_cutting(struct task_struct *task, __u32 fd)
+{
+	struct file *file = file_of(task, fd);
+	struct file_key key;
+	__u32 flags;
+
+	if (!file || !key_of(&key, file))
+		return;
+	key.family = family_of(task);
+	flags = flags_of(&key);
+	if (flags & (READ_PLAIN | MAPPED) && !(flags & (CREATED | READ_RANDOM)))
+		keep_region(&key, file, 0, ~0ULL);
 }
 
 static __always_inline void on_unlink(struct task_struct *task, const void *path)
@@ -182,6 +219,7 @@ static __always_inline void on_unlink(struct task_struct *task, const void *path
 	if (flags_of(&key) & EVIDENT)
 		return;
 	set_flags(&key, READ_PLAIN | EVIDENT);
+	keep_named(id, named);
 	accuse(id, HOW_REMOVED, 1, &key, NULL);
 }
 
@@ -202,6 +240,7 @@ static __always_inline void on_rename(struct task_struct *task, const void *from
 	if (flags_of(&key) & EVIDENT)
 		return;
 	set_flags(&key, READ_PLAIN | EVIDENT);
+	keep_named(id, target);
 	accuse(id, HOW_REPLACED, 1, &key, NULL);
 }
 
@@ -229,6 +268,9 @@ static __always_inline void on_mmap(struct task_struct *task, __u64 addr, __u64 
 		struct mapping mapping = { .file = key };
 
 		bpf_map_update_elem(&mappings, &where, &mapping, BPF_ANY);
+		/* What is written to it then is written without a call. */
+		if (!(known_flags & READ_RANDOM))
+			keep_region(&key, file, 0, ~0ULL);
 	}
 }
 

@@ -36,11 +36,11 @@ static __always_inline __u64 family_of(struct task_struct *task)
 }
 
 /* One step of a path walk: appends a component. Global, so that the verifier looks at it once. */
-__noinline int walk_step(struct record *record)
+__noinline int walk_step(struct path_bytes *path)
 {
 	struct scratch *s = slot();
 
-	if (!s || !record)
+	if (!s || !path)
 		return 0;
 
 	struct dentry *dentry = s->dentry, *parent = BPF_CORE_READ(dentry, d_parent);
@@ -49,7 +49,7 @@ __noinline int walk_step(struct record *record)
 	if (parent == dentry || at > PATH_BYTES)
 		return 0;
 
-	long len = bpf_probe_read_kernel_str(record->path + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
+	long len = bpf_probe_read_kernel_str(path->bytes + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
 
 	if (len < 1 || len > NAME_BYTES)
 		return 0;
@@ -88,11 +88,11 @@ static __always_inline void tell(__u32 kind, __u64 id, struct process_id *root, 
 		s->dentry = charge->dentry;
 		s->at = 0;
 		for (step = 0; step < 32; step++)
-			if (!walk_step(record))
+			if (!walk_step(&record->path))
 				break;
 		record->path_len = s->at;
 	} else if (kind == KIND_EVIDENCE && charge->named) {
-		long len = bpf_probe_read_kernel_str(record->path, NAME_BYTES, s->name);
+		long len = bpf_probe_read_kernel_str(record->path.bytes, NAME_BYTES, s->name);
 
 		record->path_len = len > 0 ? len : 0;
 	}

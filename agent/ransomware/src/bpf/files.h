@@ -110,13 +110,14 @@ static __always_inline void name_it(struct file *file, struct file_key *key, __u
 {
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	struct scratch *s = slot();
-	struct named named = { .ino = key->ino, .dev = key->dev, .random = random };
+	struct named named = { .ino = key->ino, .dev = key->dev, .random = random, .dentry = dentry };
 	struct name_key name = { .family = key->family, .hash = read_name(dentry) };
 
 	if (!s || !name.hash)
 		return;
 	named.folder = BPF_CORE_READ(dentry, d_parent, d_inode, i_ino);
 	named.stem = s->stem;
+	named.mapping = BPF_CORE_READ(file, f_mapping);
 	bpf_map_update_elem(&names, &name, &named, BPF_ANY);
 	name.family = parent_of(key->family);
 	if (name.family)

@@ -24,7 +24,7 @@ enum {
 	NR_read = 0, NR_write = 1, NR_open = 2, NR_mmap = 9, NR_munmap = 11, NR_pread64 = 17, NR_pwrite64 = 18,
 	NR_readv = 19, NR_writev = 20, NR_msync = 26, NR_rename = 82, NR_creat = 85, NR_unlink = 87, NR_openat = 257,
 	NR_unlinkat = 263, NR_renameat = 264, NR_preadv = 295, NR_pwritev = 296, NR_renameat2 = 316, NR_openat2 = 437,
-	NR_sendfile = 40, NR_copy_file_range = 326,
+	NR_sendfile = 40, NR_copy_file_range = 326, NR_truncate = 76, NR_ftruncate = 77,
 };
 
 SEC("tp_btf/sys_enter")
@@ -40,10 +40,10 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr)
 	}
 	switch (nr) {
 	case NR_write:
-		on_write(task, regs->di, (void *)regs->si, regs->dx, -1);
+		on_write(task, regs->di, (void *)regs->si, regs->dx, -1, regs->dx);
 		break;
 	case NR_pwrite64:
-		on_write(task, regs->di, (void *)regs->si, regs->dx, regs->r10);
+		on_write(task, regs->di, (void *)regs->si, regs->dx, regs->r10, regs->dx);
 		break;
 	case NR_writev:
 		on_vector(task, regs->di, (void *)regs->si, regs->dx, -1, 0);
@@ -56,6 +56,28 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr)
 		break;
 	case NR_sendfile:
 		on_copy(task, regs->si, regs->di);
+		break;
+	case NR_open:
+		if (regs->si & O_TRUNC)
+			on_emptying(task, (void *)regs->di);
+		break;
+	case NR_openat:
+		if (regs->dx & O_TRUNC)
+			on_emptying(task, (void *)regs->si);
+		break;
+	case NR_openat2: {
+		__u64 flags = 0; /* the first of `struct open_how` */
+
+		if (!bpf_probe_read_user(&flags, sizeof(flags), (void *)regs->dx) && flags & O_TRUNC)
+			on_emptying(task, (void *)regs->si);
+		break;
+	}
+	case NR_creat:
+	case NR_truncate:
+		on_emptying(task, (void *)regs->di);
+		break;
+	case NR_ftruncate:
+		on_cutting(task, regs->di);
 		break;
 	case NR_unlink:
 		on_unlink(task, (void *)regs->di);

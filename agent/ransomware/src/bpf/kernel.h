@@ -11,6 +11,7 @@
 
 /* From <asm-generic/fcntl.h>, <linux/stat.h>, <linux/mman.h>, <asm/signal.h>. */
 #define O_APPEND 02000
+#define O_TRUNC 01000
 #define S_IFMT 0170000
 #define S_IFREG 0100000
 #define PROT_WRITE 2
@@ -29,11 +30,68 @@ struct super_block {
 	__u32 s_dev;
 };
 
+struct inode;
+
+/* The page cache: files' contents in memory, by their number in the file. */
+struct xarray {
+	void *xa_head;
+};
+
+struct xa_node {
+	unsigned char shift;
+	void *slots[64];
+};
+
+struct address_space {
+	struct inode *host;
+	struct xarray i_pages;
+};
+
+struct folio {
+	struct address_space *mapping;
+	unsigned long index;
+};
+
+struct page {
+	unsigned long compound_head;
+};
+
+enum pageflags {
+	PG_uptodate = 3,
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+typedef struct {
+	__u32 val;
+} kgid_t;
+
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
 struct inode {
 	__u16 i_mode;
+	kuid_t i_uid;
+	kgid_t i_gid;
 	unsigned long i_ino;
+	unsigned int i_nlink;
 	struct super_block *i_sb;
 	__s64 i_size;
+	__s64 i_mtime_sec;
+	__u32 i_mtime_nsec;
+};
+
+/* The time of change before 6.11, and before 6.6. */
+struct inode___6_6 {
+	struct timespec64 __i_mtime;
+};
+
+struct inode___5 {
+	struct timespec64 i_mtime;
 };
 
 struct qstr {
@@ -54,6 +112,7 @@ struct file {
 	__u32 f_mode;
 	__u32 f_flags;
 	__s64 f_pos;
+	struct address_space *f_mapping;
 	struct inode *f_inode;
 	struct path f_path;
 };

@@ -28,9 +28,25 @@ enum {
 	CONTROLS = 2,
 };
 
+/* Indices of the map `bearings`. */
+enum {
+	BEARING_PAGES = 0,  /* where the kernel's descriptions of pages begin; 0: nothing is copied */
+	BEARING_MEMORY = 1, /* where it sees all of memory */
+	BEARING_TAKEN = 2,  /* slots taken so far */
+	BEARING_GIVEN = 3,  /* slots that user space has read */
+	BEARING_LOST = 4,   /* pages for which there was no slot */
+	BEARING_PAGE = 5,   /* found by `find_memory`: the description of a page, and a task */
+	BEARING_TASK = 6,
+	BEARINGS = 7,
+};
+
 /* A path is carried as its components within its file system, each with a NUL, leaf first. */
 #define NAME_BYTES 256
 #define PATH_BYTES 1024
+
+struct path_bytes {
+	char bytes[PATH_BYTES + NAME_BYTES];
+};
 
 struct process_id {
 	__u64 start; /* of the thread group leader, ns of CLOCK_BOOTTIME */
@@ -50,5 +66,43 @@ struct record {
 	__u32 count; /* of evidence against the family, this included */
 	__u32 path_len;
 	__u32 unused;
-	char path[PATH_BYTES + NAME_BYTES];
+	struct path_bytes path;
+};
+
+/*
+ * Copies of what is about to be destroyed, read by `src/slots.rs`: a slot for each file, followed by one for each of its
+ * pages.
+ */
+#define PAGE_BYTES 4096
+#define SLOTS 2048
+
+enum {
+	SLOT_MISSING = 0, /* a page that was not there to be copied */
+	SLOT_FILE = 1,
+	SLOT_PAGE = 2,
+	SLOT_SHORT = 3, /* from this page on nothing more of the file is copied */
+};
+
+struct slot {
+	__u64 number; /* counted from 1; written last */
+	__u64 family;
+	__u64 ino;
+	__u32 dev;
+	__u32 kind;
+	__u64 index; /* of the page in the file */
+	__u64 time;  /* ns of CLOCK_BOOTTIME */
+	__u8 data[PAGE_BYTES];
+};
+
+/* In the data of a SLOT_FILE. */
+struct file_head {
+	__u64 size;
+	__s64 mtime;
+	__u32 mtime_ns;
+	__u32 mode;
+	__u32 uid;
+	__u32 gid;
+	__u32 links;
+	__u32 path_len;
+	struct path_bytes path;
 };

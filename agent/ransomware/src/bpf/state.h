@@ -47,6 +47,9 @@ struct family {
 	__u64 below_since;
 	__u32 stopped;
 	__u32 grace; /* how often it was let go: each time doubles its limits */
+	__u64 kept_since;
+	__u32 kept; /* pages copied since then */
+	__u32 unused;
 };
 
 struct member {
@@ -72,6 +75,17 @@ struct named {
 	__u64 stem; /* hash of the name up to its last dot, or 0 */
 	__u32 dev;
 	__u32 random; /* made by the family, and random */
+	/* What it was when it was read; proven to be the same before use. */
+	struct dentry *dentry;
+	struct address_space *mapping;
+};
+
+/* Which pages of a file have been copied. */
+#define KEPT_WORDS 64
+struct kept {
+	__u64 since;
+	__u64 is_short; /* nothing more is copied, and user space knows */
+	__u64 pages[KEPT_WORDS];
 };
 
 struct mapping_key {
@@ -116,6 +130,22 @@ LRU(names, struct name_key, struct named, 32768);
 /* Random-looking files that were made, under the hash of folder and each beginning of their name. */
 LRU(twins, struct name_key, __u32, 16384);
 LRU(mappings, struct mapping_key, struct mapping, 1024);
+LRU(kept_files, struct file_key, struct kept, 256);
+
+/* An array and not a ring buffer, which user space would have to map: 8 MiB that count for nothing while nothing burns. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SLOTS);
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BEARINGS);
+	__type(key, __u32);
+	__type(value, __u64);
+} bearings SEC(".maps");
 
 /* Processes that are never stopped, with all that they are the root of: the agent and what it runs under. */
 struct {
@@ -150,6 +180,15 @@ struct charge {
 	__u32 unused;
 };
 
+/* The file that is being copied. */
+struct keeping {
+	struct file_key file; /* its family is who destroys it */
+	struct address_space *mapping;
+	struct folio *folio; /* of the page last looked at */
+	__u64 pages;         /* as BEARING_PAGES and BEARING_MEMORY */
+	__u64 memory;
+};
+
 /* What a program works with, one slot per CPU: it cannot be interrupted by another. */
 struct scratch {
 	struct charge charge;
@@ -162,6 +201,8 @@ struct scratch {
 	__u32 dots;
 	struct dentry *dentry;
 	__u64 at;
+	struct keeping keeping;
+	struct kept none; /* never written */
 };
 
 struct {

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use wardline_event::ProcessKey;
+use wardline_event::{ProcessKey, Timestamp};
 use wardline_ransomware::{Alarm, Guard, Limits, ProcessId};
 use wardline_respond::linux::procfs::Stat;
 use wardline_respond::{KillReport, LinuxResponder, Protected, Responder};
@@ -21,6 +21,8 @@ use wardline_respond::{KillReport, LinuxResponder, Protected, Responder};
 /// The guard, and the turn of the test that has it: what one test does must not count against another.
 pub struct Watch {
     pub guard: Guard,
+    /// Where copies are kept.
+    pub state: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -37,9 +39,11 @@ pub fn watch() -> Option<Watch> {
     let own = std::process::id();
     let limits = Limits { only_below: Some(own), ..Limits::default() };
     // Not the test itself either, below which all of it happens.
-    let guard = Guard::open(limits, &[own]).unwrap();
+    let mut guard = Guard::open(limits, &[own]).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    guard.keep_copies(state.path()).unwrap();
     guard.stop_families(true).unwrap();
-    Some(Watch { guard, _turn: turn })
+    Some(Watch { guard, state, _turn: turn })
 }
 
 /// Random bytes.
@@ -81,6 +85,12 @@ pub fn documents(root: &Path, count: usize) -> BTreeMap<PathBuf, Vec<u8>> {
 /// How many of the files are gone or changed.
 pub fn lost(before: &BTreeMap<PathBuf, Vec<u8>>) -> usize {
     before.iter().filter(|(path, bytes)| fs::read(path).ok().as_ref() != Some(*bytes)).count()
+}
+
+/// The names and bytes of those that are gone or changed.
+pub fn damage(before: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<PathBuf, usize> {
+    let damaged = before.iter().filter(|(path, bytes)| fs::read(path).ok().as_ref() != Some(*bytes));
+    damaged.map(|(path, bytes)| (path.clone(), bytes.len())).collect()
 }
 
 /// A program of the test's, and all that it starts: ended with the value, whatever state it is in.
@@ -135,6 +145,7 @@ pub fn kill(watch: &mut Watch, alarm: &Alarm) -> KillReport {
     let root = key(&alarm.root);
     let others: Vec<ProcessKey> = watch.guard.stopped(alarm.family).iter().map(key).collect();
     let report = responder.kill_tree(&root, &others).unwrap();
+    watch.guard.keep(alarm.family, "finding", "encryptor", Timestamp(0)).unwrap();
     watch.guard.killed(alarm.family).unwrap();
     report
 }

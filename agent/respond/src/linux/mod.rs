@@ -1,6 +1,7 @@
 //! Acts on Linux: the freezer of cgroup v2 and pidfds for killing, eBPF and nftables for cutting networks.
 
 pub mod cgroup;
+pub mod copies;
 pub mod cut;
 mod end;
 mod hold;

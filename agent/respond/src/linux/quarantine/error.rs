@@ -64,11 +64,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(in crate::linux) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Os { doing, source }
     }
 
-    pub(super) fn errno(doing: &'static str) -> impl Fn(Errno) -> Self {
+    pub(in crate::linux) fn errno(doing: &'static str) -> impl Fn(Errno) -> Self {
         move |source| Self::Os { doing, source: source.into() }
     }
 }

@@ -8,7 +8,7 @@
 //! (hard links) are left as they are, and counted.
 
 mod error;
-mod place;
+pub(super) mod place;
 mod restore;
 mod seal;
 mod take;

@@ -23,7 +23,7 @@ const MOST_ATTRIBUTES: usize = 1024 * 1024;
 const LONGEST_PATH: usize = 4096;
 
 /// A folder that is open, and a name in it.
-pub(super) struct Place {
+pub(in crate::linux) struct Place {
     pub folder: OwnedFd,
     pub name: OsString,
     /// The folder's path without links, and the name.
@@ -127,7 +127,7 @@ fn check_kind(stat: &Stat) -> Result<(), Refusal> {
 }
 
 /// All extended attributes of a file.
-pub(super) fn attributes(file: &File) -> Result<Vec<Attribute>, Errno> {
+pub(in crate::linux) fn attributes(file: &File) -> Result<Vec<Attribute>, Errno> {
     let mut names = vec![0; 64 * 1024];
     let length = match rustix::fs::flistxattr(file, &mut names[..]) {
         Err(Errno::OPNOTSUPP) => 0,
@@ -155,7 +155,7 @@ pub(super) fn attributes(file: &File) -> Result<Vec<Attribute>, Errno> {
 
 /// Makes a new file what another was: owner, permissions, attributes, times. In this order, because changing the owner
 /// takes rights away, and everything changes the times.
-pub(super) fn dress(
+pub(in crate::linux) fn dress(
     file: &File,
     (uid, gid, mode): (u32, u32, u32),
     attributes: &[Attribute],
@@ -173,6 +173,6 @@ pub(super) fn dress(
 }
 
 /// The path that a manifest names.
-pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
+pub(in crate::linux) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes.to_vec()))
 }
