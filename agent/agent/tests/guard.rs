@@ -416,16 +416,20 @@ fn an_encryptor_is_killed_only_where_policy_says_so() {
             signs: vec!["4 files replaced".into()],
             files: vec!["/home/a/x.docx".into()],
             boot_ns: 0,
+            copies: 1,
         };
         assert_eq!(bench.guard.may_kill(), !killed.is_empty());
-        assert_eq!(bench.guard.on_encryptor(&case), !killed.is_empty(), "{mode:?} {class:?}");
+        let judged = bench.guard.on_encryptor(&case);
+        assert_eq!(judged.killed, !killed.is_empty(), "{mode:?} {class:?}");
         assert_eq!(bench.hands.0.lock().unwrap().killed, killed);
         let findings = bench.findings();
         assert_eq!(findings.len(), 1);
         assert_eq!((findings[0].action.disposition, findings[0].severity), (disposition, Severity::Critical));
         assert_eq!(findings[0].event.process().key, key(30));
         let said: Vec<&str> = findings[0].matched.iter().map(|m| m.value.as_str()).collect();
-        assert_eq!(said, ["4 files replaced", "/home/a/x.docx"]);
+        let undo = format!("1 files; give them back with: sudo wardline agent undo {}", judged.finding);
+        assert_eq!(said, ["4 files replaced", "/home/a/x.docx", undo.as_str()]);
+        assert_eq!(findings[0].id.to_string(), judged.finding);
     }
 }
 

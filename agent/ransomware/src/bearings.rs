@@ -40,7 +40,8 @@ pub(crate) fn set(map: &MapHandle, index: u32, value: u64) -> Result<(), Refused
 /// Gigabytes of memory that the kernel may see, holes included; generous.
 fn gigabytes() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    let kib =
+        text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
     (kib.unwrap_or(0) >> 20) * 2 + 16
 }
 
@@ -69,7 +70,9 @@ pub(crate) fn take(object: &Object, bearings: &MapHandle) -> Result<(), Refused>
     };
     let tell = |e: libbpf_rs::Error| fail("running a program in the kernel", &e);
     if !run(0, 0).map_err(tell)? {
-        return Err(Refused("the page cache of this kernel is built in a way that is not known here".to_owned()));
+        return Err(Refused(
+            "the page cache of this kernel is built in a way that is not known here".to_owned(),
+        ));
     }
     let down = |at: u64| at & !(STEP - 1);
     let (pages, memory) = (down(get(bearings, PAGE_AT)), down(get(bearings, TASK_AT)));

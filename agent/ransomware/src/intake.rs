@@ -187,6 +187,11 @@ impl Intake {
         }
     }
 
+    /// Files of these families that are held.
+    pub fn count(&self, is_of_family: impl Fn(u64) -> bool) -> usize {
+        self.held.keys().filter(|key| is_of_family(key.family)).count()
+    }
+
     /// Forgets what families destroyed that were let go, and what nobody needs any more.
     pub fn forget(&mut self, is_of_family: impl Fn(u64) -> bool) {
         self.held.retain(|key, held| {

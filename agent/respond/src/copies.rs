@@ -124,11 +124,13 @@ pub fn plan(file: &Copied, now: &Now) -> Step {
         ));
     }
     match (now, &file.left) {
-        (Now::Nothing, Some(left)) if left.same_file && file.kept_bytes() < file.size => {
-            Step::Leave("it is gone since, and only the parts that the encryptor changed were copied".to_owned())
-        }
+        (Now::Nothing, Some(left)) if left.same_file && file.kept_bytes() < file.size => Step::Leave(
+            "it is gone since, and only the parts that the encryptor changed were copied".to_owned(),
+        ),
         (Now::Nothing, _) => Step::Create,
-        (Now::File { size, sha256 }, Some(left)) if (*size, sha256) == (left.size, &left.sha256) => Step::Replace,
+        (Now::File { size, sha256 }, Some(left)) if (*size, sha256) == (left.size, &left.sha256) => {
+            Step::Replace
+        }
         (Now::File { .. }, Some(_)) => {
             Step::Leave("it has been changed since; nothing newer is overwritten".to_owned())
         }

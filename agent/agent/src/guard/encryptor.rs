@@ -25,6 +25,19 @@ pub struct Encryptor {
     pub files: Vec<String>,
     /// When it was stopped, in nanoseconds since boot.
     pub boot_ns: u64,
+    /// Files that were copied before they were destroyed.
+    pub copies: usize,
+}
+
+/// What became of an encryptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// It is to stay stopped, because it was killed; else it must be let go.
+    pub killed: bool,
+    /// The finding's id.
+    pub finding: String,
+    /// Its program, as far as it is known.
+    pub program: String,
 }
 
 impl Guard {
@@ -33,9 +46,8 @@ impl Guard {
         decide(Response::Kill, &self.policy) == Decision::Kill
     }
 
-    /// Kills an encryptor if policy says so, and records a finding. True if the family is to stay stopped, because it
-    /// was killed; else it must be let go.
-    pub fn on_encryptor(&mut self, case: &Encryptor) -> bool {
+    /// Kills an encryptor if policy says so, and records a finding.
+    pub fn on_encryptor(&mut self, case: &Encryptor) -> Judged {
         let decided_after_us = self.since_us(case.boot_ns);
         let decision = decide(Response::Kill, &self.policy);
         let (disposition, detail, done_after_us) =
@@ -46,6 +58,7 @@ impl Guard {
             let unknown = Process { key: case.root, ..Process::default() };
             (processes.get(&case.root).unwrap_or(unknown), processes.ancestors(&case.root))
         };
+        let program = actor.image.clone();
         let path = case.files.first().cloned().unwrap_or_default();
         let time = self.now();
         let activity =
@@ -59,9 +72,16 @@ impl Guard {
             value: value.chars().take(1000).collect(),
         };
         let matched = case.signs.iter().map(|sign| because("sign", sign));
-        let matched = matched.chain(case.files.iter().map(|file| because("destroyed", file))).collect();
+        let matched = matched.chain(case.files.iter().map(|file| because("destroyed", file)));
+        let id = self.fresh_id();
+        // Said before they are kept for good, which takes as long as a disk does.
+        let (files, undo) = (case.copies, format!("sudo wardline agent undo {id}"));
+        let copies =
+            (files > 0).then(|| because("copies", &format!("{files} files; give them back with: {undo}")));
+        let matched = matched.chain(copies).collect();
+        let judged = Judged { killed, finding: id.to_string(), program };
         let finding = Finding {
-            id: self.fresh_id(),
+            id,
             time,
             simulated: false,
             severity: Severity::Critical,
@@ -86,6 +106,6 @@ impl Guard {
             },
         };
         self.record(&finding);
-        killed
+        judged
     }
 }

@@ -34,7 +34,7 @@ use crate::enrol::{POLICY_FILE, policy_of};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{EventAccount, Outbox, Worth};
 use crate::state::{Identity, StateDir, StateError};
-pub use encryptor::Encryptor;
+pub use encryptor::{Encryptor, Judged};
 use finding::Reason;
 pub use itself::OwnFinding;
 pub use orders::Orders;

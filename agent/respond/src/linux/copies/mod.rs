@@ -126,7 +126,8 @@ impl Copies {
         let path = self.manifest(&set.id);
         let write = || -> io::Result<()> {
             let new = path.with_extension("new");
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(&serde_json::to_vec_pretty(set)?)?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
@@ -177,7 +178,8 @@ impl Copies {
     /// Forgets what is too old, and the oldest while all take more than `limit`.
     pub fn tidy(&self, now: Timestamp, limit: u64) {
         let sets: Vec<CopySet> = self.list().into_iter().flatten().collect();
-        let size = |set: &CopySet| set.files.iter().map(super::super::copies::Copied::kept_bytes).sum::<u64>();
+        let size =
+            |set: &CopySet| set.files.iter().map(super::super::copies::Copied::kept_bytes).sum::<u64>();
         let mut sum: u64 = sets.iter().map(size).sum();
         let oldest = now.0.saturating_sub(i64::try_from(KEPT_FOR.as_millis()).unwrap_or(i64::MAX));
         for set in &sets {

@@ -151,14 +151,13 @@ impl Copies {
                 now(&copied.path) == Now::File { size: left.size, sha256: left.sha256.clone() }
             });
             let whole = copied.missing == 0 && (copied.kept_bytes() == copied.size || rest.is_some());
-            let to = folder.join(format!(
-                "{:03}-{name}{}",
-                copied.number,
-                if whole { "" } else { ".incomplete" }
-            ));
+            let to =
+                folder.join(format!("{:03}-{name}{}", copied.number, if whole { "" } else { ".incomplete" }));
             let write = || -> io::Result<()> {
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to)?;
-                if rest.is_some() && let Ok(left) = Place::of(&path).and_then(|place| place.open()) {
+                if rest.is_some()
+                    && let Ok(left) = Place::of(&path).and_then(|place| place.open())
+                {
                     copy(&left.0, &file, copied.size)?;
                 }
                 self.fill(&set.id, copied, &file)?;
