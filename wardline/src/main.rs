@@ -1,6 +1,7 @@
 //! The `wardline` command.
 
 mod agent;
+mod canaries;
 mod containment;
 mod data;
 mod demo;
@@ -13,6 +14,7 @@ mod quarantine;
 mod ransomware;
 mod rules;
 mod scan;
+mod undo;
 mod up;
 mod verify;
 

@@ -15,7 +15,7 @@ use wardline_wire::proto::{DeviceFacts, Heartbeat, SignedCommand};
 
 use crate::clock::Clock;
 use crate::desk::{CourierState, Desk};
-use crate::guard::{Encryptor, Guard, OwnFinding, Parts, Ruleset, SharedProcesses};
+use crate::guard::{Encryptor, Guard, Judged, OwnFinding, Parts, Ruleset, SharedProcesses};
 use crate::keeper::{self, CourierHost, Means};
 use crate::known_hubs::KnownHubs;
 use crate::outbox::{Budget, Outbox};
@@ -204,13 +204,18 @@ impl Court {
         lock(&self.0).may_kill()
     }
 
+    /// The folders that policy wants canary files in.
+    pub fn canary_folders(&self) -> Vec<String> {
+        lock(&self.0).policy().canary_folders.clone()
+    }
+
     /// [`Guard::note_sensor`].
     pub fn note_sensor(&self, status: SensorStatus) {
         lock(&self.0).note_sensor(status);
     }
 
     /// [`Guard::on_encryptor`].
-    pub fn on_encryptor(&self, case: &Encryptor) -> bool {
+    pub fn on_encryptor(&self, case: &Encryptor) -> Judged {
         lock(&self.0).on_encryptor(case)
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use wardline_event::Timestamp;
 use wardline_respond::linux::procfs::Stat;
 
+use crate::canary::Canary;
 use crate::intake::{Intake, Kept};
 use crate::record::{Evidence, ProcessId, Record, What, decode};
 
@@ -80,6 +81,7 @@ pub struct Guard {
     families: MapHandle,
     control: MapHandle,
     canaries: MapHandle,
+    watched: Vec<(u64, u32)>,
     /// Copies for undo, if they are wanted and can be made.
     intake: Option<Intake>,
     object: Object,
@@ -168,6 +170,7 @@ impl Guard {
             families,
             control,
             canaries,
+            watched: Vec::new(),
             intake: None,
             object,
             heard,
@@ -189,6 +192,15 @@ impl Guard {
         Ok(())
     }
 
+    /// Of how many files that a family is about to destroy, or has destroyed, there are copies.
+    pub fn copies(&mut self, family: u64) -> usize {
+        let Some(mut intake) = self.intake.take() else { return 0 };
+        intake.drain();
+        let count = intake.count(|id| self.descends(id, family));
+        self.intake = Some(intake);
+        count
+    }
+
     /// Keeps for good what a stopped family has destroyed, under the id of the finding. `program` is for people. To be
     /// called once the family is dead, and before [`Guard::killed`] or [`Guard::release`].
     pub fn keep(&mut self, family: u64, id: &str, program: &str, now: Timestamp) -> Result<Kept, Refused> {
@@ -203,11 +215,22 @@ impl Guard {
         put.map_err(|e| refuse("telling the kernel half", &e))
     }
 
-    /// A file that nobody has reason to touch: who overwrites its beginning with what does not look plain is stopped at
-    /// once. `dev` in the kernel's encoding, 12 bits of major and 20 of minor number.
-    pub fn watch_canary(&self, ino: u64, dev: u32) -> Result<(), Refused> {
-        let key = [&ino.to_ne_bytes()[..], &dev.to_ne_bytes(), &[0; 4]].concat();
-        self.canaries.update(&key, &[1], MapFlags::ANY).map_err(|e| refuse("naming a canary", &e))
+    /// Files that nobody has reason to touch, instead of those named before: who reads and overwrites one, writes over it
+    /// what looks random, or removes it beside a random-looking file, is stopped at once. Gives how many are watched.
+    pub fn watch_canaries(&mut self, canaries: &[Canary]) -> Result<usize, Refused> {
+        let key = |(ino, dev): &(u64, u32)| [&ino.to_ne_bytes()[..], &dev.to_ne_bytes(), &[0; 4]].concat();
+        for gone in self.watched.drain(..) {
+            let _ = self.canaries.delete(&key(&gone));
+        }
+        for canary in canaries {
+            let Some(dev) = canary.device() else { continue };
+            let file = (canary.inode, dev);
+            let name = canary.name_hash().to_ne_bytes();
+            let put = self.canaries.update(&key(&file), &name, MapFlags::ANY);
+            put.map_err(|e| refuse("naming a canary", &e))?;
+            self.watched.push(file);
+        }
+        Ok(self.watched.len())
     }
 
     /// Waits for alarms, at most so long.

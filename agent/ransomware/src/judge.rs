@@ -56,7 +56,8 @@ pub fn judge(evidence: &[Evidence]) -> Verdict {
 }
 
 fn look(evidence: &Evidence, place: Option<&Path>) -> Look {
-    if matches!(evidence.how, How::Replaced | How::Removed) {
+    // A canary need not look like anything: it was touched.
+    if matches!(evidence.how, How::Replaced | How::Removed | How::Canary) {
         return Look::Unseen;
     }
     match place.map(files::look) {

@@ -9,6 +9,7 @@
 //! - Nobody is set free but through a pidfd that was proven to be the process that was stopped.
 
 mod bearings;
+pub mod canary;
 mod files;
 mod guard;
 mod intake;

@@ -134,6 +134,13 @@ fn encrypt(how: &str, path: &Path, seed: u64) {
                 file.write_all_at(&secret[at..at + 512], at as u64).unwrap();
             }
         }
+        // In pieces, each in its place: what a large file is destroyed by.
+        "chunks" => {
+            let file = OpenOptions::new().write(true).open(path).unwrap();
+            for (i, chunk) in secret.chunks(10_000).enumerate() {
+                file.write_all_at(chunk, i as u64 * 10_000).unwrap();
+            }
+        }
         // A header too short to judge before the rest.
         "header" => {
             use std::io::Write;
@@ -148,6 +155,11 @@ fn encrypt(how: &str, path: &Path, seed: u64) {
 #[test]
 fn four_threads_that_overwrite_in_place() {
     attack("in place", |folder| encryptor("in place", folder));
+}
+
+#[test]
+fn four_threads_that_overwrite_piece_by_piece() {
+    attack("chunks", |folder| encryptor("chunks", folder));
 }
 
 #[test]
@@ -178,6 +190,22 @@ fn four_threads_that_write_a_header_first() {
 #[test]
 fn four_threads_that_encrypt_every_second_block() {
     attack("parts", |folder| encryptor("parts", folder));
+}
+
+/// Through shared memory, one file after the other.
+#[test]
+fn a_program_that_maps_files() {
+    const SCRIPT: &str = "import glob, mmap, os, sys\n\
+        for p in sorted(glob.glob(sys.argv[1] + '/*/*')):\n\
+        \x20   f = open(p, 'r+b'); f.read(64)\n\
+        \x20   m = mmap.mmap(f.fileno(), 0); m[:] = os.urandom(len(m)); m.flush(); m.close(); f.close()\n";
+    if has("python3") {
+        attack("mapped", |folder| {
+            let mut command = Command::new("python3");
+            command.args(["-c", SCRIPT]).arg(folder);
+            command
+        });
+    }
 }
 
 fn has(program: &str) -> bool {
@@ -219,23 +247,53 @@ fn a_script_with_a_program_per_file() {
     }
 }
 
-/// Whoever overwrites a canary is stopped at the first, whatever it makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Caught,
+    LetGo,
+    Unheard,
+}
+
+/// Whoever touches a canary is stopped at the first, whatever it makes of it; who reads it, or puts it back, is not.
 #[test]
 fn a_canary_is_enough() {
-    use std::os::unix::fs::MetadataExt;
-    let Some(mut watch) = watch() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let canary = folder.path().join("~accounts.xlsx");
-    fs::write(&canary, [b"PK\x03\x04", &common::noise(9000)[..]].concat()).unwrap();
-    let of = fs::metadata(&canary).unwrap();
-    let dev = (rustix::fs::major(of.dev()) << 20) | rustix::fs::minor(of.dev());
-    watch.guard.watch_canary(of.ino(), dev).unwrap();
-    // With the beginning of a picture: of an ordinary file that would be no evidence.
-    let script = "printf '\\377\\330\\377\\340' > \"$0.new\"; head -c 9000 /dev/urandom >> \"$0.new\"; dd if=\"$0.new\" of=\"$0\" bs=4096 conv=notrunc";
-    let mut culprit = Culprit::start(Command::new("sh").args(["-c", script]).arg(&canary));
-    let alarm = alarm(&mut watch, &mut culprit).expect("an alarm");
-    assert_eq!(alarm.evidence.len(), 1);
-    kill(&mut watch, &alarm);
+    use wardline_ransomware::canary;
+    if !has("perl") {
+        return;
+    }
+    // As text; beside it, under a name that has nothing to do with its own; without having read it.
+    const WAYS: [(&str, Fate); 6] = [
+        ("open F, '+<', $c; read F, $d, 9000; seek F, 0, 0; print F unpack('H*', $d)", Fate::Caught),
+        (
+            "open F, '<', $c; read F, $d, 9000; open R, '<', '/dev/urandom'; read R, $r, 9000; $n = $c; \
+          $n =~ s{[^/]*$}{qqq}; open G, '>', $n; syswrite G, $r; unlink $c",
+            Fate::Caught,
+        ),
+        ("open R, '<', '/dev/urandom'; read R, $r, 9000; open G, '>', $c; syswrite G, $r", Fate::Caught),
+        ("open F, '<', $c; read F, $d, 99999; open G, '>', \"$c.bak\"; print G $d", Fate::Unheard),
+        (
+            "use File::Copy; copy($c, '/dev/shm/wl-canary-'.$$); copy('/dev/shm/wl-canary-'.$$, $c); \
+          unlink '/dev/shm/wl-canary-'.$$",
+            Fate::LetGo,
+        ),
+        ("unlink $c", Fate::Unheard),
+    ];
+    for (way, fate) in WAYS {
+        let Some(mut watch) = watch() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let (all, changed) = canary::plant(watch.state.path(), &[folder.path().to_str().unwrap().to_owned()]);
+        assert_eq!(changed.planted, 2, "{changed:?}");
+        assert_eq!(watch.guard.watch_canaries(&all).unwrap(), 2);
+        let script = format!("$c = $ARGV[0]; {way}");
+        let mut culprit = Culprit::start(Command::new("perl").args(["-e", &script]).arg(all[0].path()));
+        let alarm = alarm(&mut watch, &mut culprit);
+        assert_eq!(alarm.is_some(), fate != Fate::Unheard, "{way}: {alarm:?}");
+        let Some(alarm) = alarm else { continue };
+        assert_eq!(alarm.evidence.len(), 1);
+        assert_eq!(canary::were_put_back(&alarm.evidence, &all), fate == Fate::LetGo, "{way}");
+        assert!(matches!(judge(&alarm.evidence), Verdict::Encryptor { .. }), "{way}");
+        kill(&mut watch, &alarm);
+    }
 }
 
 /// Who was stopped and let go goes on, and is stopped later the next time.

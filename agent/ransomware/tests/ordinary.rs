@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{documents, noise, watch};
+use wardline_ransomware::canary;
 
 /// Runs a shell script in a folder full of documents below `docs`, and fails if anybody was stopped, or anything failed.
 /// What gave evidence is printed: none is the rule.
@@ -36,6 +37,10 @@ fn work(name: &str, needs: &[&str], script: &str) {
     for i in 0..20 {
         fs::write(docs.join("ward-0").join(format!("sample-{i}.bin")), noise(20_000)).unwrap();
     }
+    // Canaries lie among them, which whoever works here reads, copies and packs like the rest.
+    let wards = [format!("{}/*", docs.display())];
+    let (canaries, _) = canary::plant(watch.state.path(), &wards);
+    assert_eq!(watch.guard.watch_canaries(&canaries).unwrap(), 16);
     let log = folder.path().join("log");
     let mut child = Command::new("sh")
         .args(["-euc", script])

@@ -62,6 +62,8 @@ pub const MAX_ISOLATION_S: u64 = 24 * 60 * 60;
 const VERSION: u32 = 2;
 /// The most break-glass accounts.
 pub const MAX_BREAK_GLASS: usize = 16;
+/// The most entries about canary files.
+pub const MAX_CANARY_FOLDERS: usize = 32;
 
 /// What a hub lays down for one device. Travels as JSON inside a signed command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,6 +84,10 @@ pub struct DevicePolicy {
     /// Accounts that may log on while logons are suspended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub break_glass: Vec<String>,
+    /// Folders that get canary files, as full paths; `/*` at the end stands for each folder in one. None: no canaries. An
+    /// agent that does not know of them overlooks them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canary_folders: Vec<String>,
 }
 
 /// A policy could not be used. The one before it stays in force.
@@ -110,6 +116,9 @@ pub enum PolicyError {
     /// More than [`MAX_KEPT_FLOWS`].
     #[error("the policy keeps {0} flows; at most {MAX_KEPT_FLOWS} can be kept")]
     TooManyFlows(usize),
+    /// A folder that cannot get canaries, or too many of them.
+    #[error("the policy's canary_folders {0}")]
+    Canaries(String),
     /// An account that could be no account's name, or too many of them.
     #[error("the policy's break_glass {0}")]
     BreakGlass(String),
@@ -136,6 +145,7 @@ impl Default for DevicePolicy {
             max_isolation_s: MAX_ISOLATION_S,
             keep_flows: Vec::new(),
             break_glass: Vec::new(),
+            canary_folders: Vec::new(),
         }
     }
 }
@@ -174,6 +184,18 @@ impl DevicePolicy {
         if let Some(name) = self.break_glass.iter().find(|name| !is_account(name)) {
             return Err(PolicyError::BreakGlass(format!("entry {name:?} is no name of an account")));
         }
+        if self.canary_folders.len() > MAX_CANARY_FOLDERS {
+            let what = format!(
+                "has {} entries; at most {MAX_CANARY_FOLDERS} may be named",
+                self.canary_folders.len()
+            );
+            return Err(PolicyError::Canaries(what));
+        }
+        if let Some(folder) = self.canary_folders.iter().find(|folder| !takes_canaries(folder)) {
+            return Err(PolicyError::Canaries(format!(
+                "entry {folder:?} is no full path of a folder for people's files, such as /srv/share or /home/*"
+            )));
+        }
         let vague = |p: &&String| !p.starts_with('/') || p.starts_with("/*") || p.len() < 3;
         if let Some(path) = self.never_kill.iter().find(vague) {
             return Err(PolicyError::Path(path.clone()));
@@ -183,6 +205,22 @@ impl DevicePolicy {
         }
         Ok(())
     }
+}
+
+/// A full path, with at most a `/*` at its end, and none of the system's own folders.
+fn takes_canaries(folder: &str) -> bool {
+    const SYSTEM: [&str; 12] =
+        ["/", "/proc", "/sys", "/dev", "/run", "/boot", "/etc", "/usr", "/bin", "/sbin", "/lib", "/var/lib"];
+    let path = folder.strip_suffix("/*").unwrap_or(folder);
+    let inside = |system: &&str| {
+        path == *system
+            || *system != "/" && path.strip_prefix(*system).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['*', '\0', '\n']);
+    path.len() <= 1024
+        && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain))
+        && !SYSTEM.iter().any(inside)
 }
 
 /// What the tools that make accounts accept as a name (useradd(8)), a domain's accounts included: no spaces, no colons,
@@ -242,5 +280,13 @@ mod tests {
         assert!(refuse(&|p| p.never_kill = vec!["sshd".into()]).contains("not a full path"));
         assert!(refuse(&|p| p.max_isolation_s = 0).contains("between 60 and 86400"));
         assert!(DevicePolicy::from_json(b"{\"version\":1").is_err());
+        let bad =
+            ["", "/", "/*", "home", "/home/../etc", "/etc", "/var/lib/x", "/home/*/x", "/home//x", "/a\nb"];
+        for bad in bad {
+            assert!(refuse(&|p| p.canary_folders = vec![bad.into()]).contains("canary_folders"), "{bad}");
+        }
+        assert!(refuse(&|p| p.canary_folders = vec!["/home/*".into(); 33]).contains("33 entries"));
+        let with = DevicePolicy { canary_folders: vec!["/home/*".into(), "/srv/share".into()], ..policy };
+        assert_eq!(DevicePolicy::from_json(&with.to_json()).unwrap(), with);
     }
 }

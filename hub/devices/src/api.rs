@@ -25,6 +25,7 @@ pub fn api() -> OpenApiRouter<Kernel> {
         .routes(routes!(one))
         .routes(routes!(set_mode))
         .routes(routes!(set_kept))
+        .routes(routes!(set_canaries))
         .routes(routes!(set_organisation))
         .routes(routes!(set_whereabouts))
         .routes(routes!(import_whereabouts))
@@ -238,6 +239,32 @@ async fn set_kept(
 ) -> Result<StatusCode, ApiError> {
     let (keep_flows, break_glass) = (Some(wish.keep_flows), Some(wish.break_glass));
     let change = Change { keep_flows, break_glass, ..Change::default() };
+    policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which folders of a device get canary files.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewCanaries {
+    /// Full paths, such as `/srv/share`; `/home/*` stands for each folder in `/home`. They replace those of before; none
+    /// takes all canary files away.
+    pub folders: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Folders that get canary files, which nobody has reason to change: who does is stopped at the first.
+#[utoipa::path(put, path = "/api/v1/devices/{id}/canaries", tag = "devices", params(("id" = String, Path)),
+    request_body = NewCanaries,
+    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
+              (status = 404, body = Problem)))]
+async fn set_canaries(
+    State(kernel): State<Kernel>,
+    session: Session,
+    Path(id): Path<String>,
+    Json(wish): Json<NewCanaries>,
+) -> Result<StatusCode, ApiError> {
+    let change = Change { canary_folders: Some(wish.folders), ..Change::default() };
     policy::change(&kernel, &session.scope, &session.person, &id, change, &wish.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -84,6 +84,8 @@ pub struct Change {
     pub keep_flows: Option<Vec<KeptFlow>>,
     /// Who may log on while logons are suspended.
     pub break_glass: Option<Vec<String>>,
+    /// Folders that get canary files.
+    pub canary_folders: Option<Vec<String>>,
 }
 
 /// Changes a device's policy; the device gets it at once if it is connected, else when it next connects.
@@ -107,6 +109,7 @@ pub async fn change(
         class: change.class.unwrap_or(before.class),
         keep_flows: change.keep_flows.unwrap_or_else(|| before.keep_flows.clone()),
         break_glass: change.break_glass.unwrap_or_else(|| before.break_glass.clone()),
+        canary_folders: change.canary_folders.unwrap_or_else(|| before.canary_folders.clone()),
         ..before.clone()
     };
     policy.check()?;
@@ -122,6 +125,7 @@ pub async fn change(
             "class": [before.class, policy.class],
             "keep_flows": [before.keep_flows, policy.keep_flows],
             "break_glass": [before.break_glass, policy.break_glass],
+            "canary_folders": [before.canary_folders, policy.canary_folders],
             "digest": hex(&signed.digest),
         }),
     };

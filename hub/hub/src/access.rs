@@ -68,6 +68,7 @@ pub const ACCESS: &[Access] = &[
     ("GET", "/api/v1/devices", Look),
     ("GET", "/api/v1/devices/{id}", Look),
     ("PUT", "/api/v1/devices/{id}/mode", SetDevicePolicy),
+    ("PUT", "/api/v1/devices/{id}/canaries", SetDevicePolicy),
     ("PUT", "/api/v1/devices/{id}/kept", SetDevicePolicy),
     ("PUT", "/api/v1/devices/{id}/organisation", MoveDevice),
     ("PUT", "/api/v1/devices/{id}/whereabouts", SetDevicePolicy),

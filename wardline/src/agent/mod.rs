@@ -30,10 +30,12 @@ use wardline_policy::DevicePolicy;
 use wardline_respond::{LinuxResponder, Protected};
 use wardline_wire::EnrolmentToken;
 
+use crate::canaries::{self, CanariesArgs};
 use crate::containment::{self, ReleaseArgs, StatusArgs};
 use crate::data::{self, Folder};
 use crate::logging;
 use crate::quarantine::{self, QuarantineArgs};
+use crate::undo::{self, UndoArgs};
 
 #[derive(Subcommand)]
 pub enum AgentCommand {
@@ -64,6 +66,13 @@ Examples:\n  sudo wardline agent doctor\n  sudo wardline agent doctor --json --d
     Status(StatusArgs),
     /// Files in quarantine: add, list, show, restore, purge
     Quarantine(QuarantineArgs),
+    /// The canary files of the ransomware guard on this machine: list them, or take them away
+    #[command(
+        after_help = "Examples:\n  sudo wardline agent canaries\n  sudo wardline agent canaries --remove"
+    )]
+    Canaries(CanariesArgs),
+    /// Give back what an encryptor destroyed before it was stopped; needs no network
+    Undo(UndoArgs),
 }
 
 #[derive(Args)]
@@ -120,6 +129,8 @@ pub fn run(command: &AgentCommand) -> anyhow::Result<ExitCode> {
         AgentCommand::Release(args) => return containment::release(args),
         AgentCommand::Status(args) => containment::status(args)?,
         AgentCommand::Quarantine(args) => quarantine::run(args)?,
+        AgentCommand::Canaries(args) => return canaries::run(args),
+        AgentCommand::Undo(args) => return undo::run(args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -263,7 +274,7 @@ fn watch(args: &RunArgs) -> anyhow::Result<()> {
         }
     }
     trying.tell(&running);
-    let ransomware = Watch::start(running.court(), boot);
+    let ransomware = Watch::start(running.court(), boot, &folder);
     if let Some(group) = &mut group {
         group.limit_cpu();
         group.refused.iter().for_each(|why| info!("a ceiling could not be set: {why}"));

@@ -48,7 +48,6 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 {
 	struct file *file = file_of(task, fd);
 	struct scratch *s = slot();
-	struct canary_key canary;
 	struct file_key key;
 	struct dentry *dentry;
 	__u32 flags;
@@ -59,14 +58,11 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 		return;
 	key.family = family_of(task);
 	flags = flags_of(&key);
-	canary.ino = key.ino;
-	canary.dev = key.dev;
-	canary.unused = 0;
 
-	__u8 *is_canary = bpf_map_lookup_elem(&canaries, &canary);
+	int canary = is_canary_file(&key, file);
 
 	/* The common case: a file of which all is known, or one that was there and was never looked at. */
-	if (flags & (WROTE_RANDOM | HEAD_KNOWN) || (flags & EVIDENT && flags & CREATED) || (!flags && !is_canary))
+	if (flags & (WROTE_RANDOM | HEAD_KNOWN) || (flags & EVIDENT && flags & CREATED) || (!flags && !canary))
 		return;
 	if (pos < 0)
 		pos = BPF_CORE_READ(file, f_pos);
@@ -80,7 +76,7 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 		pos = size;
 	is_head = pos == 0 || (flags & HEAD_SHORT && pos <= 4096);
 	/* Appended to, or never read and not its own: nothing of anybody's is lost. */
-	if (!is_canary && !is_head && (pos >= size || !(flags & READ_PLAIN) || flags & CREATED))
+	if (!canary && !is_head && (pos >= size || !(flags & READ_PLAIN) || flags & CREATED))
 		return;
 	class = judge(s, data, len, pos == 0);
 	if (class == UNKNOWN && pos == 0) {
@@ -91,7 +87,11 @@ static __always_inline void on_write(struct task_struct *task, __u32 fd, const v
 	if (class == KNOWN)
 		set_flags(&key, flags | HEAD_KNOWN);
 	dentry = BPF_CORE_READ(file, f_path.dentry);
-	if (is_canary && class >= KNOWN) {
+	/*
+	 * Who has read it and writes over it, whatever that looks like; or who writes over it what looks random. Who only reads
+	 * it, or puts back what it was, does nothing to it.
+	 */
+	if (canary && is_head && (class == RANDOM || (class >= PLAIN && flags & (READ_PLAIN | MAPPED)))) {
 		set_flags(&key, flags | EVIDENT);
 		accuse(key.family, HOW_CANARY, limit_own, &key, dentry);
 		return;
@@ -213,14 +213,21 @@ static __always_inline void on_unlink(struct task_struct *task, const void *path
 	twin.hash = hash_of_path() ^ named->folder;
 	if (!bpf_map_lookup_elem(&twins, &twin)) {
 		twin.hash = named->stem ^ named->folder;
-		if (!named->stem || !bpf_map_lookup_elem(&twins, &twin))
-			return;
+		if (!named->stem || !bpf_map_lookup_elem(&twins, &twin)) {
+			/*
+			 * Of a canary any random-looking file beside it will do, whatever its name; but only of a program
+			 * that did all of it itself: a shell's commands have little to do with each other.
+			 */
+			twin.hash = ANY_NAME ^ named->folder;
+			if (scope != id || !is_canary(&key, s->hash) || !bpf_map_lookup_elem(&twins, &twin))
+				return;
+		}
 	}
 	if (flags_of(&key) & EVIDENT)
 		return;
 	set_flags(&key, READ_PLAIN | EVIDENT);
 	keep_named(id, named);
-	accuse(id, HOW_REMOVED, 1, &key, NULL);
+	accuse(id, HOW_REMOVED, is_canary(&key, s->hash) ? limit_own : 1, &key, NULL);
 }
 
 static __always_inline void on_rename(struct task_struct *task, const void *from, const void *to)
@@ -241,7 +248,7 @@ static __always_inline void on_rename(struct task_struct *task, const void *from
 		return;
 	set_flags(&key, READ_PLAIN | EVIDENT);
 	keep_named(id, target);
-	accuse(id, HOW_REPLACED, 1, &key, NULL);
+	accuse(id, HOW_REPLACED, is_canary(&key, hash_of_path()) ? limit_own : 1, &key, NULL);
 }
 
 static __always_inline void on_mmap(struct task_struct *task, __u64 addr, __u64 prot, __u64 flags, __u32 fd)

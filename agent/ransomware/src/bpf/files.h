@@ -7,6 +7,8 @@
 
 #define HASH_START 14695981039346656037ULL
 #define HASH_STEP 1099511628211ULL
+/* Stands for the hash of any name. */
+#define ANY_NAME 1ULL
 
 /* Takes in one byte of a name. Global, so that the verifier looks at it once and not at every name there is. */
 __noinline int hash_step(__u32 i)
@@ -105,6 +107,24 @@ static __always_inline __u64 read_name(struct dentry *dentry)
 	return hash_of_path();
 }
 
+/* True of a file that nobody has reason to change, by its number and the hash of its name. */
+static __always_inline int is_canary(struct file_key *key, __u64 name)
+{
+	struct canary_key canary = { .ino = key->ino, .dev = key->dev };
+	__u64 *its = bpf_map_lookup_elem(&canaries, &canary);
+
+	return its && *its == name;
+}
+
+/* The same of an open file. */
+static __always_inline int is_canary_file(struct file_key *key, struct file *file)
+{
+	struct canary_key canary = { .ino = key->ino, .dev = key->dev };
+	__u64 *its = bpf_map_lookup_elem(&canaries, &canary);
+
+	return its && *its == read_name(BPF_CORE_READ(file, f_path.dentry));
+}
+
 /* Remembers a file under its name, for the family and for the one above: what it executes next may unlink it. */
 static __always_inline void name_it(struct file *file, struct file_key *key, __u32 random)
 {
@@ -133,6 +153,8 @@ __noinline int add_twins(__u64 family, __u64 folder)
 
 	if (!s)
 		return 0;
+	key.hash = ANY_NAME ^ folder;
+	bpf_map_update_elem(&twins, &key, &one, BPF_ANY);
 	dots = s->dots;
 	for (i = 0; i < BEGINNINGS; i++) {
 		if (i >= dots)

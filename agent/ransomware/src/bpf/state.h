@@ -155,11 +155,12 @@ struct {
 	__type(value, __u64);
 } spared SEC(".maps");
 
+/* By the hash of their name: their number is given to the next file when they are deleted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, struct canary_key);
-	__type(value, __u8);
+	__type(value, __u64);
 } canaries SEC(".maps");
 
 /* What user space says, and it alone: see `CONTROL_*`. */
