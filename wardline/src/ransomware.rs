@@ -101,7 +101,9 @@ fn watch(mut guard: Guard, court: &Court, boot: BootId, state_dir: &Path, stoppi
         }
         match guard.poll(ASK) {
             Ok(alarms) => {
-                alarms.iter().for_each(|alarm| settle(&mut guard, court, boot, &planted.canaries, alarm))
+                for alarm in &alarms {
+                    settle(&mut guard, court, boot, &planted.canaries, alarm);
+                }
             }
             Err(refused) => {
                 warn!("ransomware guard: stopped working — {refused}");
