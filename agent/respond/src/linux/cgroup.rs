@@ -18,9 +18,11 @@ use crate::plan::Facts;
 
 /// Our folder below the root of the hierarchy. It never holds processes itself.
 pub(super) const FOLDER: &str = "wardline";
-/// A cgroup with more processes is frozen before it is known whether it is the tree's own: asking of each takes about
-/// 10 µs, in which a fork bomb goes on.
-const ASK_FIRST: usize = 64;
+/// Of so many processes it is asked whether they are older than the target before their cgroup is frozen: asking takes
+/// about 10 µs each, in which a fork bomb goes on.
+const ASK_FIRST: usize = 8;
+/// The others are asked once all stand still, or after so long.
+const ASK_AFTER: Duration = Duration::from_millis(1);
 /// Below a cgroup, so many others are looked at. A container seldom has ten.
 const MOST_GROUPS: usize = 4096;
 
@@ -75,34 +77,51 @@ impl Freezer {
     /// than the target.
     pub(super) fn cage(&self, target: &Facts, others: &[ProcessKey]) -> Cage {
         let own = self.own_group(target, others);
-        Cage { freezer: self.clone(), own, frozen: None, moved: Vec::new() }
+        let still_at = own.as_ref().and_then(|(_, still)| *still);
+        let own = own.map(|(group, _)| group);
+        Cage { freezer: self.clone(), own, still_at, frozen: None, moved: Vec::new() }
     }
 
     /// A cage for a tree whose target has ended.
     pub(super) fn empty_cage(&self) -> Cage {
-        Cage { freezer: self.clone(), own: None, frozen: None, moved: Vec::new() }
+        Cage { freezer: self.clone(), own: None, still_at: None, frozen: None, moved: Vec::new() }
     }
 
-    fn own_group(&self, target: &Facts, others: &[ProcessKey]) -> Option<PathBuf> {
+    /// Freezes the target's cgroup if that is the tree's own; tells also when all in it stood still, if that was seen.
+    fn own_group(&self, target: &Facts, others: &[ProcessKey]) -> Option<(PathBuf, Option<Instant>)> {
         let group = self.group_of(target.pid)?;
-        let inside = |pid: u32| self.group_of(pid).is_some_and(|g| g.starts_with(&group));
-        if inside(target.ppid) || others.iter().any(|key| inside(key.pid)) || is_set(&group) {
-            return None;
-        }
-        let older = |pids: &[u32]| {
-            let start = |pid: &u32| Stat::of(*pid).ok().flatten().map(|stat| stat.start_ticks);
-            pids.iter().filter_map(start).any(|start| start < target.start_ticks)
-        };
         let before = processes(&group);
-        if before.len() <= ASK_FIRST && older(&before) {
+        let inside = |pid: u32| before.contains(&pid);
+        // A cgroup of threads does not list its processes.
+        if !inside(target.pid) || others.iter().any(|key| inside(key.pid)) || is_set(&group) {
             return None;
         }
-        fs::write(group.join("cgroup.freeze"), "1").ok()?;
-        if before.len() > ASK_FIRST && older(&processes(&group)) {
-            let _ = fs::write(group.join("cgroup.freeze"), "0");
+        if self.group_of(target.ppid).is_some_and(|g| g.starts_with(&group)) {
             return None;
         }
-        Some(group)
+        let older = |pids: &mut dyn Iterator<Item = u32>| {
+            let start = |pid: u32| Stat::of(pid).ok().flatten().map(|stat| stat.start_ticks);
+            pids.filter_map(start).any(|start| start < target.start_ticks)
+        };
+        // Who is older has a smaller number, unless the numbers have begun anew since.
+        if older(&mut before.iter().copied().filter(|pid| *pid < target.pid).take(ASK_FIRST)) {
+            return None;
+        }
+        let freeze = group.join("cgroup.freeze");
+        fs::write(&freeze, "1").ok()?;
+        let until = Instant::now() + ASK_AFTER;
+        let mut still = None;
+        while still.is_none() && Instant::now() < until {
+            still = is_frozen(&group).then(Instant::now);
+            if still.is_none() {
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+        if older(&mut processes(&group).into_iter()) {
+            let _ = fs::write(&freeze, "0");
+            return None;
+        }
+        Some((group, still))
     }
 }
 
@@ -156,6 +175,8 @@ pub(super) struct Cage {
     freezer: Freezer,
     /// The tree's own cgroup, frozen in place.
     own: Option<PathBuf>,
+    /// When all in it stood still, if that was seen.
+    still_at: Option<Instant>,
     /// The frozen cgroup that others are moved to, made when first needed.
     frozen: Option<PathBuf>,
     /// Whom we moved, and where they came from.
@@ -166,6 +187,11 @@ impl Cage {
     /// True if the tree's own cgroup is frozen.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// When all in the tree's own cgroup stood still, if that was seen.
+    pub fn still_at(&self) -> Option<Instant> {
+        self.still_at
     }
 
     /// True if this process is in the cage.
@@ -274,7 +300,7 @@ pub fn sweep(freezer: &Freezer) {
         };
         if Stat::of(pid).is_ok_and(|stat| stat.is_none()) {
             let freezer = freezer.clone();
-            drop(Cage { freezer, own: None, frozen: Some(group), moved: Vec::new() });
+            drop(Cage { freezer, own: None, still_at: None, frozen: Some(group), moved: Vec::new() });
         }
     }
 }

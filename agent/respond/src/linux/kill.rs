@@ -143,8 +143,11 @@ pub fn stop_tree<'a>(
     }
     let deadline = began + way.limits.settle;
     if let Some(cage) = tree.cage.as_ref().filter(|cage| cage.is_own()) {
-        cage.wait(deadline);
-        tree.report.still_after = Some(began.elapsed());
+        if cage.still_at().is_none() {
+            cage.wait(deadline);
+        }
+        let still_at = cage.still_at().unwrap_or_else(Instant::now);
+        tree.report.still_after = Some(still_at.saturating_duration_since(began));
     }
     tree.settle(deadline);
     tree.report.still_after.get_or_insert(began.elapsed());
