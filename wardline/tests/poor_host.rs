@@ -13,8 +13,11 @@ use common::up::{Hub, Running};
 use common::watching::Watching;
 use common::{WARDLINE, alone, folder, is_root, said, until, wardline};
 
-/// A way into a host that lacks something, and what the agent must say of it, each in one line.
-const LACKS: &[(&str, &[&str], &[&[&str]])] = &[
+/// The words of one line that the agent must say.
+type Words = &'static [&'static str];
+
+/// What a host lacks, the way into such a host, and what the agent must say of it.
+const LACKS: &[(&str, &[&str], &[Words])] = &[
     (
         "kernel types",
         &["mount -t tmpfs none /sys/kernel/btf"],
