@@ -15,7 +15,7 @@ use std::process::Command;
 
 use common::{Culprit, Watch, alarm, damage, documents, kill, lost, watch};
 use wardline_event::Timestamp;
-use wardline_ransomware::{Verdict, judge};
+use wardline_ransomware::{Verdict, canary, judge};
 use wardline_respond::copies::Step;
 use wardline_respond::linux::copies::Copies;
 
@@ -254,30 +254,30 @@ enum Fate {
     Unheard,
 }
 
+/// Ways of touching a canary `$c`. The first ones: as text; beside it, under a name that has nothing to do with its own; without having read it.
+const WAYS: [(&str, Fate); 6] = [
+    ("open F, '+<', $c; read F, $d, 9000; seek F, 0, 0; print F unpack('H*', $d)", Fate::Caught),
+    (
+        "open F, '<', $c; read F, $d, 9000; open R, '<', '/dev/urandom'; read R, $r, 9000; $n = $c; \
+          $n =~ s{[^/]*$}{qqq}; open G, '>', $n; syswrite G, $r; unlink $c",
+        Fate::Caught,
+    ),
+    ("open R, '<', '/dev/urandom'; read R, $r, 9000; open G, '>', $c; syswrite G, $r", Fate::Caught),
+    ("open F, '<', $c; read F, $d, 99999; open G, '>', \"$c.bak\"; print G $d", Fate::Unheard),
+    (
+        "use File::Copy; copy($c, '/dev/shm/wl-canary-'.$$); copy('/dev/shm/wl-canary-'.$$, $c); \
+          unlink '/dev/shm/wl-canary-'.$$",
+        Fate::LetGo,
+    ),
+    ("unlink $c", Fate::Unheard),
+];
+
 /// Whoever touches a canary is stopped at the first, whatever it makes of it; who reads it, or puts it back, is not.
 #[test]
 fn a_canary_is_enough() {
-    use wardline_ransomware::canary;
     if !has("perl") {
         return;
     }
-    // As text; beside it, under a name that has nothing to do with its own; without having read it.
-    const WAYS: [(&str, Fate); 6] = [
-        ("open F, '+<', $c; read F, $d, 9000; seek F, 0, 0; print F unpack('H*', $d)", Fate::Caught),
-        (
-            "open F, '<', $c; read F, $d, 9000; open R, '<', '/dev/urandom'; read R, $r, 9000; $n = $c; \
-          $n =~ s{[^/]*$}{qqq}; open G, '>', $n; syswrite G, $r; unlink $c",
-            Fate::Caught,
-        ),
-        ("open R, '<', '/dev/urandom'; read R, $r, 9000; open G, '>', $c; syswrite G, $r", Fate::Caught),
-        ("open F, '<', $c; read F, $d, 99999; open G, '>', \"$c.bak\"; print G $d", Fate::Unheard),
-        (
-            "use File::Copy; copy($c, '/dev/shm/wl-canary-'.$$); copy('/dev/shm/wl-canary-'.$$, $c); \
-          unlink '/dev/shm/wl-canary-'.$$",
-            Fate::LetGo,
-        ),
-        ("unlink $c", Fate::Unheard),
-    ];
     for (way, fate) in WAYS {
         let Some(mut watch) = watch() else { return };
         let folder = tempfile::tempdir().unwrap();
