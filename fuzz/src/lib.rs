@@ -12,6 +12,7 @@ mod link;
 mod logs;
 mod netlink;
 mod ocsf;
+mod packages;
 mod policy;
 mod sigma;
 mod sigma_cache;
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("audit_copy", audit::copy),
     ("command", commands::verify),
     ("dns", dns::message),
+    ("dpkg", packages::database),
     ("enrolment_token", wire::token),
     ("hub_backup", backup::whole),
     ("isolation_record", state::isolation_record),

@@ -48,6 +48,7 @@ replay!(
     action_update,
     command,
     dns,
+    dpkg,
     enrolment_token,
     isolation_record,
     link,

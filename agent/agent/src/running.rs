@@ -269,6 +269,7 @@ impl Running {
             }
         };
         self.threads.drain(..).for_each(join);
+        lock(&self.guard).let_go_of_all();
         // Nobody adds any more: what came since the scribe's last round.
         self.outbox.write(Duration::ZERO);
         let until = Instant::now() + LAST_WORDS;
@@ -292,7 +293,9 @@ pub fn hurry() {
 }
 
 fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &AtomicBool, pulse: &Pulse) {
-    hurry();
+    if sensor.is_urgent() {
+        hurry();
+    }
     let (mut asked, mut uncounted): (Option<Instant>, u64) = (None, 0);
     while !stopping.load(Ordering::Relaxed) {
         pulse.beat();
@@ -300,6 +303,9 @@ fn watch_sensor(mut sensor: Box<dyn Sensor>, guard: &Mutex<Guard>, stopping: &At
             uncounted += 1;
             lock(guard).on_sensed(sensed);
         });
+        for learned in sensor.learned() {
+            lock(guard).on_learned(learned.event, learned.identity);
+        }
         if let Err(error) = &result {
             error!("a sensor stopped: {}", crate::chain(error));
         }

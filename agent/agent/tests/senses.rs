@@ -4,7 +4,9 @@
 mod bench;
 
 use wardline_agent::outbox::Lane;
-use wardline_event::{FileOp, SensorKind, SensorState, SensorStatus, Severity};
+use wardline_event::{
+    Digests, FileOp, Identity, Known, Owner, SensorKind, SensorState, SensorStatus, Severity,
+};
 use wardline_policy::{DeviceClass, Mode};
 
 use bench::*;
@@ -87,4 +89,43 @@ fn a_sensor_that_falls_silent_is_a_finding() {
     let high = |detail: &str| (Severity::High, detail.to_owned());
     assert_eq!(details, [high("Linux eBPF, files: it is silent"), high("Linux eBPF, files: gone")]);
     assert_eq!(bench.heartbeat().counters.unwrap().findings, 2);
+}
+
+/// What is found out later does not delay what needs it not, and comes to those that do with a second look.
+#[test]
+fn rules_for_hashes_have_a_second_look_when_the_hash_is_known() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let identity = |byte| Identity {
+        digests: Known::Is(Digests { sha256: [byte; 32], md5: [byte; 16] }),
+        size: Some(9),
+        owner: Known::Is(Owner::Nobody),
+    };
+    // Killed at once for its command line; only then is it known what it was.
+    let at_once = bench.exec(7, "evil", Identity::awaited());
+    assert_eq!(bench.hands.0.lock().unwrap().killed, [7]);
+    let later = bench.exec(8, "harmless", Identity::awaited());
+    let known = bench.exec(9, "harmless", identity(0xbb));
+    assert_eq!((bench.drain(Lane::Telemetry).len(), bench.heartbeat().counters.unwrap().waiting), (1, 2));
+    assert_eq!(bench.findings().len(), 1);
+    bench.guard.on_learned(later, identity(0xaa));
+    bench.guard.on_learned(at_once, identity(0xcc));
+    bench.guard.on_learned(known, identity(0xaa));
+    assert_eq!(bench.hands.0.lock().unwrap().killed, [7, 8]);
+    let findings = bench.findings();
+    assert_eq!(findings.len(), 1, "no rule fires twice: {findings:?}");
+    assert_eq!(findings[0].matched[0].field, "Hashes");
+    assert_eq!(findings[0].event.id, later);
+    let told = bench.drain(Lane::Telemetry);
+    let hashes: Vec<_> = told.iter().map(|e| &e["process"]["file"]["hashes"][1]["value"]).collect();
+    assert_eq!(hashes, [&"aa".repeat(32), &"cc".repeat(32)]);
+
+    // Nobody waits for ever.
+    bench.exec(10, "harmless", Identity::awaited());
+    bench.clock.0.fetch_add(11, std::sync::atomic::Ordering::Relaxed);
+    bench.guard.tick();
+    let told = bench.drain(Lane::Telemetry);
+    assert_eq!(told[0]["unmapped"]["launch"]["not_hashed"], "it took too long");
+    bench.exec(11, "harmless", Identity::awaited());
+    bench.guard.let_go_of_all();
+    assert_eq!((bench.drain(Lane::Telemetry).len(), bench.heartbeat().counters.unwrap().waiting), (1, 0));
 }

@@ -7,6 +7,8 @@
 //! - [`ConnectorSensor`]: the kernel tells pids only, the rest is read from `/proc`, if it is still there.
 //! - At start all processes that run already are read from `/proc`, so that trees have roots.
 //!
+//! - [`IdentitySensor`] finds out what executables are, without keeping anybody waiting.
+//!
 //! An event's user is the effective one: what the kernel lets the process do.
 
 mod cgroups;
@@ -14,6 +16,7 @@ mod connector;
 mod context;
 mod ebpf;
 mod hosts;
+mod identity;
 mod open;
 mod procfs;
 mod record;
@@ -23,6 +26,7 @@ mod watches;
 pub use connector::ConnectorSensor;
 pub use context::{Refused, SharedTable};
 pub use ebpf::{Accounts, EbpfSensor, KINDS, TABLE_BYTES, TRUNCATED};
+pub use identity::IdentitySensor;
 pub use open::{Opened, Options, Prefer, open};
 pub use record::system_calls;
 pub use watches::{Watch, Watches};

@@ -9,6 +9,7 @@ use wardline_sense::{KernelRules, ProcessTable, Sensed, Sensor};
 use crate::connector::ConnectorSensor;
 use crate::context::{Context, SharedTable, off};
 use crate::ebpf::EbpfSensor;
+use crate::identity::{Identities, IdentitySensor};
 use crate::watches::Watches;
 
 /// Which live sensor to start.
@@ -84,7 +85,9 @@ pub fn open(options: &Options) -> Opened {
         match EbpfSensor::open(options, Arc::clone(&processes)) {
             Ok(mut sensor) => {
                 kernel_rules = sensor.kernel_rules();
-                sensors.push(Box::new(sensor));
+                let identities = Identities::default();
+                sensors.push(Box::new(sensor.asking(identities.clone())));
+                sensors.push(Box::new(IdentitySensor::new(identities)));
             }
             Err(refused) => {
                 instead_of = refused.to_string();
@@ -94,7 +97,11 @@ pub fn open(options: &Options) -> Opened {
     }
     if options.prefer != Prefer::Ebpf && sensors.is_empty() {
         match ConnectorSensor::open(options.buffer_bytes, Arc::clone(&processes), instead_of) {
-            Ok(sensor) => sensors.push(Box::new(sensor)),
+            Ok(sensor) => {
+                let why = "the process connector does not tell which file was executed";
+                statuses.push(status(SensorKind::LinuxIdentity, off(why)));
+                sensors.push(Box::new(sensor));
+            }
             Err(refused) => statuses.push(status(SensorKind::LinuxProcConnector, off(refused.to_string()))),
         }
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{Fields, LogSource, Value};
+use crate::identity::{IDENTITY_FIELDS, Identity};
 use crate::ids::{EventId, ProcessKey};
 use crate::sensor::SensorKind;
 use crate::time::Timestamp;
@@ -112,6 +113,8 @@ pub struct Launch {
     pub login_uid: Option<String>,
     /// Effective capabilities, a bit for each as in `linux/capability.h`.
     pub capabilities: u64,
+    /// What the executable is.
+    pub identity: Identity,
     /// The kernel stopped it before it had run one instruction.
     pub stopped: Option<Stopped>,
 }
@@ -297,7 +300,7 @@ const PROCESS_FIELDS: &[&str] =
     &["Image", "CommandLine", "CurrentDirectory", "User", "ProcessId", "ProcessGuid"];
 const PARENT_FIELDS: &[&str] =
     &["ParentImage", "ParentCommandLine", "ParentUser", "ParentProcessId", "ParentProcessGuid"];
-const LAUNCH_FIELDS: &[&str] = &["LogonId", "Script"];
+const LAUNCH_FIELDS: &[&str] = &["LogonId", "Script", "ImageState"];
 const FILE_FIELDS: &[&str] = &["TargetFilename", "SourceFilename", "Details"];
 const CALL_FIELDS: &[&str] = &["SystemCall", "Arguments", "Result", "Details"];
 /// Sysmon's names, and those of Sigma's category `dns`.
@@ -347,7 +350,10 @@ impl Fields for Event {
         }
         match &self.body {
             Body::Process(p) if LAUNCH_FIELDS.contains(&name) => {
-                p.launch.as_deref().and_then(|launch| launch.field(name))
+                p.launch.as_deref().and_then(|launch| launch.field(name, &p.process.image))
+            }
+            Body::Process(p) if IDENTITY_FIELDS.contains(&name) => {
+                p.launch.as_deref().and_then(|launch| launch.identity.field(name))
             }
             Body::Process(p) => p.parent.as_ref().and_then(|parent| match name {
                 "ParentImage" => text(&parent.image),
@@ -412,7 +418,7 @@ impl Fields for Event {
 
     fn each_field(&self, visit: &mut dyn FnMut(&str, Value<'_>)) {
         if matches!(self.body, Body::Process(_)) {
-            for name in LAUNCH_FIELDS {
+            for name in LAUNCH_FIELDS.iter().chain(IDENTITY_FIELDS) {
                 if let Some(value) = self.field(name) {
                     visit(name, value);
                 }
@@ -435,11 +441,16 @@ impl Fields for Event {
 }
 
 impl Launch {
-    fn field(&self, name: &str) -> Option<Value<'_>> {
+    fn field<'a>(&'a self, name: &str, image: &str) -> Option<Value<'a>> {
         match name {
             // As Sysmon for Linux has it: the user who signed in, or whose the process is where nobody did.
             "LogonId" => text(self.login_uid.as_deref().unwrap_or(&self.real_uid)),
             "Script" => self.script.as_deref().and_then(text),
+            "ImageState" => Some(Value::str(match (self.unnamed, image.starts_with("/memfd:")) {
+                (false, _) => "named",
+                (true, false) => "deleted",
+                (true, true) => "memory",
+            })),
             _ => None,
         }
     }

@@ -16,6 +16,8 @@ pub enum SensorKind {
     LinuxDns,
     /// System calls that change what a process or the machine may do, from eBPF programs on their end.
     LinuxCall,
+    /// What executables are: digests, and the packages they came with.
+    LinuxIdentity,
     /// The kernel's process connector (netlink), the fall-back.
     LinuxProcConnector,
     /// The processes that ran before the agent did, read from `/proc` once.
@@ -41,6 +43,7 @@ impl SensorKind {
             Self::LinuxFile => "Linux eBPF, files",
             Self::LinuxDns => "Linux eBPF, DNS",
             Self::LinuxCall => "Linux eBPF, system calls",
+            Self::LinuxIdentity => "Linux executables: hashes and packages",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
             Self::RansomwareGuard => "ransomware guard",

@@ -6,10 +6,10 @@ use wardline_event::ocsf::{
     OcsfError, event_from_json, event_to_json, finding_from_json, finding_to_json, set_device,
 };
 use wardline_event::{
-    ActionTaken, Body, BootId, CallActivity, DeviceId, Disposition, DnsActivity, Event, EventId, Fields,
-    FileActivity, FileOp, Finding, Launch, MatchedField, NetworkActivity, NetworkOp, Process,
-    ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity, Stopped, Technique,
-    Timestamp, User,
+    ActionTaken, Body, BootId, CallActivity, DeviceId, Digests, Disposition, DnsActivity, Event, EventId,
+    Fields, FileActivity, FileOp, Finding, Identity, Known, Launch, MatchedField, NetworkActivity, NetworkOp,
+    Owner, Process, ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity,
+    Stopped, Technique, Timestamp, User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -29,10 +29,35 @@ fn process() -> impl Strategy<Value = Process> {
         })
 }
 
+fn identity() -> impl Strategy<Value = Identity> {
+    let digests = prop_oneof![
+        Just(Known::Unasked),
+        any::<([u8; 32], [u8; 16])>().prop_map(|(sha256, md5)| Known::Is(Digests { sha256, md5 })),
+        "\\PC{0,20}".prop_map(|why| Known::Not(why.into())),
+    ];
+    let owner = prop_oneof![
+        Just(Known::Unasked),
+        Just(Known::Is(Owner::Nobody)),
+        ("\\PC{0,20}", "\\PC{0,20}", any::<Option<bool>>())
+            .prop_map(|(name, version, intact)| Known::Is(Owner::Package { name, version, intact })),
+        "\\PC{0,20}".prop_map(|why| Known::Not(why.into())),
+    ];
+    (digests, any::<Option<u64>>(), owner).prop_map(|(digests, size, owner)| Identity {
+        digests,
+        size,
+        owner,
+    })
+}
+
 fn launch() -> impl Strategy<Value = Box<Launch>> {
     let text = || "\\PC{0,20}";
-    (prop::option::of(text()), any::<(bool, u32, Option<u32>, u64)>(), any::<Option<(bool, u64)>>()).prop_map(
-        |(script, (unnamed, real_uid, login_uid, capabilities), stopped)| {
+    (
+        prop::option::of(text()),
+        any::<(bool, u32, Option<u32>, u64)>(),
+        any::<Option<(bool, u64)>>(),
+        identity(),
+    )
+        .prop_map(|(script, (unnamed, real_uid, login_uid, capabilities), stopped, identity)| {
             Box::new(Launch {
                 args: Vec::new(),
                 script,
@@ -41,9 +66,9 @@ fn launch() -> impl Strategy<Value = Box<Launch>> {
                 login_uid: login_uid.map(|uid| uid.to_string()),
                 capabilities,
                 stopped: stopped.map(|(refused, after_ns)| Stopped { refused, rule: 0, after_ns }),
+                identity,
             })
-        },
-    )
+        })
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -135,7 +135,7 @@ fn find(queue: &VecDeque<Kept>, reference: u64) -> Option<usize> {
 }
 
 /// Bytes that an event takes, about. Only processes have texts that may be long.
-fn bytes_of(event: &Event) -> usize {
+pub(super) fn bytes_of(event: &Event) -> usize {
     let texts = |process: &Process| process.image.len() + process.command_line.len() + process.cwd.len();
     let more = match &event.body {
         Body::Process(activity) => {

@@ -7,6 +7,7 @@ mod authority;
 mod correlate;
 mod encryptor;
 mod finding;
+mod held;
 mod itself;
 mod kernel;
 mod orders;
@@ -82,6 +83,7 @@ pub struct Guard {
     sensors: Vec<SensorStatus>,
     /// Rule and process pairs that already led to a finding, for events that repeat (files, connections).
     found: finding::Repeats,
+    held: held::Held,
     kept_local: u64,
     /// Events that came since their sensors were last asked for their accounts.
     ahead: u64,
@@ -109,6 +111,7 @@ impl Guard {
             keys: crate::keys::load(&parts.state, &parts.identity)?,
             sensors: Vec::new(),
             found: finding::Repeats::default(),
+            held: held::Held::default(),
             kept_local: 0,
             ahead: 0,
             told: 0,
@@ -214,21 +217,27 @@ impl Guard {
             return;
         }
         self.watch_itself(&event);
-        if !hits.is_empty() {
-            let found = self.correlating.observe(&hits, &event, boot_ns);
-            let (now, before): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_of_newest);
-            hits.retain(|rule| !self.parts.rules.is_silent(*rule));
-            let reasons: Vec<Reason> = hits
-                .into_iter()
-                .map(Reason::Rule)
-                .chain(now.into_iter().map(|found| Reason::Correlation(found.what)))
-                .collect();
-            if !reasons.is_empty() {
-                self.found(&event, boot_ns, &reasons);
-            }
-            self.correlated(before);
+        self.act(hits.clone(), &event, boot_ns);
+        self.ship_or_hold(event, boot_ns, hits);
+    }
+
+    /// Rules matched an event: correlates, decides, acts, and tells of what it found.
+    fn act(&mut self, mut hits: Vec<usize>, event: &Event, boot_ns: u64) {
+        if hits.is_empty() {
+            return;
         }
-        self.ship(&event);
+        let found = self.correlating.observe(&hits, event, boot_ns);
+        let (now, before): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.is_of_newest);
+        hits.retain(|rule| !self.parts.rules.is_silent(*rule));
+        let reasons: Vec<Reason> = hits
+            .into_iter()
+            .map(Reason::Rule)
+            .chain(now.into_iter().map(|found| Reason::Correlation(found.what)))
+            .collect();
+        if !reasons.is_empty() {
+            self.found(event, boot_ns, &reasons);
+        }
+        self.correlated(before);
     }
 
     fn ship(&self, event: &Event) {
@@ -288,6 +297,7 @@ impl Guard {
     /// reboot. Call it about once a second.
     pub fn tick(&mut self) {
         let now_ns = self.parts.clock.boot_ns();
+        self.let_go_of_late(now_ns);
         let found = self.correlating.advance(now_ns);
         self.correlated(found);
         let since = |then: u64| Duration::from_nanos(now_ns.saturating_sub(then));
@@ -361,7 +371,7 @@ impl Guard {
                 kept_local: self.kept_local,
                 spooled: events.spooled,
                 spool_dropped: events.dropped,
-                waiting: events.waiting,
+                waiting: events.waiting + self.held.len() as u64,
                 findings: self.findings,
                 correlation_lost: self.correlating.lost(),
             }),

@@ -60,6 +60,18 @@ detection:
     condition: selection
 ";
 
+/// In what is found out after the event.
+pub const HASH_RULE: &str = "
+title: Known to be evil
+id: 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a97
+level: high
+logsource: {category: process_creation, product: linux}
+detection:
+    selection: {Hashes|contains: SHA256=AAAAAAAA}
+    condition: selection
+wardline: {response: kill}
+";
+
 /// The evil rule is one of a correlation's too, which must not keep it from killing.
 pub const CORRELATIONS: &str = "
 title: A guess
@@ -239,6 +251,7 @@ impl Bench {
             ("evil.yml", RULE),
             ("file.yml", FILE_RULE),
             ("audit.yml", AUDIT_RULE),
+            ("hash.yml", HASH_RULE),
             ("correlations.yml", CORRELATIONS),
         ]);
         assert!(problems.is_empty(), "{problems:?}");
@@ -310,6 +323,24 @@ impl Bench {
             body: Body::Process(activity),
         };
         self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
+    }
+
+    /// A program is started of which this much is known.
+    pub fn exec(&mut self, pid: u32, command_line: &str, identity: wardline_event::Identity) -> EventId {
+        let process = Process {
+            key: ProcessKey::new(BootId(1), u64::from(pid) * 1_000_000_000, pid),
+            image: "/tmp/tool".into(),
+            command_line: command_line.into(),
+            ..Process::default()
+        };
+        let launch = Some(Box::new(Launch { identity, ..Launch::default() }));
+        let activity =
+            ProcessActivity { op: ProcessOp::Exec, process, parent: None, exit_code: None, launch };
+        let id = EventId::from_bytes(random());
+        let body = Body::Process(activity);
+        let event = Event { id, time: self.clock.now(), product: "linux".into(), simulated: false, body };
+        self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
+        id
     }
 
     pub fn file(&mut self, op: FileOp, path: &str) {

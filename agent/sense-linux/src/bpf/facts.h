@@ -45,3 +45,48 @@ static __always_inline void put_facts(struct scratch *walk, struct task_struct *
 	record->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	record->cgroup_v1 = cgroup_v1(task);
 }
+
+/* The highest bit of a change's nanoseconds says that somebody has asked for them (6.13). */
+#define NS_MASK 0x7fffffff
+
+/* Which file it is, and which state of it. */
+static __always_inline void put_identity(struct exec_record *record, struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct inode___plain *plain = (void *)inode;
+	struct inode___hidden *hidden = (void *)inode;
+	struct inode___split *split = (void *)inode;
+
+	record->exe_inode = BPF_CORE_READ(inode, i_ino);
+	record->exe_size = BPF_CORE_READ(inode, i_size);
+	record->exe_device = BPF_CORE_READ(inode, i_sb, s_dev);
+	record->exe_magic = BPF_CORE_READ(inode, i_sb, s_magic);
+	if (bpf_core_field_exists(split->i_mtime_sec)) {
+		record->exe_mtime = BPF_CORE_READ(split, i_mtime_sec);
+		record->exe_mtime_ns = BPF_CORE_READ(split, i_mtime_nsec);
+	} else if (bpf_core_field_exists(hidden->__i_mtime)) {
+		record->exe_mtime = BPF_CORE_READ(hidden, __i_mtime.tv_sec);
+		record->exe_mtime_ns = BPF_CORE_READ(hidden, __i_mtime.tv_nsec);
+	} else {
+		record->exe_mtime = BPF_CORE_READ(plain, i_mtime.tv_sec);
+		record->exe_mtime_ns = BPF_CORE_READ(plain, i_mtime.tv_nsec);
+	}
+	if (bpf_core_field_exists(split->i_ctime_sec)) {
+		record->exe_ctime = BPF_CORE_READ(split, i_ctime_sec);
+		record->exe_ctime_ns = BPF_CORE_READ(split, i_ctime_nsec) & NS_MASK;
+	} else if (bpf_core_field_exists(hidden->__i_ctime)) {
+		record->exe_ctime = BPF_CORE_READ(hidden, __i_ctime.tv_sec);
+		record->exe_ctime_ns = BPF_CORE_READ(hidden, __i_ctime.tv_nsec);
+	} else {
+		record->exe_ctime = BPF_CORE_READ(plain, i_ctime.tv_sec);
+		record->exe_ctime_ns = BPF_CORE_READ(plain, i_ctime.tv_nsec);
+	}
+}
+
+static __always_inline void put_no_identity(struct exec_record *record)
+{
+	record->exe_inode = record->exe_size = 0;
+	record->exe_mtime = record->exe_ctime = 0;
+	record->exe_mtime_ns = record->exe_ctime_ns = 0;
+	record->exe_device = record->exe_magic = 0;
+}

@@ -65,6 +65,9 @@ static __always_inline int refuse(struct scratch *walk, __u32 slot, struct task_
 		record->cwd_len = put_path(walk, __builtin_preserve_access_index(&fs->pwd), CWD_LAST, CWD_CUT);
 	record->script_len = 0;
 	record->args_len = 0;
+	record->env_len = 0;
+	record->unused = 0;
+	put_no_identity(record);
 	record->args_total = 0;
 	record->verdict = rule;
 	record->flags = walk->flags;

@@ -61,6 +61,27 @@ static __always_inline __u32 put_args(struct scratch *walk, struct mm_struct *mm
 	return len;
 }
 
+/* Appends the environment behind a command line of this length; returns its length. Which of it is told, user space
+ * decides. */
+static __always_inline __u32 put_env(struct scratch *walk, struct mm_struct *mm, __u64 args_len)
+{
+	struct exec_record *record = &walk->record;
+	__u64 from = mm->env_start;
+	__u64 total = mm->env_end - from;
+	__u64 len = total > ENV_MAX ? ENV_MAX : total;
+	__u64 at = walk->at + args_len;
+
+	if (total > ENV_MAX)
+		walk->flags |= ENV_CUT;
+	if (at > ARGS_END)
+		return 0;
+	asm volatile("" : "+r"(len));
+	if (len <= ENV_MAX && bpf_probe_read_user(record->data + at, len, (void *)from) == 0)
+		return len;
+	walk->flags |= ENV_CUT;
+	return 0;
+}
+
 /* The number plus one of the rule for which this process must not run what it is about to run; else 0. */
 static __always_inline __u32 judge(struct scratch *walk, struct task_struct *task)
 {
@@ -92,12 +113,15 @@ static __always_inline int exec(struct task_struct *task, struct linux_binprm *b
 	put_facts(walk, task);
 	record->exe_len = 0;
 	record->cwd_len = 0;
+	record->unused = 0;
 	record->verdict = 0;
 	record->verdict_ns = 0;
+	put_no_identity(record);
 
 	if (!exe)
 		exe = bprm->file;
 	if (exe) {
+		put_identity(record, exe);
 		record->exe_len = put_path(walk, __builtin_preserve_access_index(&exe->f_path), EXE_LAST, EXE_CUT);
 		if (BPF_CORE_READ(exe, f_path.dentry, d_inode, i_nlink) == 0)
 			walk->flags |= EXE_GONE;
@@ -106,11 +130,12 @@ static __always_inline int exec(struct task_struct *task, struct linux_binprm *b
 		record->cwd_len = put_path(walk, __builtin_preserve_access_index(&fs->pwd), CWD_LAST, CWD_CUT);
 	record->script_len = put_script(walk, bprm);
 	record->args_len = put_args(walk, mm);
+	record->env_len = put_env(walk, mm, record->args_len);
 	record->flags = walk->flags;
 	if (decides)
 		record->verdict = judge(walk, task);
 
-	__u64 size = __builtin_offsetof(struct exec_record, data) + walk->at + record->args_len;
+	__u64 size = __builtin_offsetof(struct exec_record, data) + walk->at + record->args_len + record->env_len;
 
 	fill_header(&record->header, task, KIND_EXEC, size);
 	if (record->verdict) {

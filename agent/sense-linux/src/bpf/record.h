@@ -25,10 +25,12 @@ enum {
 	EXE_GONE = 8, /* the executable has no name in the file system any more (memfd, deleted) */
 	SCRIPT = 16,  /* what was executed is a script; its name as it was asked for stands behind the directory */
 	REFUSED = 32, /* it was not let in: the process goes on with what it ran before */
+	ENV_CUT = 64, /* the environment is longer than what is carried, or could not be read */
 };
 
 /* Limits, in bytes. A path is carried as its components, each with a NUL, leaf first: no byte has to be moved. */
 #define ARGS_MAX 32768
+#define ENV_MAX 8192
 #define PATH_BYTES 4096
 #define NAME_BYTES 256
 /* Of a path about which is decided. */
@@ -37,7 +39,8 @@ enum {
 #define CWD_LAST (EXE_LAST + NAME_BYTES + PATH_BYTES)
 #define CWD_END (CWD_LAST + NAME_BYTES)
 #define SCRIPT_END (CWD_END + PATH_BYTES)
-#define DATA_MAX (SCRIPT_END + ARGS_MAX)
+#define ARGS_END (SCRIPT_END + ARGS_MAX)
+#define DATA_MAX (ARGS_END + ENV_MAX)
 /* Read at once after the whole could not be read. */
 #define ARGS_PIECE 512
 
@@ -80,10 +83,21 @@ struct exec_record {
 	__u32 cwd_len;
 	__u32 script_len;
 	__u32 args_len;
-	__u32 verdict;	  /* the number plus one of the rule for which it was killed or refused; else 0 */
+	__u32 env_len;
 	__u64 args_total; /* bytes of the whole command line */
-	__u64 verdict_ns; /* how long that took */
-	__u8 data[DATA_MAX]; /* exe, cwd, script, args, without gaps; cut at args_len */
+	/* Which file the executable is, and which state of it; all zero if there is none. */
+	__u64 exe_inode;
+	__u64 exe_size;
+	__s64 exe_mtime;
+	__s64 exe_ctime;
+	__u32 exe_mtime_ns;
+	__u32 exe_ctime_ns;
+	__u32 exe_device; /* as the kernel has it: 12 bits of major, 20 of minor number */
+	__u32 exe_magic;  /* of its file system */
+	__u64 verdict_ns; /* how long the verdict took */
+	__u32 verdict;	  /* the number plus one of the rule for which it was killed or refused; else 0 */
+	__u32 unused;
+	__u8 data[DATA_MAX]; /* exe, cwd, script, args, environment, without gaps; cut at env_len */
 };
 
 /* network_record.op */
@@ -208,7 +222,7 @@ struct counter {
 _Static_assert(sizeof(struct header) == 48, "src/record.rs reads 48");
 _Static_assert(sizeof(struct fork_record) == 64, "src/record.rs reads 64");
 _Static_assert(sizeof(struct exit_record) == 56, "src/record.rs reads 56");
-_Static_assert(__builtin_offsetof(struct exec_record, data) == 120, "src/record.rs reads 120");
+_Static_assert(__builtin_offsetof(struct exec_record, data) == 176, "src/record.rs reads 176");
 _Static_assert(sizeof(struct network_record) == 96, "src/record.rs reads 96");
 _Static_assert(__builtin_offsetof(struct file_record, data) == 80, "src/record.rs reads 80");
 _Static_assert(__builtin_offsetof(struct dns_record, data) == 80, "src/record.rs reads 80");

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use wardline_event::{
-    Body, CallActivity, DnsActivity, FileActivity, FileOp, Launch, NetworkActivity, NetworkOp, Process,
-    ProcessActivity, ProcessOp, Stopped,
+    Body, CallActivity, DnsActivity, FileActivity, FileOp, Identity, Launch, NetworkActivity, NetworkOp,
+    Process, ProcessActivity, ProcessOp, Stopped,
 };
 use wardline_sense::Sensed;
 use wardline_sense::dns::{Answer, Data, kind_name};
 
 use super::{EbpfSensor, TRUNCATED};
+use crate::identity::Wanted;
 use crate::procfs::{self, Stat};
 use crate::record::{
     Call, Dns, Exec, File, Kind, Network, NetworkWhat, ProcessId, Record, WalkedPath, What, command_line,
@@ -96,8 +97,9 @@ impl EbpfSensor {
         if op != ProcessOp::Exit {
             seen.user = self.context.users.user(process.euid);
         }
-        let mut launch = None;
+        let (mut launch, mut file) = (None, None);
         if let Some(exec) = exec {
+            file = exec.file;
             if let Some(known) = &mut known_parent {
                 known.user = self.context.users.user(parent.euid);
             }
@@ -105,7 +107,16 @@ impl EbpfSensor {
             self.fill(&mut seen, exec);
         }
         let activity = ProcessActivity { op, process: seen, parent: known_parent, exit_code, launch };
-        self.context.sense(activity, creator.as_ref(), time_ns)
+        let mut sensed = self.context.sense(activity, creator.as_ref(), time_ns);
+        if let (Some(identities), Some(state)) = (&self.identities, file)
+            && let Body::Process(p) = &mut sensed.event.body
+            && let Some(launch) = &mut p.launch
+        {
+            let path = (!launch.unnamed).then(|| p.process.image.clone());
+            let wanted = Wanted { state, process: p.process.key, path };
+            launch.identity = identities.ask(sensed.event.id, wanted);
+        }
+        sensed
     }
 
     /// A program that was not let in. The process goes on with what it ran before, so the table does not learn of it.
@@ -168,6 +179,7 @@ fn launch_of(exec: &Exec) -> Launch {
             rule: rule as usize,
             after_ns: exec.verdict_ns,
         }),
+        identity: Identity::default(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::context::{Context, Refused, SharedTable, chain, check_pid_namespace, 
 use crate::record::{self, Kind, Record, decode};
 
 use crate::hosts::Hosts;
+use crate::identity::Identities;
 use crate::open::Options;
 pub use accounts::{Accounts, KINDS};
 use canary::Canary;
@@ -69,6 +70,7 @@ pub struct EbpfSensor {
     pending: Arc<Mutex<Pending>>,
     context: Context,
     hosts: Hosts,
+    identities: Option<Identities>,
     accounts: Accounts,
     /// When it is certain that the next event wakes by itself.
     settle_until: Option<Instant>,
@@ -106,6 +108,7 @@ impl EbpfSensor {
             pending,
             context,
             hosts: Hosts::default(),
+            identities: None,
             accounts: Accounts::default(),
             settle_until: Some(Instant::now() + SETTLE),
             failed: None,
@@ -113,6 +116,12 @@ impl EbpfSensor {
             own: std::process::id(),
             rules,
         })
+    }
+
+    /// Asks these what executables are.
+    pub(crate) fn asking(mut self, identities: Identities) -> Self {
+        self.identities = Some(identities);
+        self
     }
 
     /// The rules that the kernel half follows, once.

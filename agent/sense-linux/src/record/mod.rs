@@ -15,7 +15,7 @@ pub(crate) use dns::Dns;
 pub(crate) use file::{File, OPS};
 pub(crate) use network::{Network, NetworkWhat};
 pub(crate) use path::WalkedPath;
-pub(crate) use process::{Exec, command_line};
+pub(crate) use process::{Exec, FileState, command_line};
 
 use wardline_sense::dns::DnsError;
 

@@ -128,7 +128,10 @@ impl Serialize for EventObject<'_> {
 
 fn put_process<M: SerializeMap>(out: &mut M, p: &ProcessActivity) -> Result<(), M::Error> {
     let mut told = process(&p.process);
-    told.auid = p.launch.as_deref().and_then(|launch| launch.login_uid.as_deref());
+    if let Some(launch) = p.launch.as_deref() {
+        told.auid = launch.login_uid.as_deref();
+        told.file = told.file.with(launch.identity.size, launch.identity.digests.get());
+    }
     out.serialize_entry("process", &told)?;
     put_actor(out, p.parent.as_ref())?;
     if let (_, Some(id)) = process_ids(p.op) {

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{OcsfError, VERSION};
 use crate::activity::{Process, User};
+use crate::hex::{hex, unhex};
+use crate::identity::Digests;
 use crate::ids::{EventId, ProcessKey};
 use crate::time::Timestamp;
 
@@ -133,13 +135,46 @@ pub(super) struct File<'a> {
     path: &'a str,
     name: &'a str,
     type_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hashes: Option<[Fingerprint; 2]>,
+}
+
+#[derive(Serialize)]
+struct Fingerprint {
+    algorithm: &'static str,
+    algorithm_id: u64,
+    value: String,
 }
 
 impl<'a> File<'a> {
     pub(super) fn new(path: &'a str) -> Self {
         // type_id 1: regular file.
-        Self { path, name: base_name(path), type_id: 1 }
+        Self { path, name: base_name(path), type_id: 1, size: None, hashes: None }
     }
+
+    /// With its size and digests, as far as they are known.
+    pub(super) fn with(mut self, size: Option<u64>, digests: Option<&Digests>) -> Self {
+        self.size = size;
+        self.hashes = digests.map(|d| {
+            [
+                Fingerprint { algorithm: "MD5", algorithm_id: 1, value: hex(&d.md5) },
+                Fingerprint { algorithm: "SHA-256", algorithm_id: 3, value: hex(&d.sha256) },
+            ]
+        });
+        self
+    }
+}
+
+/// The digests of a file, if both are there.
+pub(super) fn read_digests(file: &Value) -> Option<Digests> {
+    let of = |id: u64| {
+        let hashes = file.get("hashes").and_then(Value::as_array)?;
+        let hash = hashes.iter().find(|h| h["algorithm_id"] == id)?;
+        unhex(hash["value"].as_str()?)
+    };
+    Some(Digests { sha256: of(3)?.try_into().ok()?, md5: of(1)?.try_into().ok()? })
 }
 
 #[derive(Serialize)]
@@ -148,7 +183,7 @@ pub(super) struct ProcessObject<'a> {
     pid: u32,
     name: &'a str,
     cmd_line: &'a str,
-    file: File<'a>,
+    pub file: File<'a>,
     user: UserObject<'a>,
     created_time: Timestamp,
     #[serde(skip_serializing_if = "str::is_empty")]
