@@ -47,7 +47,10 @@ fn tables_say_of_each_case_what_the_engine_says() {
             let hits = firing(&set, &mut scratch, source.clone(), &case.fields);
             let record = wardline_event::LogRecord::from_json(source.clone(), &case.fields);
             let text = |field: &str| {
-                record.field(field).and_then(|v| v.as_text().map(std::borrow::Cow::into_owned)).unwrap_or_default()
+                record
+                    .field(field)
+                    .and_then(|v| v.as_text().map(std::borrow::Cow::into_owned))
+                    .unwrap_or_default()
             };
             let (image, line) = (text("Image"), text("CommandLine"));
             let asked = |n: &usize| told.iter().any(|(rule, _)| rule == n);
