@@ -78,9 +78,11 @@ fn a_running_agent_is_examined_and_tells_its_service_manager() {
     running.says(&["connected to the hub"]);
     until("its status line says so", || heard().contains("connected to 127.0.0.1").then_some(()));
 
-    let (code, json) = until("the doctor finds it connected", || {
+    // The ransomware guard comes last: it is loaded beside the rest.
+    let (code, json) = until("the doctor finds it connected and guarding", || {
         let (code, json) = doctor(&agent);
-        (check(&json, "hub")["state"] == "good").then_some((code, json))
+        let guards = json["checks"].as_array().unwrap().iter().any(|c| c["name"] == "protection");
+        (guards && check(&json, "hub")["state"] == "good").then_some((code, json))
     });
     for name in
         ["enrolment", "agent", "rights", "certificate", "clock", "courier", "spool", "limits", "service"]

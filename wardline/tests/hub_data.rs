@@ -76,7 +76,7 @@ fn a_hub_is_backed_up_while_it_runs_and_moves_to_a_server() {
     let mut hub = Hub::start(&two, "127.0.0.1:0");
     hub.token();
     hub.running.interrupt();
-    wardline(&["hub", "verify", "--data", text(&two)]).succeeds();
+    wardline(&["verify", "audit", "--data", text(&two)]).succeeds();
 
     // What somebody laid open is named, with what to do.
     let seed = two.join("keys/command.seed");
