@@ -46,10 +46,12 @@ macro_rules! replay {
 
 replay!(
     action_update,
+    audit_copy,
     command,
     dns,
     dpkg,
     enrolment_token,
+    hub_backup,
     isolation_record,
     link,
     log_evtx,

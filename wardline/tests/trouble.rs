@@ -88,7 +88,7 @@ fn a_port_in_use_is_named_with_the_option_that_changes_it() {
     // What the hub held before, it still holds.
     let hub = Hub::start(&hub_dir, "127.0.0.1:0");
     wardline(&["agent", "enrol", &hub.agents, &token, "--data", text(&dir.path().join("agent"))]).succeeds();
-    wardline(&["hub", "verify", "--data", text(&hub_dir)]).succeeds();
+    wardline(&["verify", "audit", "--data", text(&hub_dir)]).succeeds();
 }
 
 #[test]
