@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod commands;
 mod dns;
+mod journal;
 mod link;
 mod logs;
 mod netlink;
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("enrolment_token", wire::token),
     ("hub_backup", backup::whole),
     ("isolation_record", state::isolation_record),
+    ("journal", journal::file),
     ("link", link::to_guard),
     ("log_evtx", logs::evtx),
     ("log_json", logs::json),

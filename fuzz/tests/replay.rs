@@ -53,6 +53,7 @@ replay!(
     enrolment_token,
     hub_backup,
     isolation_record,
+    journal,
     link,
     log_evtx,
     log_json,

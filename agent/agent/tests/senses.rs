@@ -5,7 +5,8 @@ mod bench;
 
 use wardline_agent::outbox::Lane;
 use wardline_event::{
-    Digests, FileOp, Identity, Known, Owner, SensorKind, SensorState, SensorStatus, Severity,
+    Digests, FileOp, Identity, Known, LogActivity, Login, Owner, SensorKind, SensorState, SensorStatus,
+    Severity,
 };
 use wardline_policy::{DeviceClass, Mode};
 
@@ -89,6 +90,37 @@ fn a_sensor_that_falls_silent_is_a_finding() {
     let high = |detail: &str| (Severity::High, detail.to_owned());
     assert_eq!(details, [high("Linux eBPF, files: it is silent"), high("Linux eBPF, files: gone")]);
     assert_eq!(bench.heartbeat().counters.unwrap().findings, 2);
+}
+
+/// What a program wrote about who signs in is told; other lines only if a rule knows them.
+#[test]
+fn who_signs_in_is_told_and_other_lines_stay() {
+    let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
+    let line = |message: &str, login: Option<Login>| LogActivity {
+        program: "sshd".into(),
+        message: message.into(),
+        is_vouched: true,
+        login,
+        ..LogActivity::default()
+    };
+    let login =
+        |success, ip: &str| Login { success, user: "alice".into(), source_ip: ip.into(), ..Login::default() };
+    bench.log(line("Server listening on 0.0.0.0 port 22.", None));
+    bench.log(line("Accepted", Some(login(true, "192.0.2.7"))));
+    bench.log(line("Failed", Some(login(false, "192.0.2.7"))));
+    // In the name of sshd, by somebody else: no rule for its log believes it.
+    let forged = LogActivity { is_vouched: false, ..line("Failed", Some(login(false, "192.0.2.9"))) };
+    bench.log(forged);
+    let counters = bench.heartbeat().counters.unwrap();
+    assert_eq!((counters.kept_local, counters.findings), (1, 1));
+    assert_eq!(bench.findings()[0].rule.title, "Refused from outside");
+    let told = bench.drain(Lane::Telemetry);
+    let ids: Vec<_> = told.iter().map(|j| (j["class_uid"].clone(), j["status_id"].clone())).collect();
+    assert_eq!(ids, [(3002.into(), 1.into()), (3002.into(), 2.into()), (3002.into(), 2.into())]);
+    assert_eq!(
+        (&told[0]["user"]["name"], &told[0]["src_endpoint"]["ip"]),
+        (&"alice".into(), &"192.0.2.7".into())
+    );
 }
 
 /// What is found out later does not delay what needs it not, and comes to those that do with a second look.

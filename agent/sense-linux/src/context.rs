@@ -146,6 +146,14 @@ impl Context {
         actor
     }
 
+    /// A process that did something, as it is known; with its pid alone, if it is not.
+    pub(crate) fn with_pid(&self, pid: u32) -> Process {
+        let table = self.lock();
+        let known = table.live_with_pid(pid).and_then(|key| table.get(&key));
+        let key = ProcessKey { boot: self.boot, start_ticks: 0, pid };
+        known.unwrap_or_else(|| Process { key, ..Process::default() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, ProcessTable> {
         // The table's books are right between calls, whoever panicked elsewhere.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,6 +8,7 @@
 //! - At start all processes that run already are read from `/proc`, so that trees have roots.
 //!
 //! - [`IdentitySensor`] finds out what executables are, without keeping anybody waiting.
+//! - [`LogSensor`] reads the journal: who signs in.
 //!
 //! An event's user is the effective one: what the kernel lets the process do.
 
@@ -17,6 +18,7 @@ mod context;
 mod ebpf;
 mod hosts;
 mod identity;
+mod logs;
 mod open;
 mod procfs;
 mod record;
@@ -27,6 +29,7 @@ pub use connector::ConnectorSensor;
 pub use context::{Refused, SharedTable};
 pub use ebpf::{Accounts, EbpfSensor, KINDS, TABLE_BYTES, TRUNCATED};
 pub use identity::IdentitySensor;
+pub use logs::LogSensor;
 pub use open::{Opened, Options, Prefer, open};
 pub use record::system_calls;
 pub use watches::{Watch, Watches};

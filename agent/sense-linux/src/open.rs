@@ -10,6 +10,7 @@ use crate::connector::ConnectorSensor;
 use crate::context::{Context, SharedTable, off};
 use crate::ebpf::EbpfSensor;
 use crate::identity::{Identities, IdentitySensor};
+use crate::logs::LogSensor;
 use crate::watches::Watches;
 
 /// Which live sensor to start.
@@ -52,7 +53,7 @@ impl Default for Options {
 
 /// What was started.
 pub struct Opened {
-    /// The live sensors; empty if all were refused.
+    /// The live sensors; only that of the journal if all others were refused.
     pub sensors: Vec<Box<dyn Sensor>>,
     /// The processes that ran already, oldest first. To be handled before the first poll.
     pub found: Vec<Sensed>,
@@ -104,6 +105,10 @@ pub fn open(options: &Options) -> Opened {
             }
             Err(refused) => statuses.push(status(SensorKind::LinuxProcConnector, off(refused.to_string()))),
         }
+    }
+    match LogSensor::open(Arc::clone(&processes)) {
+        Ok(sensor) => sensors.push(Box::new(sensor)),
+        Err(refused) => statuses.push(status(SensorKind::LinuxLog, off(refused.to_string()))),
     }
     let found = match Context::new(Arc::clone(&processes)) {
         Ok(mut context) => {

@@ -32,7 +32,7 @@ fn an_exec_tells_what_proc_tells_and_outlives_it() {
         return;
     }
     let mut opened = open(&Options { prefer: Prefer::Ebpf, ..Options::default() });
-    assert_eq!(opened.sensors.len(), 2, "{:?}", opened.statuses);
+    assert_eq!(opened.sensors.len(), 3, "{:?}", opened.statuses);
     let own_key = proc_key(boot(), std::process::id());
     let own = opened
         .found

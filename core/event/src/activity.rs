@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::fields::{Fields, LogSource, Value};
 use crate::identity::{IDENTITY_FIELDS, Identity};
 use crate::ids::{EventId, ProcessKey};
+use crate::log::{LOG_FIELDS, LOGIN_LINE_FIELDS, LogActivity};
 use crate::sensor::SensorKind;
 use crate::time::Timestamp;
 
@@ -36,6 +37,8 @@ pub enum Body {
     Dns(DnsActivity),
     /// Kernel Activity (class 1003): a system call that says more than what it does to files or connections.
     Call(CallActivity),
+    /// Authentication (class 3002), or a line of a log that says nothing of who signed in (class 0).
+    Log(LogActivity),
     /// Application Error (class 6008): a sensor lost events.
     Loss(SensorLoss),
 }
@@ -262,6 +265,7 @@ impl Event {
             Body::Network(n) => &n.actor,
             Body::Dns(d) => &d.actor,
             Body::Call(c) => &c.actor,
+            Body::Log(l) => &l.actor,
             Body::Loss(l) => &l.agent,
         }
     }
@@ -290,7 +294,8 @@ impl Event {
             Body::Dns(_) => "dns_query",
             // Sigma has no category for it.
             Body::Call(_) => "system_call",
-            Body::Loss(_) => "",
+            // What a service writes has a service and no category.
+            Body::Log(_) | Body::Loss(_) => "",
         }
     }
 }
@@ -331,7 +336,11 @@ pub fn process_creation_fields() -> impl Iterator<Item = &'static str> {
 
 impl Fields for Event {
     fn log_source(&self) -> LogSource<'_> {
-        LogSource::new(&self.product, self.category(), "")
+        let service = match &self.body {
+            Body::Log(log) => log.services()[0],
+            _ => "",
+        };
+        LogSource::new(&self.product, self.category(), service)
     }
 
     fn field(&self, name: &str) -> Option<Value<'_>> {
@@ -363,6 +372,7 @@ impl Fields for Event {
                 "ParentProcessGuid" => Some(Value::from(parent.key.to_string())),
                 _ => None,
             }),
+            Body::Log(l) => l.field(name),
             Body::Loss(_) => None,
             Body::File(f) => match name {
                 "TargetFilename" => text(&f.path),
@@ -430,6 +440,8 @@ impl Fields for Event {
             Body::Network(_) => NETWORK_FIELDS,
             Body::Dns(_) => DNS_FIELDS,
             Body::Call(_) => CALL_FIELDS,
+            Body::Log(l) if l.login.is_none() => LOG_FIELDS,
+            Body::Log(_) => LOGIN_LINE_FIELDS,
             Body::Loss(_) => &[],
         };
         for name in PROCESS_FIELDS.iter().chain(own) {

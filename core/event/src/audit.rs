@@ -46,7 +46,7 @@ impl<'e> AuditView<'e> {
             Body::Process(p) => p.op == ProcessOp::Exec,
             Body::File(_) | Body::Network(_) | Body::Call(_) => true,
             // It sees that somebody sends, not what.
-            Body::Dns(_) | Body::Loss(_) => false,
+            Body::Dns(_) | Body::Log(_) | Body::Loss(_) => false,
         };
         (audited && event.product == "linux").then_some(Self(event))
     }
@@ -59,7 +59,7 @@ impl<'e> AuditView<'e> {
             Body::Network(_) => &["SYSCALL", "SOCKADDR", "PROCTITLE"],
             Body::Call(c) if !c.detail.is_empty() => &["SYSCALL", "PATH", "PROCTITLE"],
             Body::Call(_) => &["SYSCALL", "PROCTITLE"],
-            Body::Dns(_) | Body::Loss(_) => &[],
+            Body::Dns(_) | Body::Log(_) | Body::Loss(_) => &[],
         }
     }
 
@@ -87,7 +87,7 @@ impl<'e> AuditView<'e> {
                 },
             },
             Body::Call(c) => &c.call,
-            Body::Dns(_) | Body::Loss(_) => "",
+            Body::Dns(_) | Body::Log(_) | Body::Loss(_) => "",
         }
     }
 
@@ -100,7 +100,7 @@ impl<'e> AuditView<'e> {
             }
             Body::File(f) => file_names(f),
             Body::Call(c) if !c.detail.is_empty() => vec![(c.detail.as_str(), "NORMAL")],
-            Body::Call(_) | Body::Network(_) | Body::Dns(_) | Body::Loss(_) => Vec::new(),
+            Body::Call(_) | Body::Network(_) | Body::Dns(_) | Body::Log(_) | Body::Loss(_) => Vec::new(),
         }
     }
 

@@ -18,6 +18,8 @@ pub enum SensorKind {
     LinuxCall,
     /// What executables are: digests, and the packages they came with.
     LinuxIdentity,
+    /// The system's journal: who signs in, and what services write about themselves.
+    LinuxLog,
     /// The kernel's process connector (netlink), the fall-back.
     LinuxProcConnector,
     /// The processes that ran before the agent did, read from `/proc` once.
@@ -44,6 +46,7 @@ impl SensorKind {
             Self::LinuxDns => "Linux eBPF, DNS",
             Self::LinuxCall => "Linux eBPF, system calls",
             Self::LinuxIdentity => "Linux executables: hashes and packages",
+            Self::LinuxLog => "Linux journal: logons",
             Self::LinuxProcConnector => "Linux process connector",
             Self::LinuxProc => "Linux /proc (start-up)",
             Self::RansomwareGuard => "ransomware guard",

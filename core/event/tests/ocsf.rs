@@ -7,9 +7,9 @@ use wardline_event::ocsf::{
 };
 use wardline_event::{
     ActionTaken, Body, BootId, CallActivity, DeviceId, Digests, Disposition, DnsActivity, Event, EventId,
-    Fields, FileActivity, FileOp, Finding, Identity, Known, Launch, MatchedField, NetworkActivity, NetworkOp,
-    Owner, Process, ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind, SensorLoss, Severity,
-    Stopped, Technique, Timestamp, User,
+    Fields, FileActivity, FileOp, Finding, Identity, Known, Launch, LogActivity, Login, MatchedField,
+    NetworkActivity, NetworkOp, Owner, Process, ProcessActivity, ProcessKey, ProcessOp, RuleRef, SensorKind,
+    SensorLoss, Severity, Stopped, Technique, Timestamp, User,
 };
 
 fn process() -> impl Strategy<Value = Process> {
@@ -69,6 +69,22 @@ fn launch() -> impl Strategy<Value = Box<Launch>> {
                 identity,
             })
         })
+}
+
+fn login() -> impl Strategy<Value = Login> {
+    (any::<(bool, bool, u16)>(), prop::array::uniform6("\\PC{0,9}")).prop_map(
+        |((is_logoff, success, source_port), [user, by, source_ip, terminal, method, command])| Login {
+            is_logoff,
+            success,
+            user,
+            by,
+            source_ip,
+            source_port,
+            terminal,
+            method,
+            command,
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -134,6 +150,17 @@ fn event() -> impl Strategy<Value = Event> {
                     server_ip: "192.0.2.53".into(),
                     server_port
                 })),
+            (prop::option::of(login()), any::<(Option<u8>, bool)>(), "\\PC{0,20}", process()).prop_map(
+                |(login, (facility, is_vouched), message, actor)| Body::Log(LogActivity {
+                    program: "sshd".into(),
+                    message,
+                    unit: "ssh.service".into(),
+                    facility,
+                    is_vouched,
+                    login,
+                    actor
+                })
+            ),
             (any::<(u64, u64)>(), process()).prop_map(|((lost, total), agent)| {
                 Body::Loss(SensorLoss { sensor: SensorKind::LinuxEbpf, lost, total, agent })
             }),
@@ -241,6 +268,6 @@ fn the_sample_answers_to_sigma_names() {
 #[test]
 fn a_foreign_class_is_named() {
     let mut json: Value = serde_json::from_str(include_str!("ocsf/v1-process-exec.json")).unwrap();
-    json["class_uid"] = json!(3002);
-    assert_eq!(event_from_json(&json), Err(OcsfError::Class(3002)));
+    json["class_uid"] = json!(3005);
+    assert_eq!(event_from_json(&json), Err(OcsfError::Class(3005)));
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 use wardline_event::{
     AuditView, Body, BootId, Event, EventId, Process, ProcessOp, SensorKind, SensorLoss, SensorState,
-    SensorStatus, Timestamp,
+    SensorStatus, ServiceView, Timestamp,
 };
 use wardline_policy::DevicePolicy;
 use wardline_respond::{Keeper, Reconciled, Responder, Rung, record};
@@ -205,10 +205,18 @@ impl Guard {
             warn!(rule = %rules.rules()[stopped.rule].title, "the kernel stopped what the rule does not match");
             hits.push(stopped.rule);
         }
+        for view in ServiceView::of(&event) {
+            rules.matches(&view, &mut self.scratch, &mut |rule| {
+                if !hits.contains(&rule) {
+                    hits.push(rule);
+                }
+            });
+        }
         let is_plenty = match &event.body {
             Body::File(_) => true,
             // The answer repeats it.
             Body::Dns(d) => !d.response,
+            Body::Log(l) => l.login.is_none(),
             _ => false,
         };
         if hits.is_empty() && is_plenty {

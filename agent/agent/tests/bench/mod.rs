@@ -17,7 +17,7 @@ use wardline_agent::outbox::{Budget, Lane, Outbox};
 use wardline_agent::state::{Identity, StateDir};
 use wardline_event::{
     ActionState, ActionUpdate, Body, BootId, DeviceId, Event, EventId, FileActivity, FileOp, Finding, Launch,
-    Process, ProcessActivity, ProcessKey, ProcessOp, Stopped, Timestamp, ocsf,
+    LogActivity, Process, ProcessActivity, ProcessKey, ProcessOp, Stopped, Timestamp, ocsf,
 };
 use wardline_policy::{DeviceClass, DevicePolicy, Mode};
 use wardline_respond::{
@@ -57,6 +57,17 @@ level: high
 logsource: {product: linux, service: auditd}
 detection:
     selection: {type: PATH, nametype: CREATE, name: /etc/ld.so.preload}
+    condition: selection
+";
+
+/// In what the log of those who sign in says.
+pub const LOGIN_RULE: &str = "
+title: Refused from outside
+id: 5c3a2f0e-9a53-4a39-9d0b-6d3c7f2f5a96
+level: high
+logsource: {product: linux, service: auth}
+detection:
+    selection: {LogonResult: failure, SourceIp|startswith: '192.0.2.'}
     condition: selection
 ";
 
@@ -252,6 +263,7 @@ impl Bench {
             ("file.yml", FILE_RULE),
             ("audit.yml", AUDIT_RULE),
             ("hash.yml", HASH_RULE),
+            ("login.yml", LOGIN_RULE),
             ("correlations.yml", CORRELATIONS),
         ]);
         assert!(problems.is_empty(), "{problems:?}");
@@ -341,6 +353,12 @@ impl Bench {
         let event = Event { id, time: self.clock.now(), product: "linux".into(), simulated: false, body };
         self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
         id
+    }
+
+    pub fn log(&mut self, log: LogActivity) {
+        let (id, time) = (EventId::from_bytes(random()), self.clock.now());
+        let event = Event { id, time, product: "linux".into(), simulated: false, body: Body::Log(log) };
+        self.guard.on_event(Sensed { event, boot_ns: self.clock.boot_ns() });
     }
 
     pub fn file(&mut self, op: FileOp, path: &str) {

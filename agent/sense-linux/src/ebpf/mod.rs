@@ -295,7 +295,7 @@ impl EbpfSensor {
             Body::Call(_) => Kind::Call,
             Body::Dns(_) => Kind::Dns,
             Body::Process(p) if p.op == ProcessOp::Exit => Kind::Exit,
-            Body::Process(_) | Body::Loss(_) => Kind::Exec,
+            Body::Process(_) | Body::Log(_) | Body::Loss(_) => Kind::Exec,
         };
         self.accounts.own[kind as usize] += 1;
         true

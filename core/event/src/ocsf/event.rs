@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::OcsfError;
 use super::launch::{LaunchObject, read_launch};
+use super::log::{self, AUTHENTICATION, put_log, read_log};
 use super::parts::{
     Base, File, ProcessObject, int_at, object, process, read_base, read_process, str_at, uint_at,
 };
@@ -74,6 +75,7 @@ impl Serialize for EventObject<'_> {
             Body::Dns(d) => (DNS, if d.response { 2 } else { 1 }),
             // 4: Invoke.
             Body::Call(_) => (KERNEL, 4),
+            Body::Log(l) => log::ids(l),
             // 1: General Error.
             Body::Loss(_) => (APPLICATION_ERROR, 1),
         };
@@ -114,6 +116,7 @@ impl Serialize for EventObject<'_> {
                 let arguments: Vec<String> = c.args.iter().map(|a| format!("{a:x}")).collect();
                 out.serialize_entry("unmapped", &object! {arguments: arguments})?;
             }
+            Body::Log(l) => put_log(&mut out, l)?,
             Body::Loss(l) => {
                 put_actor(&mut out, Some(&l.agent))?;
                 out.serialize_entry("count", &l.lost)?;
@@ -257,6 +260,7 @@ pub fn event_from_json(json: &Value) -> Result<Event, OcsfError> {
             })
         }
         DNS => Body::Dns(read_dns(json, activity == 2)?),
+        AUTHENTICATION | log::LINE => Body::Log(read_log(json, class, activity)?),
         APPLICATION_ERROR => {
             let sensor = json.pointer("/unmapped/sensor").ok_or(OcsfError::Attribute("unmapped.sensor"))?;
             Body::Loss(SensorLoss {

@@ -1,7 +1,7 @@
 //! OCSF 1.8 JSON: events and findings as other tools read them, and back.
 //!
 //! Classes: Process Activity 1007, File System Activity 1001, Kernel Activity 1003 (a system call), Network Activity
-//! 4001, DNS Activity 4003, Application Error 6008 (a sensor lost events), Detection Finding 2004
+//! 4001, DNS Activity 4003, Authentication 3002 (who signed in), Base Event 0 (a line of a log), Application Error 6008 (a sensor lost events), Detection Finding 2004
 //! (<https://schema.ocsf.io/1.8.0>). What OCSF has no attribute for stands under `unmapped`, as the schema asks.
 //! The device that an event happened on is known to the hub, not to the event: [`set_device`] puts it in.
 
@@ -11,6 +11,8 @@ mod event;
 #[allow(non_camel_case_types)]
 mod finding;
 mod launch;
+#[allow(non_camel_case_types)]
+mod log;
 mod parts;
 
 use serde_json::{Value, json};

@@ -263,6 +263,7 @@ fn happened(finding: &Finding) -> String {
         Body::Dns(d) if d.response => format!("{name} learned where {} is as {by}", d.name),
         Body::Dns(d) => format!("{name} asked for {} as {by}", d.name),
         Body::Call(c) => format!("{name} called {} as {by}", c.call),
+        Body::Log(l) => l.words(),
         Body::Loss(l) if l.lost == 0 => format!("the sensor {} sees no more", l.sensor.title()),
         Body::Loss(l) => format!("the sensor {} lost {} events", l.sensor.title(), l.lost),
     }

@@ -112,6 +112,7 @@ fn sentence(event: &Event) -> Option<(String, String)> {
         }
         Body::Dns(d) => Some((format!("{} asked for {}", who(&d.actor), d.name), d.kind.to_string())),
         Body::Call(c) => Some((format!("{} called {}", who(&c.actor), c.call), c.detail.clone())),
+        Body::Log(l) => Some((l.words(), l.message.clone())),
         Body::Loss(l) if l.lost == 0 => Some((format!("{} sees no more", l.sensor.title()), String::new())),
         Body::Loss(l) => Some((
             format!("{} lost {} events", l.sensor.title(), l.lost),

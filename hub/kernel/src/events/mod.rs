@@ -21,7 +21,7 @@ pub struct NewEvent {
     pub seq: u64,
     /// When it happened, by the device's clock.
     pub time_ms: i64,
-    /// OCSF class: 1007, 1001, 1003, 4001, 6008.
+    /// OCSF class: 1007, 1001, 1003, 3002, 4001, 4003, 6008; 0 for a line of a log.
     pub class_uid: u32,
     /// The process it is about.
     pub process_key: ProcessKey,
@@ -43,6 +43,8 @@ impl NewEvent {
             Body::Call(_) => (1003, None),
             Body::Network(_) => (4001, None),
             Body::Dns(_) => (4003, None),
+            Body::Log(l) if l.login.is_some() => (3002, None),
+            Body::Log(_) => (0, None),
             Body::Loss(_) => (6008, None),
         };
         Self {
