@@ -267,7 +267,7 @@ async fn an_id_of_another_organisation_opens_nothing() {
         }
         tried += 1;
     }
-    assert_eq!(tried, 40);
+    assert_eq!(tried, 41);
     assert_eq!(house.count("SELECT COUNT(*) FROM audit").await, entries);
 }
 
