@@ -46,7 +46,7 @@ for binary in "$@"; do
     strip -o "$root/tests/${name%-*}" "$binary"
 done
 cp /bin/dash "$root/bin/sh"
-for program in sh cat true install chmod mkdir mount umount mv rm ln cp sleep perl unshare ip; do
+for program in sh cat true seq install chmod mkdir mount umount mv rm ln cp sleep perl unshare ip; do
     if [ $program != sh ]; then cp -L "$(type -P $program)" "$root/bin/"; fi
 done
 cp -r /usr/lib/x86_64-linux-gnu/perl-base "$root/usr/lib/x86_64-linux-gnu/"

@@ -62,7 +62,7 @@ fn a_rule_kills_only_where_policy_says_so_and_always_says_what_it_did() {
 #[test]
 fn a_correlation_is_a_finding_of_its_own_and_its_rules_are_none() {
     let mut bench = Bench::new(&policy(Mode::Protect, DeviceClass::Workstation));
-    assert_eq!(bench.heartbeat().rules_loaded, 10);
+    assert_eq!(bench.heartbeat().rules_loaded, 11);
     for pid in [40, 41] {
         bench.process(ProcessOp::Exec, pid, 10, "guess a password");
     }
