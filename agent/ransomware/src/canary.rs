@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use serde::{Deserialize, Serialize};
 use wardline_event::{hex, unhex};
 use wardline_respond::linux::copies::digest;
+use wardline_respond::linux::manifest;
 
 use crate::record::{Evidence, How};
 
@@ -130,11 +131,7 @@ fn write_down(state_dir: &Path, canaries: &[Canary]) -> io::Result<()> {
         };
     }
     let book = Book { version: 1, canaries: canaries.to_vec() };
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(&book)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    manifest::write(&path, &book)
 }
 
 /// The folders that these entries name, no links among them.

@@ -7,6 +7,7 @@ mod end;
 mod hold;
 pub mod kill;
 pub mod logons;
+pub mod manifest;
 pub mod netlink;
 pub mod nft;
 pub mod note;

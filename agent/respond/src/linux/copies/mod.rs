@@ -7,13 +7,14 @@
 mod undo;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wardline_event::{Timestamp, hex};
 
+use super::manifest::{self, Unread};
 use crate::copies::{CopySet, VERSION};
 pub use undo::{Done, now};
 
@@ -23,8 +24,6 @@ pub const FOLDER: &str = "copies";
 pub const LIMIT: u64 = 1024 * 1024 * 1024;
 /// They are forgotten after so long.
 pub const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
-/// No manifest is longer.
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 /// The most that is read at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -123,17 +122,7 @@ impl Copies {
     }
 
     fn write(&self, set: &CopySet) -> Result<(), CopiesError> {
-        let path = self.manifest(&set.id);
-        let write = || -> io::Result<()> {
-            let new = path.with_extension("new");
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(set)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(os("writing what is known of the copies"))
+        manifest::write(&self.manifest(&set.id), set).map_err(os("writing what is known of the copies"))
     }
 
     /// One set.
@@ -143,18 +132,14 @@ impl Copies {
             return Err(unknown());
         }
         let path = self.manifest(id);
-        let mut text = Vec::new();
-        match File::open(&path).and_then(|f| f.take(MAX_MANIFEST).read_to_end(&mut text)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(unknown()),
-            read => read.map_err(os("reading what is known of the copies"))?,
-        };
-        let damaged = |what: String| CopiesError::Damaged { path: path.clone(), what };
-        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if json["version"].as_u64().is_some_and(|v| v > u64::from(VERSION)) {
-            return Err(CopiesError::Newer(path));
+        match manifest::read::<CopySet>(&path, VERSION) {
+            Ok(set) if set.id == id => Ok(set),
+            Ok(_) => Err(CopiesError::Damaged { path, what: "it names another set".to_owned() }),
+            Err(Unread::Missing) => Err(unknown()),
+            Err(Unread::Os(source)) => Err(os("reading what is known of the copies")(source)),
+            Err(Unread::Newer) => Err(CopiesError::Newer(path)),
+            Err(Unread::Damaged(what)) => Err(CopiesError::Damaged { path, what }),
         }
-        let set: CopySet = serde_json::from_value(json).map_err(|e| damaged(e.to_string()))?;
-        if set.id == id { Ok(set) } else { Err(damaged("it names another set".to_owned())) }
     }
 
     /// All sets, the oldest first. One that cannot be read is an error of its own.

@@ -17,12 +17,13 @@ pub use error::{Refusal, Step};
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Stat;
 
+use super::manifest::{self, Unread};
 use crate::quarantine::{Manifest, Stage, VERSION};
 use place::{Place, path_of};
 
@@ -30,8 +31,6 @@ use place::{Place, path_of};
 pub const FOLDER: &str = "quarantine";
 /// How much all sealed contents may take together, if nothing else is said.
 pub const LIMIT: u64 = 1024 * 1024 * 1024;
-/// No manifest is longer.
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
 /// A file is in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,32 +150,19 @@ impl Store {
         if !Manifest::is_id(id) {
             return Err(unknown());
         }
-        let mut text = Vec::new();
-        match File::open(&path).and_then(|f| f.take(MAX_MANIFEST).read_to_end(&mut text)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(unknown()),
-            read => read.map_err(Refusal::io("reading a manifest"))?,
-        };
-        let damaged = |what: String| Refusal::Damaged { path: path.clone(), what };
-        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
-        if json["version"].as_u64().is_some_and(|v| v > u64::from(VERSION)) {
-            return Err(Refusal::Newer(path));
+        match manifest::read::<Manifest>(&path, VERSION) {
+            Ok(manifest) if manifest.id == id => Ok(manifest),
+            Ok(_) => Err(Refusal::Damaged { path, what: "it names another file".to_owned() }),
+            Err(Unread::Missing) => Err(unknown()),
+            Err(Unread::Os(source)) => Err(Refusal::io("reading a manifest")(source)),
+            Err(Unread::Newer) => Err(Refusal::Newer(path)),
+            Err(Unread::Damaged(what)) => Err(Refusal::Damaged { path, what }),
         }
-        let manifest: Manifest = serde_json::from_value(json).map_err(|e| damaged(e.to_string()))?;
-        if manifest.id == id { Ok(manifest) } else { Err(damaged("it names another file".to_owned())) }
     }
 
     pub(super) fn write_manifest(&self, manifest: &Manifest) -> Result<(), Refusal> {
-        let path = self.manifest_path(&manifest.id);
-        let write = || -> io::Result<()> {
-            let new = path.with_extension("new");
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            self.sync()
-        };
-        write().map_err(Refusal::io("writing a manifest"))
+        manifest::write(&self.manifest_path(&manifest.id), manifest)
+            .map_err(Refusal::io("writing a manifest"))
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
