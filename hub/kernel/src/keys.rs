@@ -17,14 +17,14 @@ use rcgen::{
 };
 use ring::digest;
 use time::OffsetDateTime;
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex};
 use wardline_wire::proto::SignedCommand;
 use wardline_wire::{CommandSigner, HUB_TLS_NAME};
 
 use self::command::CommandKeys;
 pub use self::command::Rotated;
 use crate::audit::seal::Signer;
-use crate::clock::{hex, random_bytes};
+use crate::clock::random_bytes;
 use crate::scope::OrganisationId;
 use crate::store::{StoreError, create_private_folder};
 
@@ -126,9 +126,8 @@ impl Keys {
         if first_start.is_some() && !audit.exists() {
             write_private(&audit, &random_bytes::<32>())?;
         }
-        let what = "a seed of 32 bytes";
-        let seed = read(&audit, what)?.try_into().map_err(|_| KeyError::Damaged { path: audit, what })?;
-        Ok(Self { issuer, authority, commands: CommandKeys::open(&folder)?, audit: Signer::from_seed(&seed) })
+        let audit = Signer::from_seed(&read_seed(&audit)?);
+        Ok(Self { issuer, authority, commands: CommandKeys::open(&folder)?, audit })
     }
 
     /// Signs the audit log's checkpoints and copies.
@@ -139,7 +138,10 @@ impl Keys {
     /// Makes the key of the audit log for a hub of a version that had none, before the hub opens its keys.
     pub fn complete(folder: &Path) -> Result<(), KeyError> {
         let audit = folder.join("keys/audit.seed");
-        if audit.exists() { Ok(()) } else { write_private(&audit, &random_bytes::<32>()) }
+        if !audit.exists() {
+            write_private(&audit, &random_bytes::<32>())?;
+        }
+        Ok(())
     }
 
     /// The authority's certificate, DER.
@@ -265,28 +267,24 @@ pub(crate) fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<()
     let folder = folder.join("keys");
     create_private_folder(&folder)?;
     for (name, bytes) in files {
-        let path = folder.join(name);
-        crate::store::write_private(&path, bytes).map_err(|source| StoreError::Folder {
-            doing: "write",
-            path,
-            source,
-        })?;
+        write_private(&folder.join(name), bytes)?;
     }
     Ok(())
 }
 
-/// Writes a file that only its owner may read, and waits for the disk.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    use std::io::Write;
-    let mut options = std::fs::File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|source| StoreError::Folder { doing: "write", path: path.to_owned(), source }.into())
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    crate::store::write_private(path, bytes).map_err(|source| StoreError::Folder {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads the seed of a signing key.
+fn read_seed(path: &Path) -> Result<[u8; 32], KeyError> {
+    let what = "a seed of 32 bytes";
+    read(path, what)?.try_into().map_err(|_| KeyError::Damaged { path: path.to_owned(), what })
 }
 
 #[cfg(test)]

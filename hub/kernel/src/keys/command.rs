@@ -17,7 +17,7 @@ use wardline_event::{Timestamp, hex, unhex};
 use wardline_wire::proto::SignedCommand;
 use wardline_wire::{CommandKey, CommandSigner};
 
-use super::{KeyError, read, write_private};
+use super::{KeyError, read, read_seed, write_private};
 use crate::clock::random_bytes;
 use crate::store::StoreError;
 
@@ -75,10 +75,7 @@ fn seed_path(folder: &Path, generation: usize) -> PathBuf {
 }
 
 fn signer(path: &Path) -> Result<CommandSigner, KeyError> {
-    let what = "a seed of 32 bytes";
-    let seed: [u8; 32] =
-        read(path, what)?.try_into().map_err(|_| KeyError::Damaged { path: path.to_owned(), what })?;
-    Ok(CommandSigner::from_seed(&seed))
+    Ok(CommandSigner::from_seed(&read_seed(path)?))
 }
 
 fn read_chain(folder: &Path) -> Result<Vec<Link>, KeyError> {
@@ -198,9 +195,7 @@ pub(crate) fn rotate(folder: &Path, overlap_ms: i64, now: Timestamp) -> Result<R
         signature: hex(&signature),
     });
     let json = serde_json::to_vec_pretty(&Chain { version: VERSION, links }).expect("strings and numbers");
-    let (path, fresh) = (folder.join(CHAIN), folder.join(format!("{CHAIN}.new")));
-    write_private(&fresh, &json)?;
-    std::fs::rename(&fresh, &path).map_err(|source| StoreError::Folder { doing: "write", path, source })?;
+    write_private(&folder.join(CHAIN), &json)?;
     Ok(rotated)
 }
 
