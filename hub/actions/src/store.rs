@@ -6,8 +6,7 @@ pub(crate) mod glass;
 pub(crate) mod survey;
 
 use sqlx::Row;
-use wardline_event::{ActionState, Timestamp};
-use wardline_kernel::clock::hex;
+use wardline_event::{ActionState, Timestamp, hex};
 use wardline_kernel::db::{Db, DbRow, Executor, Pool, Sql};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_policy::{Basis, Reach};

@@ -1,9 +1,9 @@
 //! Tokens and certificates: how a device becomes one of the hub's.
 
 use serde_json::json;
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex};
 use wardline_kernel::audit::{self, Act};
-use wardline_kernel::clock::{hex, sha256_hex};
+use wardline_kernel::clock::sha256_hex;
 use wardline_kernel::keys::DEVICE_CERTIFICATE_DAYS;
 use wardline_kernel::{Kernel, KeyError, OrganisationId, Scope, StoreError, Topic, random_bytes, random_id};
 use wardline_policy::DevicePolicy;

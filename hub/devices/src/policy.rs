@@ -2,9 +2,8 @@
 
 use ring::digest;
 use serde_json::json;
-use wardline_event::{DeviceId, Timestamp};
+use wardline_event::{DeviceId, Timestamp, hex};
 use wardline_kernel::audit::{self, Act};
-use wardline_kernel::clock::hex;
 use wardline_kernel::{Kernel, ReasonTooLong, Scope, StoreError, Topic, fit_reason, random_id};
 use wardline_policy::{DeviceClass, DevicePolicy, KeptFlow, Mode, Order, PolicyError, Prohibition, permit};
 use wardline_wire::CommandSigner;

@@ -7,8 +7,7 @@ mod tokens;
 pub(crate) mod whereabouts;
 
 use sqlx::Row;
-use wardline_event::Timestamp;
-use wardline_kernel::clock::hex;
+use wardline_event::{Timestamp, hex};
 use wardline_kernel::db::{DbConnection, DbRow, Pool};
 use wardline_kernel::{Kernel, OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_policy::DevicePolicy;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use wardline_event::Timestamp;
+use wardline_event::{Timestamp, hex};
 
 /// Says what time it is. Handed to the kernel once; everybody else asks the kernel.
 pub trait Clock: Send + Sync + 'static {
@@ -56,16 +56,6 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 /// A random id of 16 bytes as 32 hexadecimal digits, the form in which ids are stored.
 pub fn random_id() -> String {
     hex(&random_bytes::<16>())
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
 }
 
 /// SHA-256 as hexadecimal digits: how secrets that are only ever compared are stored.

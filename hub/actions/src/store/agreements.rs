@@ -1,8 +1,7 @@
 //! Who agreed to orders, and orders that wait for it.
 
 use sqlx::Row;
-use wardline_event::Timestamp;
-use wardline_kernel::clock::hex;
+use wardline_event::{Timestamp, hex};
 use wardline_kernel::db::{DbConnection, DbRow, Pool, Sql};
 use wardline_kernel::{OrganisationId, Scope, StoreError, WriteTx, views, within};
 use wardline_policy::{Basis, Need, Party, Role};

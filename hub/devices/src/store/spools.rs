@@ -1,7 +1,6 @@
 //! How far each spool of a device is stored.
 
-use wardline_event::Timestamp;
-use wardline_kernel::clock::hex;
+use wardline_event::{Timestamp, hex};
 use wardline_kernel::db::storable;
 use wardline_kernel::{OrganisationId, StoreError, WriteTx};
 use wardline_wire::proto::Record;

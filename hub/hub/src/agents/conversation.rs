@@ -98,7 +98,7 @@ impl Conversation {
         let mut bus = self.kernel.bus().listen();
         let Some(hello) = self.hello().await? else { return Ok(()) };
         let facts = hello.facts.unwrap_or_default();
-        let boot = wardline_kernel::clock::hex(hello.boot_id.get(..16).unwrap_or_default());
+        let boot = wardline_event::hex(hello.boot_id.get(..16).unwrap_or_default());
         link::hello(&self.kernel, &self.device, &facts, &boot).await.map_err(|e| unavailable(&e))?;
         self.policy = hello.policy_digest;
         self.key = hello.command_key;

@@ -77,7 +77,7 @@ pub(crate) async fn store_batch(
     batch: &Batch,
 ) -> Result<Stored, IngestError> {
     let (spool, last) = check_batch(batch)?;
-    let spool_text = wardline_kernel::clock::hex(&spool);
+    let spool_text = wardline_event::hex(&spool);
     let (organisation, id) = (&device.organisation, device.id.to_string());
     // Everything is read before the database is locked.
     let numbered = (batch.first_seq..=last).zip(&batch.records);

@@ -17,11 +17,11 @@ use utoipa_axum::routes;
 use super::copy::Writer;
 use super::{Act, Broken, Entry, Place, Search};
 use crate::auth::Session;
-use crate::clock::hex;
 use crate::error::{ApiError, Problem};
 use crate::kernel::Kernel;
 use crate::scope::Scope;
 use crate::store::StoreError;
+use wardline_event::hex;
 
 /// The routes under `/api/v1/audit`.
 pub fn api() -> OpenApiRouter<Kernel> {

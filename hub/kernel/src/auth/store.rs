@@ -4,13 +4,13 @@
 
 use serde_json::json;
 use sqlx::Row;
-use wardline_event::Timestamp;
+use wardline_event::{Timestamp, hex};
 use wardline_policy::Role;
 
 use super::routes::ApiTokenSummary;
 use super::{LINK_LIFE_MS, Proof, SESSION_LIFE_MS, Session};
 use crate::audit::{self, Act};
-use crate::clock::{hex, random_bytes, random_id, sha256_hex};
+use crate::clock::{random_bytes, random_id, sha256_hex};
 use crate::db::{DbRow, Pool};
 use crate::scope::{OrganisationId, Scope};
 use crate::store::{Store, StoreError};

@@ -7,8 +7,9 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::pbkdf2;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{hex, random_bytes};
+use crate::clock::random_bytes;
 use crate::keys::ALWAYS;
+use wardline_event::hex;
 
 /// Rounds that make a passphrase slow to guess.
 // A build for development is some fifty times slower at it.
